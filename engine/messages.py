@@ -1,0 +1,187 @@
+"""What the gateway and an engine process say to each other, and what `Engine` takes and returns.
+
+Small frozen structs, msgpack on the wire, each frame preceded by its length as four bytes, big endian. The engine speaks
+token ids; it alone turns them into text, so that a stop string and the stream cut at the same byte.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+FinishReason = Literal["stop", "length", "abort", "error"]
+
+
+class Message(msgspec.Struct, frozen=True, tag_field="kind", tag=str.lower, omit_defaults=True):
+    """Root of all messages; `kind` on the wire is the class name in lower case."""
+
+
+class SamplingParams(msgspec.Struct, frozen=True, omit_defaults=True):
+    """How one request draws its tokens. Ranges are checked where a request enters (`engine.sampling_params.check`).
+
+    `temperature` 0 is greedy. `top_k` 0 and `top_p` 1 and `min_p` 0 are off. `seed` None draws one for the request.
+    `max_tokens` None is bounded by the context alone. `logprobs` None is none, n >= 0 gives the drawn token's
+    log-probability and those of the n best (of the model's own distribution, before temperature and bias).
+    `stop_token_ids` end the answer besides the model's own end tokens; `ignore_eos` switches the model's own off.
+    `logit_bias` are pairs of token id and addend.
+    """
+
+    temperature: float = 1.0
+    top_k: int = 0
+    top_p: float = 1.0
+    min_p: float = 0.0
+    repetition_penalty: float = 1.0
+    presence_penalty: float = 0.0
+    frequency_penalty: float = 0.0
+    seed: int | None = None
+    max_tokens: int | None = None
+    min_tokens: int = 0
+    stop: tuple[str, ...] = ()
+    include_stop_text: bool = False
+    stop_token_ids: tuple[int, ...] = ()
+    ignore_eos: bool = False
+    logprobs: int | None = None
+    logit_bias: tuple[tuple[int, float], ...] = ()
+    skip_special_tokens: bool = True
+
+
+class Generate(Message, frozen=True, tag="generate"):
+    """Ask for one answer to `token_ids`. `request_id` is unique among running requests.
+
+    `tenant` and `cache_salt` choose the root of the prefix tree: prefixes are shared only where both are equal.
+    """
+
+    request_id: str
+    token_ids: list[int]
+    params: SamplingParams = SamplingParams()
+    tenant: str = ""
+    cache_salt: str = ""
+
+
+class Abort(Message, frozen=True, tag="abort"):
+    """Stop a request; its slots are free within one step, after which an `Output` with finish reason abort is sent."""
+
+    request_id: str
+
+
+class Drain(Message, frozen=True, tag="drain"):
+    """Finish what was accepted, then end the process."""
+
+
+class TopLogprob(msgspec.Struct, frozen=True, array_like=True):
+    """One alternative: token id, natural log-probability."""
+
+    token_id: int
+    logprob: float
+
+
+class TokenLogprob(msgspec.Struct, frozen=True, array_like=True):
+    """The drawn token's log-probability and the best alternatives, best first."""
+
+    token_id: int
+    logprob: float
+    top: tuple[TopLogprob, ...] = ()
+
+
+class Usage(msgspec.Struct, frozen=True, array_like=True):
+    """Tokens of a request: prompt, those of them found in the prefix tree at first admission, generated."""
+
+    prompt_tokens: int = 0
+    cached_tokens: int = 0
+    completion_tokens: int = 0
+
+
+class Timings(msgspec.Struct, frozen=True, array_like=True):
+    """Seconds of a request inside the engine, set in its last output; `preemptions` counts recomputes."""
+
+    queue_s: float = 0.0
+    first_token_s: float = 0.0
+    total_s: float = 0.0
+    preemptions: int = 0
+
+
+class Output(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What one step added to one request.
+
+    `text` is the new text that can no longer change (held back while it may still begin a stop string or while a
+    character is incomplete); `token_ids` are the tokens of this step. The last output has `finish_reason`; with "stop",
+    `stop_reason` is the stop string or the token id that ended it, None for the model's own end token. With "error",
+    `error_code` and `error_message` say why and `retriable` whether the same request may be sent again.
+    """
+
+    request_id: str
+    text: str = ""
+    token_ids: list[int] = []
+    logprobs: list[TokenLogprob] | None = None
+    finish_reason: FinishReason | None = None
+    stop_reason: str | int | None = None
+    usage: Usage = Usage()
+    timings: Timings | None = None
+    error_code: str | None = None
+    error_message: str | None = None
+    error_param: str | None = None
+    retriable: bool = False
+
+
+class Stats(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Gauges and running totals of an engine after a step; totals only grow while the process lives."""
+
+    step: int = 0
+    running: int = 0
+    waiting: int = 0
+    slots_total: int = 0
+    slots_used: int = 0
+    slots_cached: int = 0
+    prompt_tokens: int = 0
+    cached_tokens: int = 0
+    computed_tokens: int = 0
+    generated_tokens: int = 0
+    preemptions: int = 0
+    failed: int = 0
+
+
+class StepOutputs(Message, frozen=True, tag="step_outputs"):
+    """All outputs of one step, in one frame."""
+
+    outputs: list[Output]
+    stats: Stats
+
+
+class FitRow(msgspec.Struct, frozen=True, array_like=True):
+    """One line of the table of what fits: a name, its value as text."""
+
+    name: str
+    value: str
+
+
+class Ready(Message, frozen=True, tag="ready"):
+    """The model is loaded. `fit` is the table of what fits; `max_context` in tokens, prompt and answer together."""
+
+    model: str
+    max_context: int
+    vocab_size: int
+    num_slots: int
+    max_running: int
+    fit: list[FitRow] = []
+
+
+class Beat(Message, frozen=True, tag="beat"):
+    """The engine's loop turns; sent at least every second while nothing else is."""
+
+    stats: Stats
+
+
+class Failed(Message, frozen=True, tag="failed"):
+    """The engine can't start (a checkpoint, memory); the process ends after it."""
+
+    code: str
+    message: str
+
+
+class Drained(Message, frozen=True, tag="drained"):
+    """All accepted work is finished; the process ends."""
+
+
+ToEngine = Generate | Abort | Drain
+FromEngine = StepOutputs | Ready | Beat | Failed | Drained

@@ -1,0 +1,44 @@
+"""What can be chosen about an engine: one frozen dataclass, the source of the command line, environment and TOML options.
+
+Imports nothing heavy: the gateway reads it too. Each field's `help` is what `espalier serve --help` prints.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+Admission = Literal["worst_case", "preempt"]
+Batching = Literal["continuous", "static"]
+DType = Literal["auto", "float32", "bfloat16", "float16"]
+WeightFormat = Literal["auto", "float32", "bfloat16", "float16", "int8"]
+Device = Literal["auto", "cpu", "cuda"]
+
+BUNDLED_MODEL = "bundled"
+
+
+def option(default: Any, text: str) -> Any:
+    """A dataclass field with its help text."""
+    return field(default=default, metadata={"help": text})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineOptions:
+    """Options of one engine. Sizes are in tokens unless the name ends in a unit."""
+
+    model: str = option(BUNDLED_MODEL, "a checkpoint folder, a hub id, or 'bundled'")
+    revision: str | None = option(None, "the hub revision (branch, tag or commit)")
+    device: Device = option("auto", "where the model runs; auto takes a GPU if there is one")
+    dtype: DType = option("auto", "activations and KV; auto is float32 on the CPU, the checkpoint's own on a GPU")
+    weights: WeightFormat = option("auto", "weight format; auto is the dtype's own, int8 is for the CPU")
+    max_context: int | None = option(None, "longest prompt and answer together; default the model's own")
+    max_running: int = option(256, "most requests decoded in one step")
+    step_tokens: int | None = option(None, "token budget of a step; default 128 on the CPU, 4096 on a GPU")
+    kv_memory_bytes: int | None = option(None, "bytes of the KV pool; default kv_memory_share of what is free")
+    kv_memory_share: float = option(0.5, "share of the free memory that the KV pool takes")
+    admission: Admission = option("preempt", "worst_case admits when the longest answer fits; preempt recomputes")
+    batching: Batching = option("continuous", "static starts a batch only when the last one has ended (for comparison)")
+    prefix_cache: bool = option(True, "share computed prefixes between requests")
+    exact: bool = option(False, "results that don't depend on what shares the batch")
+    threads: int | None = option(None, "CPU threads; default the number of cores")
+    max_waiting: int = option(4096, "most requests that wait for admission; more are refused")

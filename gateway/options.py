@@ -1,0 +1,31 @@
+"""What can be chosen about a gateway: one frozen dataclass beside `EngineOptions`, read from the same places."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from espalier.engine.options import option
+
+Overflow = Literal["error", "truncate"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GatewayOptions:
+    """Options of the HTTP server. Limits are refused with the limit's name."""
+
+    host: str = option("127.0.0.1", "address to listen on; anything but loopback needs API keys")
+    port: int = option(8000, "port to listen on; 0 takes a free one")
+    served_model_name: str | None = option(None, "the model's name in the API; default the checkpoint's own")
+    api_keys_file: Path | None = option(None, "file of lines '<tenant> <sha256 of the key in hex>'")
+    data_dir: Path | None = option(None, "where things are stored; default $ESPALIER_DATA_DIR or ~/.local/share/espalier")
+    overflow: Overflow = option("error", "a conversation longer than the context: an error, or drop its oldest messages")
+    max_body_bytes: int = option(8 * 2**20, "largest request body")
+    max_prompt_bytes: int = option(4 * 2**20, "largest text of a prompt, before it is tokenized")
+    max_n: int = option(16, "most answers to one request")
+    max_logprobs: int = option(20, "most alternatives for each token")
+    max_stop: int = option(16, "most stop strings of a request")
+    request_timeout_s: float = option(600.0, "longest time of a request before it is aborted")
+    drain_timeout_s: float = option(30.0, "how long running requests may go on after SIGTERM")
+    log_level: Literal["debug", "info", "warning", "error"] = option("info", "least severe log record written")
