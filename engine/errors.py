@@ -7,6 +7,7 @@
     ├── RequestError                 one request can't be served as asked; the others go on
     │   ├── ContextOverflowError     prompt and answer are longer than the context
     │   └── TemplateError            the chat template refuses these messages
+    ├── FrameError                   the bytes between gateway and engine are no frame of a known message
     └── EngineDiedError              the engine process ended; the request may be sent again
 
 Each error has a stable `code` that travels in messages, so the gateway maps it to a status by one table.
@@ -62,6 +63,12 @@ class TemplateError(RequestError):
     """The chat template refuses these messages."""
 
     code = "chat_template_error"
+
+
+class FrameError(EngineError):
+    """The bytes between gateway and engine are no frame of a known message, or a frame is over the limit."""
+
+    code = "frame_error"
 
 
 class EngineDiedError(EngineError):
