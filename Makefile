@@ -1,0 +1,49 @@
+# make run     set up and serve the bundled model (PORT=8000 HOST=127.0.0.1 MODEL=... ARGS=...)
+# make test    set up and run the tests (ARGS=... for pytest)
+# make check   ruff and mypy
+# make bench   measure the engine on the bundled model (ARGS=... for other shapes)
+# make setup   only the environment, with the tools of development
+# make clean   remove the environment and what was built
+#
+# PYTHON chooses the interpreter (3.11 to 3.13). torch comes from pip's own index; TORCH_INDEX_URL chooses another,
+# for instance one with CPU builds only. ESPALIER_DATA_DIR chooses where the server stores things.
+
+PYTHON ?= python3
+HOST ?= 127.0.0.1
+PORT ?= 8000
+MODEL ?=
+ARGS ?=
+VENV := .venv
+BIN := $(VENV)/bin
+export TORCH_INDEX_URL
+
+.PHONY: run test check bench setup clean
+
+run: $(VENV)/.run
+	$(BIN)/espalier serve $(MODEL) --host $(HOST) --port $(PORT) $(ARGS)
+
+test: $(VENV)/.dev
+	$(BIN)/python -m pytest $(ARGS)
+
+check: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy -p espalier
+	$(BIN)/mypy tests
+
+bench: $(VENV)/.run
+	$(BIN)/espalier bench engine $(ARGS)
+
+setup: $(VENV)/.dev
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache
+
+# The stamps make a second call free. The runtime set leaves out the tools of development, so that serving starts soon.
+$(VENV)/.run: pyproject.toml requirements.lock .ci/environment.py
+	$(PYTHON) .ci/environment.py $(VENV)
+	@touch $@
+
+$(VENV)/.dev: pyproject.toml requirements.lock .ci/environment.py
+	$(PYTHON) .ci/environment.py $(VENV) --extra dev
+	@touch $@ $(VENV)/.run
