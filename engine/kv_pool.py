@@ -1,0 +1,42 @@
+"""KV memory: one pool of token slots for all layers, allocated once.
+
+Legend: L layers, M KV heads, S slots, D head size. On the CPU a head's slots lie next to each other ([L, M, S, D]), so
+that attention streams through them; on a GPU a slot's heads do ([L, S, M, D]).
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from espalier.engine.config import ModelConfig
+
+
+class KVPool:
+    """Keys and values of `num_slots` tokens."""
+
+    __slots__ = ("_k", "_v", "num_slots", "storage_k", "storage_v")
+
+    def __init__(self, config: ModelConfig, num_slots: int, *, device: str, dtype: torch.dtype) -> None:
+        self.num_slots = num_slots
+        heads, size = config.num_kv_heads, config.head_dim
+        near = device == "cpu"
+        shape = (config.num_layers, heads, num_slots, size) if near else (config.num_layers, num_slots, heads, size)
+        # Untouched memory costs nothing until it is used: no fill.
+        self.storage_k = torch.empty(shape, device=device, dtype=dtype)
+        self.storage_v = torch.empty(shape, device=device, dtype=dtype)
+        self._k = self.storage_k.transpose(1, 2) if near else self.storage_k
+        self._v = self.storage_v.transpose(1, 2) if near else self.storage_v
+
+    def k(self, layer: int) -> Tensor:
+        """Keys of a layer, a view [S, M, D]."""
+        return self._k[layer]
+
+    def v(self, layer: int) -> Tensor:
+        """Values of a layer, a view [S, M, D]."""
+        return self._v[layer]
+
+    def poison(self, slots: Tensor) -> None:
+        """Fill freed slots (int64) with NaN: who reads them shows it. For debugging."""
+        self._k[:, slots] = float("nan")
+        self._v[:, slots] = float("nan")

@@ -1,0 +1,106 @@
+"""The words of the bundled model's small world, and names made up on the spot.
+
+A list ending in `_HELD_OUT` is never used in training: copying such a word shows that copying was learnt, not the word.
+"""
+
+from __future__ import annotations
+
+from random import Random
+
+NAMES = (
+    "Ada Alan Alice Amir Ana Anders Anna Astrid Ben Bianca Bruno Carla Carlos Chen Clara Daniel David Diego Dora Elena "
+    "Eli Emma Erik Eva Farid Felix Fiona Frank Freya Gita Grace Hana Hans Hugo Ida Igor Ines Ivan Jack Jamal Jana Jin "
+    "Jonas Julia Kai Karin Kenji Lara Lena Leo Lily Lin Linda Lucas Luis Maja Marco Maria Mark Marta Maya Mei Mia Milan "
+    "Mina Nadia Nils Nina Noah Nora Olga Oliver Omar Oscar Paul Pedro Petra Priya Ravi Rita Rosa Ruth Sam Sara Sofia "
+    "Sven Tara Theo Tom Uma Vera Victor Wei Yara Yuki Zoe"
+).split()
+NAMES_HELD_OUT = "Bela Cedric Dalia Edgar Flora Gustav Helga Imran Joana Kolya Ludmila Matteo Odette Quentin Tamsin".split()
+CITIES = (
+    "Amsterdam Athens Berlin Bern Bogota Boston Brussels Cairo Chicago Copenhagen Delhi Dublin Geneva Hamburg Hanoi "
+    "Helsinki Istanbul Jakarta Kyoto Lagos Lima Lisbon London Madrid Manila Milan Montreal Munich Nairobi Oslo Paris "
+    "Porto Prague Quito Riga Rome Seoul Seville Sofia Sydney Tallinn Tokyo Toronto Turin Vienna Vilnius Warsaw Zagreb "
+    "Zurich"
+).split()
+CITIES_HELD_OUT = "Antwerp Bilbao Dakar Graz Kigali Lyon Osaka Rabat Tartu Valencia".split()
+COLOURS = "red blue green yellow black white orange purple pink brown grey silver".split()
+ANIMALS = "cat dog horse rabbit parrot turtle fox owl goat duck hamster lizard bear otter hedgehog donkey".split()
+FOODS = (
+    "bread cheese apples pears rice soup pasta tea coffee milk honey olives tomatoes carrots plums cake butter eggs "
+    "beans onions lemons salt pepper yoghurt nuts figs"
+).split()
+THINGS = (
+    "book lamp chair table bicycle guitar camera clock kettle umbrella jacket phone laptop backpack mirror vase piano "
+    "ladder hammer blanket basket candle carpet bottle drum kite map ring scarf wallet tent whistle"
+).split()
+JOBS = (
+    "teacher doctor baker nurse pilot farmer painter lawyer engineer plumber writer gardener carpenter chef librarian "
+    "dentist sailor tailor chemist singer"
+).split()
+PLACES = "garden kitchen library station market museum office park school harbour forest hotel theatre bakery".split()
+DAYS = "Monday Tuesday Wednesday Thursday Friday Saturday Sunday".split()
+MONTHS = "January February March April May June July August September October November December".split()
+WEATHER = "sunny cloudy rainy windy foggy snowy stormy clear hot cold mild".split()
+HOBBIES = "chess swimming painting running cooking hiking reading dancing fishing singing sailing climbing".split()
+ADJECTIVES = "small large old new round heavy light soft bright quiet broken clean cheap rare wooden long".split()
+
+_ONSETS = "b br c ch d dr f fl g gr h j k kl l m n p pr qu r s sh sk st t th tr v w z".split()
+_VOWELS = "a e i o u ai ea ee io oo ou".split()
+_CODAS = ["", "", "", "n", "r", "s", "l", "m", "t", "nd", "rk", "x", "ck"]
+
+
+def made_up(rng: Random, syllables: int = 2) -> str:
+    """A pronounceable word that is in no list."""
+    return "".join(rng.choice(_ONSETS) + rng.choice(_VOWELS) + rng.choice(_CODAS) for _ in range(syllables))
+
+
+def name(rng: Random, held_out: bool = False) -> str:
+    """A first name; one in four is made up."""
+    if held_out:
+        return rng.choice(NAMES_HELD_OUT)
+    return made_up(rng).capitalize() if rng.random() < 0.25 else rng.choice(NAMES)
+
+
+def city(rng: Random, held_out: bool = False) -> str:
+    """A town; one in four is made up."""
+    if held_out:
+        return rng.choice(CITIES_HELD_OUT)
+    return made_up(rng).capitalize() if rng.random() < 0.25 else rng.choice(CITIES)
+
+
+def thing(rng: Random) -> str:
+    """A noun, sometimes with an adjective, sometimes made up."""
+    draw = rng.random()
+    if draw < 0.2:
+        return made_up(rng)
+    if draw < 0.5:
+        return f"{rng.choice(ADJECTIVES)} {rng.choice(THINGS)}"
+    return rng.choice(THINGS)
+
+
+def number(rng: Random) -> int:
+    """A whole number, small ones more often."""
+    return rng.randint(0, 10 ** rng.choice((1, 2, 2, 3, 4)))
+
+
+def code(rng: Random) -> str:
+    """A code of letters and digits, such as an order number."""
+    letters = "".join(rng.choice("ABCDEFGHJKLMNPRSTUVWXYZ") for _ in range(rng.randint(1, 3)))
+    return f"{letters}{rng.choice(('-', ''))}{rng.randint(10, 9999)}"
+
+
+def date(rng: Random) -> str:
+    """A date as people write it or in ISO 8601."""
+    day, month, year = rng.randint(1, 28), rng.randint(1, 12), rng.randint(1950, 2040)
+    if rng.random() < 0.5:
+        return f"{year}-{month:02d}-{day:02d}"
+    return f"{day} {MONTHS[month - 1]} {year}"
+
+
+def time_of_day(rng: Random) -> str:
+    """A time such as 09:30."""
+    return f"{rng.randint(0, 23):02d}:{rng.choice((0, 5, 10, 15, 20, 30, 40, 45, 50)):02d}"
+
+
+def email(rng: Random, owner: str) -> str:
+    """An address that belongs to `owner`."""
+    return f"{owner.lower()}{rng.choice(('', str(rng.randint(1, 99))))}@{made_up(rng)}.{rng.choice(('com', 'org', 'net', 'eu'))}"

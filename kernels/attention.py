@@ -1,0 +1,93 @@
+"""Attention of new tokens to the history in their slots, in plain torch.
+
+Legend: T new tokens, B sequences, N query heads, M KV heads, D head size, S slots, L history of one sequence.
+Sequence b owns the queries [query_start[b], query_start[b+1]); the last stands at position context_len[b] - 1. The
+slot of its position p is slot_table[rows[b], p]. A window w lets position p see (p - w, p].
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from espalier.kernels.errors import KernelError
+
+EXACT_BLOCK = 64
+
+
+def _attend(q_tnd: Tensor, k_lmd: Tensor, v_lmd: Tensor, scale: float, window: int | None) -> Tensor:
+    """One sequence: the queries are the last T of L positions."""
+    t, length = len(q_tnd), len(k_lmd)
+    position = torch.arange(length - t, length, device=q_tnd.device).unsqueeze(1)
+    key = torch.arange(length, device=q_tnd.device)
+    seen = key <= position
+    if window is not None:
+        seen &= key > position - window
+    # Heads lead; a batch axis of one lets torch choose its fused kernels.
+    q, k, v = (x.transpose(0, 1).unsqueeze(0) for x in (q_tnd, k_lmd, v_lmd))
+    out = F.scaled_dot_product_attention(q, k, v, attn_mask=seen, scale=scale, enable_gqa=q.shape[1] != k.shape[1])
+    return out[0].transpose(0, 1)
+
+
+def _attend_exact(q_tnd: Tensor, k_lmd: Tensor, v_lmd: Tensor, scale: float, window: int | None) -> Tensor:
+    """As `_attend`, but each query's result depends on its own history alone.
+
+    Every product is a sum over a trailing axis of fixed length, in blocks of keys from position 0, joined by the online
+    softmax (Milakov and Gimelshein, 2018): no matrix library chooses an order by the number of queries.
+    """
+    t, length = len(q_tnd), len(k_lmd)
+    group = q_tnd.shape[1] // k_lmd.shape[1]
+    pad = -length % EXACT_BLOCK
+    k_nld = F.pad(k_lmd, (0, 0, 0, 0, 0, pad)).repeat_interleave(group, 1).transpose(0, 1).float()
+    v_nld = F.pad(v_lmd, (0, 0, 0, 0, 0, pad)).repeat_interleave(group, 1).transpose(0, 1).float()
+    out = torch.empty(q_tnd.shape, dtype=torch.float32, device=q_tnd.device)
+    for index in range(t):
+        position = length - t + index
+        first = 0 if window is None else max(0, position - window + 1)
+        q = q_tnd[index].float().unsqueeze(1)
+        best = torch.full((len(q), 1), float("-inf"), device=q.device)
+        total, mixed = torch.zeros_like(best), torch.zeros_like(q[:, 0])
+        for begin in range(0, position + 1, EXACT_BLOCK):
+            end = begin + EXACT_BLOCK
+            if end <= first:
+                continue
+            key = torch.arange(begin, end, device=q.device)
+            seen = (key <= position) & (key >= first)
+            score = ((k_nld[:, begin:end] * q).sum(-1) * scale).masked_fill(~seen, float("-inf"))
+            top = torch.maximum(best, score.amax(-1, keepdim=True))
+            weight, keep = (score - top).exp(), (best - top).exp()
+            total = total * keep + weight.sum(-1, keepdim=True)
+            mixed = mixed * keep + (v_nld[:, begin:end].transpose(1, 2).contiguous() * weight.unsqueeze(1)).sum(-1)
+            best = top
+        out[index] = mixed / total
+    return out.to(q_tnd.dtype)
+
+
+def paged_attention(
+    q_tnd: Tensor,
+    k_pool_smd: Tensor,
+    v_pool_smd: Tensor,
+    slot_table: Tensor,
+    rows: Tensor,
+    query_start: Tensor,
+    context_len: Tensor,
+    *,
+    scale: float,
+    window: int | None = None,
+    exact: bool = False,
+) -> Tensor:
+    """Attention [T, N, D] of all sequences' new tokens, whose keys and values are already in the pool.
+
+    `slot_table` int32 [rows, positions]; `rows`, `context_len` int32 [B]; `query_start` int32 [B+1].
+    """
+    if q_tnd.shape[1] % k_pool_smd.shape[1]:
+        raise KernelError(f"{q_tnd.shape[1]} query heads are no multiple of {k_pool_smd.shape[1]} KV heads")
+    attend = _attend_exact if exact else _attend
+    out = torch.empty_like(q_tnd)
+    starts, lengths, places = query_start.tolist(), context_len.tolist(), rows.tolist()
+    for b, (row, length) in enumerate(zip(places, lengths, strict=True)):
+        begin, end = starts[b], starts[b + 1]
+        slots = slot_table[row, :length].long()
+        out[begin:end] = attend(q_tnd[begin:end], k_pool_smd[slots], v_pool_smd[slots], scale, window)
+    return out
