@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 
 from espalier.engine.errors import RequestError
-from espalier.engine.messages import Generate, Output, Ready, Stats, Usage
+from espalier.engine.messages import FinishReason, Generate, Output, Ready, Stats, Usage
 from espalier.gateway.engine_client import DrainingError, UnavailableError
 
 Script = Callable[[Generate], Iterable[Output | Exception]]
@@ -14,26 +14,26 @@ Script = Callable[[Generate], Iterable[Output | Exception]]
 READY = Ready(model="scripted", max_context=4096, vocab_size=1024, num_slots=65536, max_running=256)
 
 
-def answer(texts: Sequence[str], *, finish_reason: str = "stop", cached_tokens: int = 0) -> Script:
+def answer(texts: Sequence[str], *, finish_reason: FinishReason = "stop", cached_tokens: int = 0) -> Script:
     """A script that says `texts`, one output and one token each (ids count up from 0), and finishes with the last."""
 
-    def script(request: Generate) -> Iterable[Output]:
+    def script(request: Generate) -> Iterable[Output | Exception]:
         limit = len(texts) if request.params.max_tokens is None else min(len(texts), request.params.max_tokens)
         for number, text in enumerate(texts[:limit]):
             last = number == limit - 1
-            reason = finish_reason if limit == len(texts) else "length"
+            reason: FinishReason = finish_reason if limit == len(texts) else "length"
             yield Output(
                 request_id=request.request_id,
                 text=text,
                 token_ids=[number],
-                finish_reason=reason if last else None,  # type: ignore[arg-type]
+                finish_reason=reason if last else None,
                 usage=Usage(len(request.token_ids), cached_tokens, number + 1),
             )
 
     return script
 
 
-def echo(request: Generate) -> Iterable[Output]:
+def echo(request: Generate) -> Iterable[Output | Exception]:
     """A script that says the prompt's token ids as decimal text, one token a step, until `max_tokens`."""
     return answer([f"{token_id} " for token_id in request.token_ids])(request)
 
@@ -41,7 +41,7 @@ def echo(request: Generate) -> Iterable[Output]:
 class ScriptedClient:
     """Plays a script for each request; yields to the event loop between outputs, waits for `gate` where one is given.
 
-    An exception in a script is raised from there. `requests` holds what was asked, `aborted` the ids that were ended early.
+    An exception in a script is raised from there. `requests` holds what was asked, `aborted` the ids that ended early.
     """
 
     def __init__(

@@ -1,0 +1,214 @@
+"""An engine process: one engine, stepped for the gateway at the other end of a Unix socket.
+
+`python -m espalier.engine.process FD OPTIONS` takes the number of an inherited socket and the `EngineOptions` as JSON.
+It says `Ready` or `Failed` once, then turns its loop until it is drained. It holds nothing worth saving, so it ends
+whenever the socket does: a gateway that died, or one that stopped reading, leaves no orphan.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import logging
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+import msgspec
+
+from espalier.engine.errors import EngineDiedError, EngineError
+from espalier.engine.link import Link, LinkClosedError
+from espalier.engine.messages import (
+    Abort,
+    Beat,
+    Drain,
+    Drained,
+    Failed,
+    FromEngine,
+    Generate,
+    Output,
+    Ready,
+    Stats,
+    StepOutputs,
+    ToEngine,
+)
+from espalier.engine.options import EngineOptions
+
+BEAT_S = 0.5
+
+_LOG = logging.getLogger("espalier.engine.process")
+
+
+class StepEngine(Protocol):
+    """What the loop needs of an engine: `engine.engine.Engine`, or `engine.scripted_engine.ScriptedEngine` in tests."""
+
+    def submit(self, request: Generate) -> None:
+        """Take a request; raises EngineError if it can't be served."""
+        ...
+
+    def abort(self, request_id: str) -> None:
+        """End a request, if it still runs: the next step returns its last output and its slots are free."""
+        ...
+
+    def step(self) -> StepOutputs:
+        """Compute one batch."""
+        ...
+
+    def has_work(self) -> bool:
+        """Whether a request runs or waits, or an output was not yet returned."""
+        ...
+
+    def stats(self) -> Stats:
+        """Gauges and totals now."""
+        ...
+
+    def ready(self) -> Ready:
+        """What the engine says of itself."""
+        ...
+
+
+class EngineLoop:
+    """Turns until drained: take messages, step, send; a beat whenever nothing else was sent for a while."""
+
+    def __init__(self, engine: StepEngine, link: Link, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._engine = engine
+        self._link = link
+        self._clock = clock
+        self._sent_at = clock()
+        self._is_draining = False
+
+    def run(self) -> None:
+        """Say Ready, turn until a drain is asked and nothing is left to do, say Drained."""
+        self._send(self._engine.ready())
+        while not self._is_draining or self._engine.has_work():
+            self._turn()
+        self._send(Drained())
+
+    def drain(self) -> None:
+        """Finish what was accepted and then end; safe to call from a signal handler."""
+        self._is_draining = True
+
+    def _turn(self) -> None:
+        for message in self._link.receive(0 if self._engine.has_work() else BEAT_S):
+            self._handle(message)
+        if self._engine.has_work():
+            step = self._engine.step()
+            if step.outputs or not self._engine.has_work():
+                self._send(step)
+        # Beats come from here and no thread, so that they stop when the loop does.
+        if self._clock() - self._sent_at >= BEAT_S:
+            self._send(Beat(self._engine.stats()))
+
+    def _handle(self, message: ToEngine) -> None:
+        match message:
+            case Generate():
+                self._submit(message)
+            case Abort(request_id=request_id):
+                self._engine.abort(request_id)
+            case Drain():
+                self.drain()
+
+    def _submit(self, request: Generate) -> None:
+        """Give a request to the engine; one that it refuses ends alone."""
+        try:
+            if self._is_draining:
+                raise EngineDiedError("the engine is ending")
+            self._engine.submit(request)
+        except EngineError as error:
+            self._send(StepOutputs([_refusal(request.request_id, error)], self._engine.stats()))
+        except Exception:
+            _LOG.exception("submit_failed", extra={"fields": {"request_id": request.request_id}})
+            unknown = EngineError("the engine could not take this request")
+            self._send(StepOutputs([_refusal(request.request_id, unknown)], self._engine.stats()))
+
+    def _send(self, message: FromEngine) -> None:
+        self._link.send(message)
+        self._sent_at = self._clock()
+
+
+def main(arguments: Sequence[str], build: Callable[[EngineOptions], StepEngine] | None = None) -> int:
+    """Run an engine process to its end; returns its exit status. `build` makes the engine, default the real one."""
+    _end_with_parent()
+    _log_to_stderr()
+    link = Link(socket.socket(fileno=int(arguments[0])))
+    options = msgspec.json.decode(arguments[1], type=EngineOptions)
+    try:
+        engine = (build or _build)(options)
+    except Exception as error:
+        _LOG.exception("start_failed")
+        link.send(_failed(error))
+        return 1
+    loop = EngineLoop(engine, link)
+    signal.signal(signal.SIGTERM, lambda *_: loop.drain())
+    try:
+        loop.run()
+    except LinkClosedError as error:
+        _LOG.warning("link_closed", extra={"fields": {"reason": str(error)}})
+    except Exception:
+        _LOG.exception("loop_failed")
+        return 1
+    return 0
+
+
+def _build(options: EngineOptions) -> StepEngine:
+    if options.threads is not None:
+        os.environ["OMP_NUM_THREADS"] = str(options.threads)  # read when torch is first imported, just below
+    from espalier.engine.engine import Engine
+
+    return Engine(options)
+
+
+def _failed(error: Exception) -> Failed:
+    if isinstance(error, EngineError):
+        return Failed(error.code, str(error))
+    return Failed(EngineError.code, f"the engine could not start: {type(error).__name__}: {error}")
+
+
+def _refusal(request_id: str, error: EngineError) -> Output:
+    return Output(
+        request_id=request_id,
+        finish_reason="error",
+        error_code=error.code,
+        error_message=str(error),
+        error_param=getattr(error, "param", None),
+        retriable=error.retriable,
+    )
+
+
+def _end_with_parent() -> None:
+    """Ignore the terminal's Ctrl-C, which the gateway answers by a drain, and die with the gateway.
+
+    While it steps the engine notices by the socket; the kernel's signal also covers a long load and a step that hangs.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if sys.platform == "linux":
+        import ctypes
+
+        set_parent_death_signal = 1  # PR_SET_PDEATHSIG of prctl(2)
+        ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGKILL)
+
+
+class _LineFormatter(logging.Formatter):
+    """One JSON object a line; the gateway reads them from our stderr and writes them into its own log."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        fields: dict[str, object] = dict(getattr(record, "fields", {}))
+        fields |= {"level": record.levelname.lower(), "event": record.getMessage(), "source": record.name}
+        if record.exc_info:
+            fields["exception"] = self.formatException(record.exc_info)
+        return msgspec.json.encode(fields, enc_hook=repr).decode()
+
+
+def _log_to_stderr() -> None:
+    faulthandler.enable()
+    handler = logging.StreamHandler()
+    handler.setFormatter(_LineFormatter())
+    logging.basicConfig(handlers=[handler], level=logging.INFO, force=True)
+    logging.captureWarnings(True)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
