@@ -19,7 +19,7 @@ class LinkClosedError(Exception):
 
 
 class Link:
-    """Messages over a connected stream socket; a send waits at most `send_timeout_s` for a gateway that does not read."""
+    """Messages over a connected stream socket; a send waits at most `send_timeout_s` for its reader."""
 
     def __init__(self, sock: socket.socket, *, send_timeout_s: float = SEND_TIMEOUT_S) -> None:
         sock.setblocking(True)

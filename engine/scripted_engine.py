@@ -1,7 +1,7 @@
 """A test double of the engine that says its prompt again: a token a step, slots counted, no model.
 
-`python -m espalier.engine.scripted_engine FD OPTIONS` runs it as an engine process. Some token ids misbehave on purpose,
-as does the model name `MISSING_MODEL`, so that supervision can be tested against real processes.
+`python -m espalier.engine.scripted_engine FD OPTIONS` runs it as an engine process. Some token ids misbehave on
+purpose, as does the model name `MISSING_MODEL`, so that supervision can be tested against real processes.
 """
 
 from __future__ import annotations

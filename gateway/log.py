@@ -54,7 +54,7 @@ class Log:
         exc_info = None if error is None else (type(error), error, error.__traceback__)
         self._write(logging.ERROR, event, fields, exc_info)
 
-    def write(self, level: Level, event: str, **fields: object) -> None:
+    def write(self, level: Level, event: str, /, **fields: object) -> None:
         """Write at a level known only at run time."""
         self._write(logging.getLevelNamesMapping()[level.upper()], event, fields)
 
