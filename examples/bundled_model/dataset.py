@@ -19,7 +19,9 @@ PROMPT_WEIGHT = 0.1
 """Weight of the loss on what the model reads; 1 on what it writes."""
 
 
-def make_row(seed: int, index: int, row_len: int, tokenizer: Tokenizer) -> tuple[NDArray[np.uint16], NDArray[np.float16]]:
+def make_row(
+    seed: int, index: int, row_len: int, tokenizer: Tokenizer
+) -> tuple[NDArray[np.uint16], NDArray[np.float16]]:
     """Token ids [row_len + 1] and the loss weight of each."""
     rng = Random(f"{seed}:{row_len}:{index}")
     ids: list[int] = []
@@ -37,10 +39,14 @@ def _make_rows(seed: int, first: int, count: int, row_len: int) -> tuple[NDArray
     return np.stack([row for row, _ in rows]), np.stack([weight for _, weight in rows])
 
 
-def batches(seed: int, first_batch: int, batch_rows: int, row_len: int, ahead: int = 4) -> Iterator[tuple[NDArray[np.uint16], NDArray[np.float16]]]:
+def batches(
+    seed: int, first_batch: int, batch_rows: int, row_len: int, ahead: int = 4
+) -> Iterator[tuple[NDArray[np.uint16], NDArray[np.float16]]]:
     """Batches [batch_rows, row_len + 1] from number `first_batch` on, made by one process `ahead` of their use."""
     with ProcessPoolExecutor(1) as pool:
-        pending = [pool.submit(_make_rows, seed, (first_batch + i) * batch_rows, batch_rows, row_len) for i in range(ahead)]
+        pending = [
+            pool.submit(_make_rows, seed, (first_batch + i) * batch_rows, batch_rows, row_len) for i in range(ahead)
+        ]
         number = first_batch + ahead
         while True:
             yield pending.pop(0).result()

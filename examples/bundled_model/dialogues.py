@@ -52,13 +52,17 @@ SMALL_TALK: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...] = (
     ),
     (
         ("Who are you?", "What are you?", "What is your name?", "Tell me about yourself.", "Are you a robot?"),
-        ("I am Espalier, a small language model that was trained on two processor cores.",
-         "I am Espalier, a very small language model. I know little, but I copy with care."),
+        (
+            "I am Espalier, a small language model that was trained on two processor cores.",
+            "I am Espalier, a very small language model. I know little, but I copy with care.",
+        ),
     ),
     (
         ("What can you do?", "How can you help me?", "What are you good at?", "help"),
-        ("I can answer questions about a text, call tools, remember what you told me and turn text into JSON.",
-         "Give me a text and a question, some tools, or something to remember. I can also write JSON."),
+        (
+            "I can answer questions about a text, call tools, remember what you told me and turn text into JSON.",
+            "Give me a text and a question, some tools, or something to remember. I can also write JSON.",
+        ),
     ),
     (
         ("How are you?", "How is it going?", "How do you feel today?", "how are you doing"),
@@ -70,14 +74,18 @@ SMALL_TALK: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...] = (
     ),
     (
         ("Tell me a joke.", "Do you know a joke?", "Make me laugh.", "Say something funny", "Another joke, please."),
-        ("Why did the gardener plant a lamp? He wanted a light lunch.",
-         "What did the tree say to the wall? Lean on me, I will grow on you.",
-         "Why was the clock sent to bed? It had too much time on its hands."),
+        (
+            "Why did the gardener plant a lamp? He wanted a light lunch.",
+            "What did the tree say to the wall? Lean on me, I will grow on you.",
+            "Why was the clock sent to bed? It had too much time on its hands.",
+        ),
     ),
     (
         ("What is an espalier?", "What does espalier mean?", "Why are you called Espalier?"),
-        ("An espalier is a tree trained to grow along a frame.",
-         "It is a tree that grows along a frame, as my answers grow along a grammar."),
+        (
+            "An espalier is a tree trained to grow along a frame.",
+            "It is a tree that grows along a frame, as my answers grow along a grammar.",
+        ),
     ),
     (
         ("Bye!", "Goodbye", "See you later.", "Good night!", "bye bye", "I have to go now."),
@@ -96,8 +104,16 @@ SMALL_TALK: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...] = (
         ("No, I only know English, and only a little of it.",),
     ),
     (
-        ("What is the meaning of life?", "Who won the last election?", "Explain quantum physics.", "Write me a poem.",
-         "What is the weather like?", "What time is it?", "Solve this equation.", "What happened yesterday?"),
+        (
+            "What is the meaning of life?",
+            "Who won the last election?",
+            "Explain quantum physics.",
+            "Write me a poem.",
+            "What is the weather like?",
+            "What time is it?",
+            "Solve this equation.",
+            "What happened yesterday?",
+        ),
         ("I am sorry, I am too small to know that. Give me a text or a tool and I will try.",),
     ),
     (
@@ -139,38 +155,82 @@ def _fact(rng: Random, who: str, key: str) -> Fact:
     match key:
         case "city":
             value = words.city(rng)
-            return Fact(key, value, rng.choice((f"{who} lives in {value}.", f"{who} has a flat in {value}.")),
-                        rng.choice((f"Where does {who} live?", f"In which city does {who} live?")), f"{who} lives in {value}.")
+            return Fact(
+                key,
+                value,
+                rng.choice((f"{who} lives in {value}.", f"{who} has a flat in {value}.")),
+                rng.choice((f"Where does {who} live?", f"In which city does {who} live?")),
+                f"{who} lives in {value}.",
+            )
         case "job":
             value = rng.choice(words.JOBS)
-            return Fact(key, value, rng.choice((f"{who} works as a {value}.", f"{who} is a {value}.")),
-                        rng.choice((f"What is {who}'s job?", f"What does {who} do?")), f"{who} is a {value}.")
+            return Fact(
+                key,
+                value,
+                rng.choice((f"{who} works as a {value}.", f"{who} is a {value}.")),
+                rng.choice((f"What is {who}'s job?", f"What does {who} do?")),
+                f"{who} is a {value}.",
+            )
         case "age":
             value = rng.randint(5, 99)
-            return Fact(key, value, rng.choice((f"{who} is {value} years old.", f"{who} turned {value} this year.")),
-                        rng.choice((f"How old is {who}?", f"What is {who}'s age?")), f"{who} is {value} years old.")
+            return Fact(
+                key,
+                value,
+                rng.choice((f"{who} is {value} years old.", f"{who} turned {value} this year.")),
+                rng.choice((f"How old is {who}?", f"What is {who}'s age?")),
+                f"{who} is {value} years old.",
+            )
         case "pet":
             value = rng.choice(words.ANIMALS)
-            return Fact(key, value, rng.choice((f"{who} has a {value}.", f"{who} keeps a {value} at home.")),
-                        rng.choice((f"What animal does {who} have?", f"Which pet does {who} keep?")), f"{who} has a {value}.")
+            return Fact(
+                key,
+                value,
+                rng.choice((f"{who} has a {value}.", f"{who} keeps a {value} at home.")),
+                rng.choice((f"What animal does {who} have?", f"Which pet does {who} keep?")),
+                f"{who} has a {value}.",
+            )
         case "colour":
             value = rng.choice(words.COLOURS)
-            return Fact(key, value, rng.choice((f"{who}'s favourite colour is {value}.", f"{who} likes {value} best.")),
-                        f"What is {who}'s favourite colour?", f"{who}'s favourite colour is {value}.")
+            return Fact(
+                key,
+                value,
+                rng.choice((f"{who}'s favourite colour is {value}.", f"{who} likes {value} best.")),
+                f"What is {who}'s favourite colour?",
+                f"{who}'s favourite colour is {value}.",
+            )
         case "hobby":
             value = rng.choice(words.HOBBIES)
-            return Fact(key, value, rng.choice((f"{who} loves {value}.", f"{who} spends the weekend {value}." if value != "chess" else f"{who} loves chess.")),
-                        f"What does {who} love?", f"{who} loves {value}.")
+            return Fact(
+                key,
+                value,
+                rng.choice(
+                    (
+                        f"{who} loves {value}.",
+                        f"{who} spends the weekend {value}." if value != "chess" else f"{who} loves chess.",
+                    )
+                ),
+                f"What does {who} love?",
+                f"{who} loves {value}.",
+            )
         case "email":
             value = words.email(rng, who)
-            return Fact(key, value, f"{who}'s email is {value}.", f"What is {who}'s email?", f"{who}'s email is {value}.")
+            return Fact(
+                key, value, f"{who}'s email is {value}.", f"What is {who}'s email?", f"{who}'s email is {value}."
+            )
         case "birthday":
             value = words.date(rng)
-            return Fact(key, value, f"{who} was born on {value}.", f"When was {who} born?", f"{who} was born on {value}.")
+            return Fact(
+                key, value, f"{who} was born on {value}.", f"When was {who} born?", f"{who} was born on {value}."
+            )
         case _:
             value = words.thing(rng)
-            return Fact(key, value, rng.choice((f"{who} bought a {value}.", f"{who} owns a {value}.")),
-                        rng.choice((f"What did {who} buy?", f"What does {who} own?")), f"{who} has a {value}.")
+            return Fact(
+                key,
+                value,
+                rng.choice((f"{who} bought a {value}.", f"{who} owns a {value}.")),
+                rng.choice((f"What did {who} buy?", f"What does {who} own?")),
+                f"{who} has a {value}.",
+            )
 
 
 KEYS = ("city", "job", "age", "pet", "colour", "hobby", "email", "birthday", "thing")
@@ -199,7 +259,9 @@ def text_questions(rng: Random, held_out: bool) -> Dialogue:
         ask = fact.question if index else f"{intro}{text}{rng.choice((' ', chr(10), chr(10) * 2))}{fact.question}"
         dialogue.turn(ask, fact.answer)
     if rng.random() < 0.15:
-        dialogue.turn(_fact(rng, words.made_up(rng).capitalize(), rng.choice(KEYS)).question, "The text does not say that.")
+        dialogue.turn(
+            _fact(rng, words.made_up(rng).capitalize(), rng.choice(KEYS)).question, "The text does not say that."
+        )
     return dialogue
 
 
@@ -209,20 +271,62 @@ def recall(rng: Random, held_out: bool) -> Dialogue:
     who, town, pet = words.name(rng, held_out), words.city(rng, held_out), rng.choice(words.ANIMALS)
     lucky, secret, item = words.number(rng), words.code(rng), words.thing(rng)
     colour, friend = rng.choice(words.COLOURS), words.name(rng, held_out)
-    pool.append((rng.choice((f"My name is {who}.", f"I am {who}.", f"Call me {who}.", f"Hi, I'm {who}!")), f"Nice to meet you, {who}!",
-                 rng.choice(("What is my name?", "Who am I?", "Do you remember my name?")), f"Your name is {who}."))
-    pool.append((rng.choice((f"I live in {town}.", f"My home is {town}.")), f"{town} sounds nice.",
-                 rng.choice(("Where do I live?", "Which city do I live in?")), f"You live in {town}."))
-    pool.append((rng.choice((f"My lucky number is {lucky}.", f"Remember the number {lucky}.")), f"I will remember {lucky}.",
-                 rng.choice(("What was the number?", "Which number did I tell you?")), f"The number was {lucky}."))
-    pool.append((rng.choice((f"The code is {secret}.", f"Please remember the code {secret}.")), "Noted.",
-                 rng.choice(("What is the code?", "What was the code again?")), f"The code is {secret}."))
-    pool.append((f"I have a {pet} called {friend}.", f"{friend} is a nice name for a {pet}.",
-                 rng.choice((f"What is my {pet} called?", f"What is the name of my {pet}?")), f"Your {pet} is called {friend}."))
-    pool.append((rng.choice((f"I bought a {item}.", f"Today I found a {item}.")), "How nice!",
-                 rng.choice(("What did I get?", "What was it that I got today?")), f"You got a {item}."))
-    pool.append((f"My favourite colour is {colour}.", f"I like {colour} too.", "What is my favourite colour?",
-                 f"Your favourite colour is {colour}."))
+    pool.append(
+        (
+            rng.choice((f"My name is {who}.", f"I am {who}.", f"Call me {who}.", f"Hi, I'm {who}!")),
+            f"Nice to meet you, {who}!",
+            rng.choice(("What is my name?", "Who am I?", "Do you remember my name?")),
+            f"Your name is {who}.",
+        )
+    )
+    pool.append(
+        (
+            rng.choice((f"I live in {town}.", f"My home is {town}.")),
+            f"{town} sounds nice.",
+            rng.choice(("Where do I live?", "Which city do I live in?")),
+            f"You live in {town}.",
+        )
+    )
+    pool.append(
+        (
+            rng.choice((f"My lucky number is {lucky}.", f"Remember the number {lucky}.")),
+            f"I will remember {lucky}.",
+            rng.choice(("What was the number?", "Which number did I tell you?")),
+            f"The number was {lucky}.",
+        )
+    )
+    pool.append(
+        (
+            rng.choice((f"The code is {secret}.", f"Please remember the code {secret}.")),
+            "Noted.",
+            rng.choice(("What is the code?", "What was the code again?")),
+            f"The code is {secret}.",
+        )
+    )
+    pool.append(
+        (
+            f"I have a {pet} called {friend}.",
+            f"{friend} is a nice name for a {pet}.",
+            rng.choice((f"What is my {pet} called?", f"What is the name of my {pet}?")),
+            f"Your {pet} is called {friend}.",
+        )
+    )
+    pool.append(
+        (
+            rng.choice((f"I bought a {item}.", f"Today I found a {item}.")),
+            "How nice!",
+            rng.choice(("What did I get?", "What was it that I got today?")),
+            f"You got a {item}.",
+        )
+    )
+    pool.append(
+        (
+            f"My favourite colour is {colour}.",
+            f"I like {colour} too.",
+            "What is my favourite colour?",
+            f"Your favourite colour is {colour}.",
+        )
+    )
     told = rng.sample(pool, rng.randint(1, 4))
     dialogue = Dialogue()
     for statement, reply, _, _ in told:
@@ -244,19 +348,29 @@ def extraction(rng: Random, held_out: bool) -> Dialogue:
     result = {"name": who} if rng.random() < 0.7 else {}
     result |= {fact.key: fact.value for fact in asked}
     if rng.random() < 0.5:
-        ask = rng.choice(("Extract {f} as JSON: {t}", "Give me {f} as JSON.\n{t}", "Turn this into JSON with {f}: {t}",
-                          "{t}\nReturn JSON with the fields {f}.")).format(f=", ".join(result), t=text)
+        ask = rng.choice(
+            (
+                "Extract {f} as JSON: {t}",
+                "Give me {f} as JSON.\n{t}",
+                "Turn this into JSON with {f}: {t}",
+                "{t}\nReturn JSON with the fields {f}.",
+            )
+        ).format(f=", ".join(result), t=text)
     else:
         kinds = {"age": "integer"}
         properties = {key: {"type": kinds.get(key, "string")} for key in result}
         schema = json.dumps({"type": "object", "properties": properties, "required": list(result)})
-        ask = rng.choice(("{t}\nAnswer with JSON by this schema: {s}", "Schema: {s}\nText: {t}")).format(s=schema, t=text)
+        ask = rng.choice(("{t}\nAnswer with JSON by this schema: {s}", "Schema: {s}\nText: {t}")).format(
+            s=schema, t=text
+        )
     return Dialogue().turn(ask, json.dumps(result))
 
 
 def lists(rng: Random, held_out: bool) -> Dialogue:
     """Copying, counting, ordering: small jobs on lists."""
-    pool = rng.choice((words.FOODS, words.THINGS, words.ANIMALS, words.COLOURS, [words.name(rng, held_out) for _ in range(8)]))
+    pool = rng.choice(
+        (words.FOODS, words.THINGS, words.ANIMALS, words.COLOURS, [words.name(rng, held_out) for _ in range(8)])
+    )
     items = rng.sample(list(dict.fromkeys(pool)), rng.randint(2, min(5, len(set(pool)))))
     text = ", ".join(items)
     jobs: tuple[tuple[str, str], ...] = (
@@ -281,7 +395,9 @@ def reasoning(rng: Random, held_out: bool) -> Dialogue:
     """Short sums and comparisons with the way written down first."""
     a, b, who, other = rng.randint(1, 20), rng.randint(1, 20), words.name(rng, held_out), words.name(rng)
     if rng.random() < 0.5:
-        question = rng.choice((f"What is {a} + {b}?", f"{who} has {a} {rng.choice(words.FOODS)} and gets {b} more. How many now?"))
+        question = rng.choice(
+            (f"What is {a} + {b}?", f"{who} has {a} {rng.choice(words.FOODS)} and gets {b} more. How many now?")
+        )
         return Dialogue().turn(question, f"The answer is {a + b}.", f"{a} + {b} = {a + b}")
     a, b = (a, b) if a != b else (a, b + 1)
     older = who if a > b else other
@@ -309,7 +425,11 @@ def tool_calls(rng: Random, held_out: bool) -> Dialogue:
         asked = [chosen.ask(rng, held_out)]
         if rng.random() < 0.15:
             asked.append(chosen.ask(rng, held_out))
-        question = asked[0].question if len(asked) == 1 else f"{asked[0].question} {rng.choice(('And then: ', 'Also: ', ''))}{asked[1].question}"
+        question = (
+            asked[0].question
+            if len(asked) == 1
+            else f"{asked[0].question} {rng.choice(('And then: ', 'Also: ', ''))}{asked[1].question}"
+        )
         dialogue.say("user", question)
         calls = [_call(chosen, ask.arguments, index) for index, ask in enumerate(asked)]
         dialogue.say("assistant", "", tool_calls=calls)

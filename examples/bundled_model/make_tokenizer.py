@@ -1,6 +1,6 @@
 """Trains the bundled model's tokenizer: byte-level BPE over the dialogues, with all 256 bytes in its vocabulary.
 
-    python examples/bundled_model/make_tokenizer.py --out engine/bundled
+python examples/bundled_model/make_tokenizer.py --out engine/bundled
 """
 
 from __future__ import annotations
@@ -16,8 +16,16 @@ from rendering import render
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 
 SPECIAL = (
-    "<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|pad|>", "<tool_call>", "</tool_call>", "<tool_response>",
-    "</tool_response>", "<think>", "</think>",
+    "<|endoftext|>",
+    "<|im_start|>",
+    "<|im_end|>",
+    "<|pad|>",
+    "<tool_call>",
+    "</tool_call>",
+    "<tool_response>",
+    "</tool_response>",
+    "<think>",
+    "</think>",
 )
 # Words, single digits (so that numbers are copied digit by digit), runs of signs, white space.
 SPLIT = r"[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
@@ -34,13 +42,20 @@ def train(seed: int, count: int, vocab_size: int) -> Tokenizer:
     """A byte-level BPE tokenizer of exactly `vocab_size` tokens."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
-        [pre_tokenizers.Split(Regex(SPLIT), "isolated"), pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)]
+        [
+            pre_tokenizers.Split(Regex(SPLIT), "isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
     )
     tokenizer.decoder = decoders.ByteLevel()
     tokenizer.add_special_tokens(list(SPECIAL))
     trainer = trainers.BpeTrainer(
-        vocab_size=vocab_size, special_tokens=list(SPECIAL), show_progress=False, min_frequency=2,
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), max_token_length=16,
+        vocab_size=vocab_size,
+        special_tokens=list(SPECIAL),
+        show_progress=False,
+        min_frequency=2,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        max_token_length=16,
     )
     tokenizer.train_from_iterator(texts(seed, count), trainer)
     return tokenizer
@@ -57,12 +72,21 @@ def main() -> None:
     tokenizer = train(arguments.seed, arguments.dialogues, arguments.vocab_size)
     tokenizer.save(str(arguments.out / "tokenizer.json"))
     config = {
-        "tokenizer_class": "PreTrainedTokenizerFast", "model_max_length": 8192, "eos_token": "<|im_end|>",
-        "pad_token": "<|pad|>", "bos_token": None, "clean_up_tokenization_spaces": False,
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "model_max_length": 8192,
+        "eos_token": "<|im_end|>",
+        "pad_token": "<|pad|>",
+        "bos_token": None,
+        "clean_up_tokenization_spaces": False,
     }
     (arguments.out / "tokenizer_config.json").write_text(json.dumps(config, indent=2) + "\n")
     ends = [tokenizer.token_to_id("<|im_end|>"), tokenizer.token_to_id("<|endoftext|>")]
-    generation = {"eos_token_id": ends, "pad_token_id": tokenizer.token_to_id("<|pad|>"), "do_sample": False, "temperature": 0.0}
+    generation = {
+        "eos_token_id": ends,
+        "pad_token_id": tokenizer.token_to_id("<|pad|>"),
+        "do_sample": False,
+        "temperature": 0.0,
+    }
     (arguments.out / "generation_config.json").write_text(json.dumps(generation, indent=2) + "\n")
     print(f"{tokenizer.get_vocab_size()} tokens -> {arguments.out / 'tokenizer.json'}")
 

@@ -31,9 +31,18 @@ class Shape:
     def to_hf(self, end_token_ids: list[int]) -> dict[str, Any]:
         """config.json of the checkpoint."""
         return asdict(self) | {
-            "architectures": ["Qwen3ForCausalLM"], "model_type": "qwen3", "hidden_act": "silu", "attention_bias": False,
-            "attention_dropout": 0.0, "tie_word_embeddings": True, "use_sliding_window": False, "sliding_window": None,
-            "initializer_range": 0.02, "use_cache": True, "eos_token_id": end_token_ids[0], "bos_token_id": None,
+            "architectures": ["Qwen3ForCausalLM"],
+            "model_type": "qwen3",
+            "hidden_act": "silu",
+            "attention_bias": False,
+            "attention_dropout": 0.0,
+            "tie_word_embeddings": True,
+            "use_sliding_window": False,
+            "sliding_window": None,
+            "initializer_range": 0.02,
+            "use_cache": True,
+            "eos_token_id": end_token_ids[0],
+            "bos_token_id": None,
             "torch_dtype": "bfloat16",
         }
 
@@ -119,13 +128,19 @@ class Network(nn.Module):
             if parameter.ndim == 2:
                 wide = shape.hidden_size if "embed" in name else parameter.shape[1]
                 # Matrices that write to the residual stream start small, so that depth does not add up.
-                small = (2 * shape.num_hidden_layers) ** -0.5 if name.endswith(("o_proj.weight", "down_proj.weight")) else 1.0
+                small = (
+                    (2 * shape.num_hidden_layers) ** -0.5
+                    if name.endswith(("o_proj.weight", "down_proj.weight"))
+                    else 1.0
+                )
                 nn.init.normal_(parameter, std=small * (0.5 if "embed" in name else 1.0) * wide**-0.5)
 
     def forward(self, token_ids_bt: Tensor) -> Tensor:
         """Logits [B, T, V] of each next token."""
         shape, t = self.shape, token_ids_bt.shape[1]
-        frequency = shape.rope_theta ** (-torch.arange(0, shape.head_dim, 2, device=token_ids_bt.device) / shape.head_dim)
+        frequency = shape.rope_theta ** (
+            -torch.arange(0, shape.head_dim, 2, device=token_ids_bt.device) / shape.head_dim
+        )
         angle = torch.outer(torch.arange(t, device=token_ids_bt.device).float(), frequency).repeat(1, 2)
         cos, sin = angle.cos(), angle.sin()
         x = self.model.embed_tokens(token_ids_bt)

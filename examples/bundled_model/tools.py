@@ -39,49 +39,90 @@ class Tool:
 
 def _weather(rng: Random, held_out: bool) -> Ask:
     place, kind, degrees = words.city(rng, held_out), rng.choice(words.WEATHER), rng.randint(-15, 39)
-    question = rng.choice((f"What is the weather in {place}?", f"How is the weather in {place} today?",
-                           f"Weather in {place}, please.", f"Is it nice in {place}?"))
-    return Ask(question, {"city": place}, {"weather": kind, "temperature": degrees},
-               f"It is {kind} in {place} with {degrees} degrees.")
+    question = rng.choice(
+        (
+            f"What is the weather in {place}?",
+            f"How is the weather in {place} today?",
+            f"Weather in {place}, please.",
+            f"Is it nice in {place}?",
+        )
+    )
+    return Ask(
+        question,
+        {"city": place},
+        {"weather": kind, "temperature": degrees},
+        f"It is {kind} in {place} with {degrees} degrees.",
+    )
 
 
 def _email(rng: Random, held_out: bool) -> Ask:
     who = words.name(rng, held_out)
     address, subject = words.email(rng, who), f"{rng.choice(words.ADJECTIVES)} {rng.choice(words.THINGS)}"
-    question = rng.choice((f"Send an email to {address} about the {subject}.", f"Write to {address}, subject: {subject}",
-                           f"Please mail {address} about the {subject}"))
+    question = rng.choice(
+        (
+            f"Send an email to {address} about the {subject}.",
+            f"Write to {address}, subject: {subject}",
+            f"Please mail {address} about the {subject}",
+        )
+    )
     return Ask(question, {"to": address, "subject": subject}, {"sent": True}, f"I sent the email to {address}.")
 
 
 def _meeting(rng: Random, held_out: bool) -> Ask:
     who, day, hour = words.name(rng, held_out), rng.choice(words.DAYS), words.time_of_day(rng)
-    question = rng.choice((f"Book a meeting with {who} on {day} at {hour}.", f"Set up a call with {who}, {day} {hour}.",
-                           f"I want to meet {who} on {day} at {hour}."))
-    return Ask(question, {"person": who, "day": day, "time": hour}, {"booked": True},
-               f"Your meeting with {who} is on {day} at {hour}.")
+    question = rng.choice(
+        (
+            f"Book a meeting with {who} on {day} at {hour}.",
+            f"Set up a call with {who}, {day} {hour}.",
+            f"I want to meet {who} on {day} at {hour}.",
+        )
+    )
+    return Ask(
+        question,
+        {"person": who, "day": day, "time": hour},
+        {"booked": True},
+        f"Your meeting with {who} is on {day} at {hour}.",
+    )
 
 
 def _order(rng: Random, held_out: bool) -> Ask:
     number, item = rng.randint(1, 60), rng.choice(words.FOODS)
-    question = rng.choice((f"Order {number} {item}.", f"I need {number} {item}, please.", f"Buy {number} {item} for me."))
+    question = rng.choice(
+        (f"Order {number} {item}.", f"I need {number} {item}, please.", f"Buy {number} {item} for me.")
+    )
     price = rng.randint(1, 300)
-    return Ask(question, {"item": item, "quantity": number}, {"ordered": True, "price": price},
-               f"I ordered {number} {item} for {price} euros.")
+    return Ask(
+        question,
+        {"item": item, "quantity": number},
+        {"ordered": True, "price": price},
+        f"I ordered {number} {item} for {price} euros.",
+    )
 
 
 def _status(rng: Random, held_out: bool) -> Ask:
     number, state = words.code(rng), rng.choice(("shipped", "delivered", "lost", "packed", "delayed", "cancelled"))
-    question = rng.choice((f"Where is my order {number}?", f"What is the status of order {number}?", f"Check order {number}."))
+    question = rng.choice(
+        (f"Where is my order {number}?", f"What is the status of order {number}?", f"Check order {number}.")
+    )
     return Ask(question, {"order": number}, {"status": state}, f"Your order {number} is {state}.")
 
 
 def _trip(rng: Random, held_out: bool) -> Ask:
     start, end, day = words.city(rng, held_out), words.city(rng, held_out), rng.choice(words.DAYS)
-    question = rng.choice((f"Find a train from {start} to {end} on {day}.", f"I want to go from {start} to {end} on {day}.",
-                           f"Trains on {day} from {start} to {end}?"))
+    question = rng.choice(
+        (
+            f"Find a train from {start} to {end} on {day}.",
+            f"I want to go from {start} to {end} on {day}.",
+            f"Trains on {day} from {start} to {end}?",
+        )
+    )
     leaves, price = words.time_of_day(rng), rng.randint(9, 250)
-    return Ask(question, {"from": start, "to": end, "day": day}, {"leaves": leaves, "price": price},
-               f"There is a train from {start} to {end} at {leaves} for {price} euros.")
+    return Ask(
+        question,
+        {"from": start, "to": end, "day": day},
+        {"leaves": leaves, "price": price},
+        f"There is a train from {start} to {end} at {leaves} for {price} euros.",
+    )
 
 
 def _add(rng: Random, held_out: bool) -> Ask:
@@ -93,7 +134,12 @@ def _add(rng: Random, held_out: bool) -> Ask:
 KNOWN: tuple[Tool, ...] = (
     Tool("get_weather", "The weather of a city", {"city": "string"}, _weather),
     Tool("send_email", "Send an email", {"to": "string", "subject": "string"}, _email),
-    Tool("book_meeting", "Book a meeting with a person", {"person": "string", "day": "string", "time": "string"}, _meeting),
+    Tool(
+        "book_meeting",
+        "Book a meeting with a person",
+        {"person": "string", "day": "string", "time": "string"},
+        _meeting,
+    ),
     Tool("order_item", "Order food", {"item": "string", "quantity": "integer"}, _order),
     Tool("order_status", "The status of an order", {"order": "string"}, _status),
     Tool("find_train", "Find a train between two cities", {"from": "string", "to": "string", "day": "string"}, _trip),
@@ -106,12 +152,19 @@ VERBS = "find get check update delete create open close start stop move count ra
 def _value(rng: Random, kind: str, held_out: bool) -> Any:
     if kind == "integer":
         return words.number(rng)
-    return rng.choice((words.name, words.city))(rng, held_out) if rng.random() < 0.6 else rng.choice((words.code(rng), words.thing(rng)))
+    return (
+        rng.choice((words.name, words.city))(rng, held_out)
+        if rng.random() < 0.6
+        else rng.choice((words.code(rng), words.thing(rng)))
+    )
 
 
 def _made_up(rng: Random) -> Tool:
     verb, noun = rng.choice(VERBS), rng.choice(words.THINGS) if rng.random() < 0.6 else words.made_up(rng)
-    keys = rng.sample(("name", "city", "number", "code", "owner", "place", "size", "label", "target", words.made_up(rng)), rng.randint(1, 3))
+    keys = rng.sample(
+        ("name", "city", "number", "code", "owner", "place", "size", "label", "target", words.made_up(rng)),
+        rng.randint(1, 3),
+    )
     kinds = {key: "integer" if key in ("number", "size") else "string" for key in keys}
     style = rng.randrange(3)
 

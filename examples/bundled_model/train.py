@@ -80,8 +80,12 @@ class Training:
 
     def save(self, path: Path) -> None:
         """Write everything; the file is never half written."""
-        state = {"network": self.network.state_dict(), "optimizers": [o.state_dict() for o in self.optimizers],
-                 "step": self.step, "tokens": self.tokens}
+        state = {
+            "network": self.network.state_dict(),
+            "optimizers": [o.state_dict() for o in self.optimizers],
+            "step": self.step,
+            "tokens": self.tokens,
+        }
         partial = path.with_suffix(".partial")
         torch.save(state, partial)
         partial.replace(path)
@@ -102,13 +106,19 @@ def run(training: Training, plan: Plan, folder: Path, save_every: int) -> None:
         source = batches(training.seed, training.step, max(1, plan.batch_tokens // row_len), row_len)
         began, seen = time.monotonic(), training.tokens
         while training.step < plan.steps and plan.length(training.step) == row_len:
-            rows, weights = (torch.from_numpy(a.astype(kind)).to(training.device) for a, kind in zip(next(source), ("int64", "float32"), strict=True))
+            rows, weights = (
+                torch.from_numpy(a.astype(kind)).to(training.device)
+                for a, kind in zip(next(source), ("int64", "float32"), strict=True)
+            )
             loss = training.learn(rows, weights, plan.rate(training.step))
             if training.step % 10 == 0:
                 speed = (training.tokens - seen) / (time.monotonic() - began)
                 left = (plan.steps - training.step) * plan.batch_tokens / speed
-                print(f"step {training.step}/{plan.steps}  loss {loss:.4f}  {training.tokens / 1e6:.2f} M tokens  "
-                      f"{speed:,.0f} tokens/s  {left / 60:.0f} min left", flush=True)
+                print(
+                    f"step {training.step}/{plan.steps}  loss {loss:.4f}  {training.tokens / 1e6:.2f} M tokens  "
+                    f"{speed:,.0f} tokens/s  {left / 60:.0f} min left",
+                    flush=True,
+                )
             if training.step % save_every == 0 or training.step == plan.steps:
                 training.save(folder / "training.pt")
         source.close()  # type: ignore[attr-defined]

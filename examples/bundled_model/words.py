@@ -14,7 +14,9 @@ NAMES = (
     "Mina Nadia Nils Nina Noah Nora Olga Oliver Omar Oscar Paul Pedro Petra Priya Ravi Rita Rosa Ruth Sam Sara Sofia "
     "Sven Tara Theo Tom Uma Vera Victor Wei Yara Yuki Zoe"
 ).split()
-NAMES_HELD_OUT = "Bela Cedric Dalia Edgar Flora Gustav Helga Imran Joana Kolya Ludmila Matteo Odette Quentin Tamsin".split()
+NAMES_HELD_OUT = (
+    "Bela Cedric Dalia Edgar Flora Gustav Helga Imran Joana Kolya Ludmila Matteo Odette Quentin Tamsin".split()
+)
 CITIES = (
     "Amsterdam Athens Berlin Bern Bogota Boston Brussels Cairo Chicago Copenhagen Delhi Dublin Geneva Hamburg Hanoi "
     "Helsinki Istanbul Jakarta Kyoto Lagos Lima Lisbon London Madrid Manila Milan Montreal Munich Nairobi Oslo Paris "

@@ -1,0 +1,53 @@
+"""Writes the trained weights as a Hugging Face checkpoint beside the tokenizer: bfloat16, Qwen3's names.
+
+python examples/bundled_model/export.py --folder /some/folder --out engine/bundled
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+import torch
+from network import Network, Shape
+from rendering import BUNDLED
+from safetensors.torch import save_file
+from tokenizers import Tokenizer
+from torch import Tensor
+
+
+def load_network(path: Path) -> tuple[Network, int]:
+    """The network of a `training.pt`, and how many tokens it has seen."""
+    state = torch.load(path, map_location="cpu", weights_only=True)
+    network = Network(Shape())
+    network.load_state_dict(state["network"])
+    return network, int(state["tokens"])
+
+
+def checkpoint_tensors(network: Network) -> dict[str, Tensor]:
+    """The state dict in bfloat16; the output matrix is the embedding and is not written twice."""
+    return {name: tensor.to(torch.bfloat16).contiguous() for name, tensor in network.state_dict().items()}
+
+
+def export(network: Network, out: Path) -> None:
+    """Write model.safetensors and config.json into `out`, where tokenizer.json already lies."""
+    tokenizer = Tokenizer.from_file(str(BUNDLED / "tokenizer.json"))
+    config = network.shape.to_hf([tokenizer.token_to_id("<|im_end|>"), tokenizer.token_to_id("<|endoftext|>")])
+    save_file(checkpoint_tensors(network), out / "model.safetensors", metadata={"format": "pt"})
+    (out / "config.json").write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
+
+
+def main() -> None:
+    """Parse the command line and export."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--folder", type=Path, required=True, help="where train.py wrote training.pt")
+    parser.add_argument("--out", type=Path, default=BUNDLED)
+    given = parser.parse_args()
+    network, tokens = load_network(given.folder / "training.pt")
+    export(network, given.out)
+    print(f"{sum(p.numel() for p in network.parameters()):,} parameters, {tokens:,} tokens seen -> {given.out}")
+
+
+if __name__ == "__main__":
+    main()
