@@ -76,7 +76,10 @@ def lend_pip(python: Path) -> None:
 
 def install(python: Path, requirements: list[str], *options: str) -> None:
     """Install with the lock as constraints."""
-    pip = [str(python), "-m", "pip", "install", "--disable-pip-version-check", "--quiet", "--no-input"]
+    pip = [str(python), "-m", "pip", "install", "--disable-pip-version-check", "--no-input"]
+    # torch takes minutes on a slow line: someone who watches gets pip's progress bar.
+    if not sys.stdout.isatty():
+        pip.append("--quiet")
     subprocess.run([*pip, "-c", str(ROOT / "requirements.lock"), *options, *requirements], check=True)
 
 
