@@ -7,6 +7,7 @@
     ├── RequestError                 one request can't be served as asked; the others go on
     │   ├── ContextOverflowError     prompt and answer are longer than the context
     │   └── TemplateError            the chat template refuses these messages
+    ├── OverloadedError              too many requests wait; the request may be sent again later
     ├── FrameError                   the bytes between gateway and engine are no frame of a known message
     └── EngineDiedError              the engine process ended; the request may be sent again
 
@@ -69,6 +70,13 @@ class FrameError(EngineError):
     """The bytes between gateway and engine are no frame of a known message, or a frame is over the limit."""
 
     code = "frame_error"
+
+
+class OverloadedError(EngineError):
+    """Too many requests wait for admission."""
+
+    code = "overloaded"
+    retriable = True
 
 
 class EngineDiedError(EngineError):

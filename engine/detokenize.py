@@ -1,0 +1,29 @@
+"""From token ids to text as they come, in whole characters."""
+
+from __future__ import annotations
+
+import codecs
+from collections.abc import Iterable, Sequence
+
+
+class Detokenizer:
+    """Text of a growing run of tokens. `token_bytes[id]` is a token's bytes, None for one that is no text.
+
+    A character whose bytes are not all there yet is held back; bytes that are no UTF-8 become U+FFFD.
+    """
+
+    __slots__ = ("_decoder", "_token_bytes")
+
+    def __init__(self, token_bytes: Sequence[bytes | None]) -> None:
+        self._token_bytes = token_bytes
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+
+    def feed(self, token_ids: Iterable[int]) -> str:
+        """The text that became complete. An id without bytes, or past the table, adds none."""
+        known = self._token_bytes
+        parts = [known[token_id] or b"" for token_id in token_ids if token_id < len(known)]
+        return self._decoder.decode(b"".join(parts))
+
+    def flush(self) -> str:
+        """What was held back, an unfinished character as U+FFFD."""
+        return self._decoder.decode(b"", final=True)

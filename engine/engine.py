@@ -1,0 +1,227 @@
+"""The engine: takes requests, computes a step for all of them at once, gives back what each step added.
+
+A plain object without threads or sockets: whoever holds it calls `step`.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from espalier.engine.answer import Answer
+from espalier.engine.batch_builder import BatchBuilder
+from espalier.engine.errors import ContextOverflowError, EngineError, OverloadedError, RequestError
+from espalier.engine.loader import Loaded, load
+from espalier.engine.messages import Generate, Output, Ready, Stats, StepOutputs
+from espalier.engine.options import EngineOptions
+from espalier.engine.sampler import Drawn, Sampler
+from espalier.engine.sampling_params import check
+from espalier.engine.scheduler import Limits, Scheduler, Work
+from espalier.engine.sequence import Sequence
+
+log = logging.getLogger("espalier.engine")
+
+STEP_TOKENS = {"cpu": 128, "cuda": 4096}
+
+
+@dataclass(slots=True)
+class _Counts:
+    step: int = 0
+    arrivals: int = 0
+    generated: int = 0
+    failed: int = 0
+
+
+@dataclass(slots=True)
+class _Running:
+    sequence: Sequence
+    answer: Answer
+
+
+class Engine:
+    """Serves one model. `clock` gives seconds; `poison_freed` fills freed KV with NaN, to show who reads it."""
+
+    def __init__(
+        self,
+        options: EngineOptions,
+        *,
+        loaded: Loaded | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        poison_freed: bool = False,
+    ) -> None:
+        self.options, self._clock, self._poison = options, clock, poison_freed
+        self._loaded = loaded or load(options)
+        sizes = self._loaded.fit
+        self.max_context, self.vocab_size = sizes.max_context, self._loaded.model.config.vocab_size
+        self.scheduler = Scheduler(
+            Limits(
+                num_slots=sizes.num_slots,
+                max_context=sizes.max_context,
+                max_running=sizes.max_running,
+                step_tokens=options.step_tokens or STEP_TOKENS[self._loaded.device],
+                admission=options.admission,
+                batching=options.batching,
+                prefix_cache=options.prefix_cache,
+            )
+        )
+        self._builder = BatchBuilder(self.scheduler.slot_table, self._loaded.device)
+        self._end_token_ids = frozenset(self._loaded.tokenizer.end_token_ids)
+        self._sampler = Sampler(tuple(sorted(self._end_token_ids)))
+        self._running: dict[str, _Running] = {}
+        self._ready_outputs: deque[Output] = deque()
+        self._counts = _Counts()
+
+    def submit(self, request: Generate) -> None:
+        """Queue a request. Raises RequestError if it can't be served as asked, OverloadedError if too many wait."""
+        if request.request_id in self._running:
+            raise RequestError(f"a request {request.request_id!r} is running already", param="request_id")
+        if len(self.scheduler.waiting) >= self.options.max_waiting:
+            raise OverloadedError(f"{self.options.max_waiting} requests are waiting; try again later")
+        check(request.params, self.vocab_size)
+        max_len = self._max_len(request)
+        seed = request.params.seed if request.params.seed is not None else secrets.randbits(63)
+        self._counts.arrivals += 1
+        sequence = Sequence(
+            request, max_len=max_len, seed=seed % 2**64, arrival=self._counts.arrivals, now_s=self._clock()
+        )
+        ends = frozenset() if request.params.ignore_eos else self._end_token_ids
+        self._running[request.request_id] = _Running(sequence, Answer(sequence, self._loaded.tokenizer, ends))
+        self.scheduler.add(sequence)
+
+    def abort(self, request_id: str) -> None:
+        """End a request; its slots are free at once and the next step gives its last output. Unknown ids are ignored."""
+        running = self._running.pop(request_id, None)
+        if running is not None:
+            self.scheduler.finish(running.sequence)
+            self._ready_outputs.append(running.answer.end("abort", self._clock()))
+
+    def has_work(self) -> bool:
+        """Whether `step` would do anything."""
+        return bool(self._running or self._ready_outputs)
+
+    def step(self) -> StepOutputs:
+        """Compute one step: decode tokens of all running requests and chunks of prompts."""
+        plan = self.scheduler.schedule(self._clock())
+        plan, drawn = self._compute(plan)
+        self.scheduler.advance(plan)
+        outputs = self._commit(plan, drawn)
+        self._counts.step += 1
+        return StepOutputs(outputs, self.stats())
+
+    def stats(self) -> Stats:
+        """Gauges and totals as of now."""
+        scheduler, totals = self.scheduler, self.scheduler.totals
+        return Stats(
+            step=self._counts.step,
+            running=len(scheduler.running),
+            waiting=len(scheduler.waiting),
+            slots_total=scheduler.limits.num_slots,
+            slots_used=scheduler.limits.num_slots - scheduler.slots.num_free,
+            slots_cached=scheduler.tree.num_evictable,
+            prompt_tokens=totals.prompt_tokens,
+            cached_tokens=totals.cached_tokens,
+            computed_tokens=totals.computed_tokens,
+            generated_tokens=self._counts.generated,
+            preemptions=totals.preemptions,
+            failed=self._counts.failed,
+        )
+
+    def ready(self) -> Ready:
+        """What the model is and what fits."""
+        sizes = self._loaded.fit
+        return Ready(
+            model=self.options.model,
+            max_context=sizes.max_context,
+            vocab_size=self.vocab_size,
+            num_slots=sizes.num_slots,
+            max_running=sizes.max_running,
+            fit=sizes.rows(),
+        )
+
+    def _max_len(self, request: Generate) -> int:
+        prompt_len, asked = len(request.token_ids), request.params.max_tokens
+        if not prompt_len:
+            raise RequestError("the prompt is empty; at least one token is needed", param="prompt")
+        for token_id in request.token_ids:
+            if not 0 <= token_id < self.vocab_size:
+                raise RequestError(f"the prompt holds token {token_id}; the vocabulary ends at {self.vocab_size - 1}", param="prompt")
+        if prompt_len >= self.max_context or prompt_len + (asked or 1) > self.max_context:
+            raise ContextOverflowError(
+                f"the context holds {self.max_context} tokens; the prompt has {prompt_len}"
+                + (f" and max_tokens asks for {asked}" if asked else "")
+                + f". Shorten the prompt or ask for at most {max(0, self.max_context - prompt_len)} tokens.",
+                param="max_tokens" if prompt_len < self.max_context else "messages",
+            )
+        return prompt_len + asked if asked else self.max_context
+
+    def _compute(self, plan: list[Work]) -> tuple[list[Work], list[Drawn]]:
+        """Run the plan; where the batch as a whole fails, each alone, so that only the culprit ends."""
+        try:
+            return plan, self._forward(plan) if plan else []
+        except Exception:
+            log.exception("step failed", extra={"event": "step_failed", "requests": len(plan)})
+        computed: list[Work] = []
+        drawn: list[Drawn] = []
+        for work in plan:
+            try:
+                drawn += self._forward([work])
+                computed.append(work)
+            except Exception as error:
+                self._fail(work.sequence, error)
+        return computed, drawn
+
+    def _forward(self, plan: list[Work]) -> list[Drawn]:
+        wanting = [work.sequence for work in plan if work.wants_logits]
+        logits = self._logits(plan)
+        return self._sampler.sample(logits, wanting) if wanting else []
+
+    def _logits(self, plan: list[Work]) -> Tensor:
+        if self._poison:
+            free = torch.from_numpy(self.scheduler.slots.free_slots()).long().to(self._loaded.device)
+            self._loaded.kv.poison(free)
+        return self._loaded.model.forward(self._builder.build(plan), self._loaded.kv)
+
+    def _commit(self, plan: list[Work], drawn: list[Drawn]) -> list[Output]:
+        """Add the drawn tokens to their requests, end those that are done, collect what is to be told."""
+        now = self._clock()
+        outputs = list(self._ready_outputs)
+        self._ready_outputs.clear()
+        wanting = [work.sequence for work in plan if work.wants_logits]
+        for sequence, result in zip(wanting, drawn, strict=True):
+            if not result.is_valid:
+                self._fail(sequence, NanLogitsError("the model gave logits that are no numbers"))
+                continue
+            answer = self._running[sequence.request_id].answer
+            sequence.append(result.token_id)
+            self._counts.generated += 1
+            output = answer.add(result, now)
+            if output.finish_reason is not None:
+                del self._running[sequence.request_id]
+                self.scheduler.finish(sequence)
+            outputs.append(output)
+        outputs += self._ready_outputs
+        self._ready_outputs.clear()
+        return outputs
+
+    def _fail(self, sequence: Sequence, error: Exception) -> None:
+        """End one request with an error; nothing that it computed is used again."""
+        log.error("request failed", extra={"event": "request_failed", "request": sequence.request_id}, exc_info=error)
+        self._counts.failed += 1
+        running = self._running.pop(sequence.request_id)
+        self.scheduler.finish(sequence, keep=False)
+        code = error.code if isinstance(error, EngineError) else "internal_error"
+        message = str(error) if isinstance(error, EngineError) else "the engine failed on this request"
+        self._ready_outputs.append(running.answer.end("error", self._clock(), code=code, message=message))
+
+
+class NanLogitsError(EngineError):
+    """The model gave NaN or infinite logits for a request."""
+
+    code = "nan_logits"

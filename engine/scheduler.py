@@ -1,0 +1,265 @@
+"""Decides what each step computes, and who holds which slots. Imports no torch: tested by hand-written traces.
+
+Decode tokens come first, then chunks of prompts up to the budget, oldest first. A waiting request that shares a longer
+prefix with a prompt now being computed than with the tree sits out until that prefix is there: it is computed once.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from espalier.engine.options import Admission, Batching
+from espalier.engine.sequence import Sequence
+from espalier.engine.slots import SlotAllocator
+from espalier.radix import PrefixTree
+from espalier.radix.tree import common_prefix_len
+
+MIN_CHUNK = 16
+"""Prompt tokens that a step takes even when decode tokens fill its budget, so that nobody waits for ever."""
+MIN_SHARED = 16
+"""Fewer shared tokens than this are not worth waiting for."""
+MAX_LOOK = 64
+"""Waiting requests looked at in one step."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a step and the engine may hold; sizes in tokens."""
+
+    num_slots: int
+    max_context: int
+    max_running: int
+    step_tokens: int
+    admission: Admission = "preempt"
+    batching: Batching = "continuous"
+    prefix_cache: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """Tokens [begin, end) of a sequence, to be computed in this step."""
+
+    sequence: Sequence
+    begin: int
+    end: int
+
+    @property
+    def wants_logits(self) -> bool:
+        """Whether a token is drawn after it."""
+        return self.end == self.sequence.length
+
+
+@dataclass(slots=True)
+class Totals:
+    """Running totals since the start."""
+
+    prompt_tokens: int = 0
+    cached_tokens: int = 0
+    computed_tokens: int = 0
+    preemptions: int = 0
+
+
+@dataclass(slots=True)
+class Scheduler:
+    """Waiting and running requests, the slot table, the tree.
+
+    `slot_table` int32 [max_running, max_context]: slot of each position of each running sequence.
+    """
+
+    limits: Limits
+    tree: PrefixTree = field(default_factory=PrefixTree)
+    waiting: deque[Sequence] = field(default_factory=deque)
+    running: list[Sequence] = field(default_factory=list)
+    totals: Totals = field(default_factory=Totals)
+    slots: SlotAllocator = field(init=False)
+    slot_table: NDArray[np.int32] = field(init=False)
+    _rows: list[int] = field(init=False)
+    _now: int = 0
+
+    def __post_init__(self) -> None:
+        self.slots = SlotAllocator(self.limits.num_slots)
+        self.slot_table = np.zeros((self.limits.max_running, self.limits.max_context), dtype=np.int32)
+        self._rows = list(range(self.limits.max_running - 1, -1, -1))
+
+    def add(self, sequence: Sequence) -> None:
+        """Queue a request."""
+        self.waiting.append(sequence)
+
+    def schedule(self, now_s: float) -> list[Work]:
+        """The work of the next step; slots for it are taken."""
+        self._now += 1
+        may_admit = self.limits.batching == "continuous" or not self.running
+        plan = self._decodes()
+        budget = max(self.limits.step_tokens - len(plan), MIN_CHUNK)
+        budget -= self._prefills(plan, budget)
+        if may_admit:
+            self._admit(plan, budget, now_s)
+        # Who was preempted on the way has no slots any more.
+        return [work for work in plan if work.sequence.row >= 0]
+
+    def advance(self, plan: list[Work]) -> None:
+        """The plan was computed: note it, and let others share the prompts."""
+        for work in plan:
+            work.sequence.num_computed = work.end
+            self.totals.computed_tokens += work.end - work.begin
+            if work.begin < work.sequence.prompt_len and self.limits.prefix_cache:
+                self._share(work.sequence)
+
+    def finish(self, sequence: Sequence, *, keep: bool = True) -> None:
+        """Take a sequence out, wherever it is; what it computed stays in the tree unless `keep` is false."""
+        if sequence.row < 0:
+            self.waiting = deque(other for other in self.waiting if other is not sequence)
+            return
+        self.running.remove(sequence)
+        self._release(sequence, keep=keep)
+
+    def is_idle(self) -> bool:
+        """Whether there is nothing to do."""
+        return not self.waiting and not self.running
+
+    def check(self) -> None:
+        """Raise AssertionError unless every slot is free, in the tree, or one sequence's own."""
+        self.tree.check()
+        own = [self.slot_table[s.row, s.shared_len : s.num_slots] for s in self.running]
+        everything = np.concatenate([self.slots.free_slots(), self.tree.slots(), *own])
+        assert np.array_equal(np.sort(everything), np.arange(self.limits.num_slots)), "slots leaked or shared"
+        assert len(self._rows) + len(self.running) == self.limits.max_running
+
+    def _decodes(self) -> list[Work]:
+        plan: list[Work] = []
+        for sequence in list(self.running):
+            if sequence.row >= 0 and sequence.is_decoding and self._extend(sequence, sequence.length):
+                plan.append(Work(sequence, sequence.num_computed, sequence.length))
+        return plan
+
+    def _prefills(self, plan: list[Work], budget: int) -> int:
+        used = 0
+        for sequence in list(self.running):
+            if budget - used <= 0:
+                break
+            if sequence.row >= 0 and not sequence.is_decoding:
+                used += self._chunk(plan, sequence, budget - used)
+        return used
+
+    def _chunk(self, plan: list[Work], sequence: Sequence, budget: int) -> int:
+        end = min(sequence.length, sequence.num_computed + budget)
+        if end <= sequence.num_computed or not self._extend(sequence, end):
+            return 0
+        plan.append(Work(sequence, sequence.num_computed, end))
+        return end - sequence.num_computed
+
+    def _extend(self, sequence: Sequence, length: int) -> bool:
+        """Give a sequence slots up to `length`; others are preempted for it, the youngest first, at last itself."""
+        need = length - sequence.num_slots
+        while need > 0 and not self._make_room(need):
+            victim = self.running[-1]
+            self._preempt(victim)
+            if victim is sequence:
+                return False
+        if need > 0:
+            self.slot_table[sequence.row, sequence.num_slots : length] = self.slots.take(need)
+            sequence.num_slots = length
+        return True
+
+    def _make_room(self, need: int) -> bool:
+        if self.slots.num_free < need and self.tree.num_evictable:
+            # A little more than needed: one eviction then serves several steps.
+            self.slots.give(self.tree.evict(need - self.slots.num_free + 32))
+        return self.slots.num_free >= need
+
+    def _preempt(self, sequence: Sequence) -> None:
+        self.running.remove(sequence)
+        self._release(sequence, keep=True)
+        sequence.preemptions += 1
+        self.totals.preemptions += 1
+        self.waiting.appendleft(sequence)
+
+    def _release(self, sequence: Sequence, *, keep: bool) -> None:
+        if keep and self.limits.prefix_cache:
+            self._share(sequence)
+        self.slots.give(self.slot_table[sequence.row, sequence.shared_len : sequence.num_slots].copy())
+        if sequence.node is not None:
+            self.tree.unlock(sequence.node)
+            if not keep:
+                self.slots.give(self.tree.discard(sequence.node, sequence.inserted_len))
+        self._rows.append(sequence.row)
+        sequence.row, sequence.node = -1, None
+        sequence.num_computed = sequence.num_slots = sequence.shared_len = sequence.inserted_len = 0
+
+    def _share(self, sequence: Sequence) -> None:
+        """Hand what is computed to the tree; where it had the same tokens already, take its slots for ours."""
+        begin, end = sequence.shared_len, sequence.num_computed
+        if begin >= end or sequence.node is None:
+            return
+        ours = self.slot_table[sequence.row, begin:end].copy()
+        match = self.tree.insert(sequence.node, sequence.ids(begin, end), ours, self._now)
+        self.slots.give(ours[ours != match.slots])
+        sequence.inserted_len += int((ours == match.slots).sum())
+        self.slot_table[sequence.row, begin:end] = match.slots
+        self.tree.lock(match.node)
+        self.tree.unlock(sequence.node)
+        sequence.node, sequence.shared_len = match.node, end
+
+    def _admit(self, plan: list[Work], budget: int, now_s: float) -> None:
+        looked: list[Sequence] = []
+        while self.waiting and budget > 0 and self._rows and len(looked) < MAX_LOOK:
+            sequence = self.waiting.popleft()
+            looked.append(sequence)
+            slots = self._match(sequence)
+            if self._is_computed_soon(sequence, len(slots)):
+                self._let_go(sequence)
+                continue
+            if not self._fits(sequence, len(slots)):
+                self._let_go(sequence)
+                break
+            looked.pop()
+            self._start(sequence, slots, now_s)
+            budget -= self._chunk(plan, sequence, budget)
+        self.waiting.extendleft(reversed(looked))
+
+    def _match(self, sequence: Sequence) -> NDArray[np.int32]:
+        # The last token is always computed: its logits are wanted.
+        end = sequence.length - 1 if self.limits.prefix_cache else 0
+        match = self.tree.match(sequence.root, sequence.ids(0, end), self._now)
+        sequence.node = match.node
+        self.tree.lock(match.node)
+        return match.slots
+
+    def _let_go(self, sequence: Sequence) -> None:
+        assert sequence.node is not None
+        self.tree.unlock(sequence.node)
+        sequence.node = None
+
+    def _is_computed_soon(self, sequence: Sequence, matched: int) -> bool:
+        if not self.limits.prefix_cache:
+            return False
+        return any(
+            leader.root == sequence.root
+            and not leader.is_decoding
+            and common_prefix_len(leader.ids(0, leader.length), sequence.ids(0, sequence.length - 1)) >= matched + MIN_SHARED
+            for leader in self.running
+        )
+
+    def _fits(self, sequence: Sequence, matched: int) -> bool:
+        room = self.slots.num_free + self.tree.num_evictable
+        if self.limits.admission == "worst_case":
+            promised = sum(other.max_len - other.num_slots for other in self.running)
+            return sequence.max_len - matched <= room - promised
+        # One token to spare for each that decodes, so that admission is not undone by the next step.
+        promised = sum(max(other.length - other.num_slots, 1) for other in self.running)
+        return sequence.length - matched <= room - promised
+
+    def _start(self, sequence: Sequence, slots: NDArray[np.int32], now_s: float) -> None:
+        matched = len(slots)
+        sequence.row = self._rows.pop()
+        self.slot_table[sequence.row, :matched] = slots
+        sequence.num_computed = sequence.num_slots = sequence.shared_len = matched
+        if sequence.cached_tokens < 0:
+            sequence.cached_tokens, sequence.first_admitted_s = matched, now_s
+            self.totals.prompt_tokens += sequence.prompt_len
+            self.totals.cached_tokens += matched
+        self.running.append(sequence)

@@ -1,0 +1,83 @@
+"""A request on its way through the engine: its tokens, how many are computed, and what it holds. Imports no torch.
+
+Legend of its positions: [0, shared_len) lie in slots of the prefix tree, [shared_len, num_slots) in slots of its own;
+[0, num_computed) have their keys and values; [prompt_len, len) were generated.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from espalier.engine.messages import Generate
+from espalier.radix import Node
+
+
+class Sequence:
+    """State of one request. `max_len` is the longest it may become, `row` its row of the slot table while it runs."""
+
+    __slots__ = (
+        "arrival",
+        "arrived_s",
+        "cached_tokens",
+        "first_admitted_s",
+        "first_token_s",
+        "inserted_len",
+        "length",
+        "max_len",
+        "node",
+        "num_computed",
+        "num_slots",
+        "params",
+        "preemptions",
+        "prompt_len",
+        "request",
+        "row",
+        "seed",
+        "shared_len",
+        "tokens",
+    )
+
+    def __init__(self, request: Generate, *, max_len: int, seed: int, arrival: int, now_s: float) -> None:
+        self.request, self.params, self.seed, self.max_len = request, request.params, seed, max_len
+        self.prompt_len = self.length = len(request.token_ids)
+        self.tokens: NDArray[np.int32] = np.empty(min(max_len, self.prompt_len + 64), dtype=np.int32)
+        self.tokens[: self.prompt_len] = request.token_ids
+        self.arrival, self.arrived_s = arrival, now_s
+        self.first_admitted_s = self.first_token_s = -1.0
+        self.cached_tokens = -1
+        self.preemptions = 0
+        self.row = -1
+        self.node: Node | None = None
+        self.num_computed = self.num_slots = self.shared_len = self.inserted_len = 0
+
+    @property
+    def request_id(self) -> str:
+        """The request's id."""
+        return self.request.request_id
+
+    @property
+    def root(self) -> tuple[str, str]:
+        """The key of its root in the prefix tree."""
+        return (self.request.tenant, self.request.cache_salt)
+
+    @property
+    def num_generated(self) -> int:
+        """Tokens generated so far."""
+        return self.length - self.prompt_len
+
+    @property
+    def is_decoding(self) -> bool:
+        """Whether all but the newest token is computed."""
+        return self.num_computed == self.length - 1 and self.num_generated > 0
+
+    def ids(self, begin: int, end: int) -> NDArray[np.int32]:
+        """A view of the tokens [begin, end)."""
+        return self.tokens[begin:end]
+
+    def append(self, token_id: int) -> None:
+        """Add a generated token."""
+        if self.length == len(self.tokens):
+            self.tokens = np.concatenate((self.tokens, np.empty(len(self.tokens), dtype=np.int32)))
+        self.tokens[self.length] = token_id
+        self.length += 1
