@@ -44,18 +44,22 @@ class EngineChild:
 
     @classmethod
     async def spawn(cls, options: EngineOptions, command: Sequence[str] = ENGINE_COMMAND) -> EngineChild:
-        """Start `command FD OPTIONS`, the number of an inherited socket and the options as JSON."""
+        """Start `command FD OPTIONS`: the number of an inherited socket, the options as JSON. Raises OSError."""
         ours, theirs = socket.socketpair()  # ours ends with us, and the process with ours
-        with theirs:
-            process = await asyncio.create_subprocess_exec(
-                *command,
-                str(theirs.fileno()),
-                msgspec.json.encode(options).decode(),
-                pass_fds=(theirs.fileno(),),
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=asyncio.subprocess.STDOUT,
-            )
+        try:
+            with theirs:
+                process = await asyncio.create_subprocess_exec(
+                    *command,
+                    str(theirs.fileno()),
+                    msgspec.json.encode(options).decode(),
+                    pass_fds=(theirs.fileno(),),
+                    stdin=asyncio.subprocess.DEVNULL,
+                    stdout=asyncio.subprocess.PIPE,
+                    stderr=asyncio.subprocess.STDOUT,
+                )
+        except OSError:
+            ours.close()
+            raise
         reader, writer = await asyncio.open_unix_connection(sock=ours, limit=READ_BYTES)
         return cls(process, reader, writer)
 
