@@ -120,7 +120,7 @@ class EngineLoop:
         except EngineError as error:
             self._send(StepOutputs([_refusal(request.request_id, error)], self._engine.stats()))
         except Exception:
-            _LOG.exception("submit_failed", extra={"fields": {"request_id": request.request_id}})
+            _LOG.exception("submit_failed", extra={"request_id": request.request_id})
             unknown = EngineError("the engine could not take this request")
             self._send(StepOutputs([_refusal(request.request_id, unknown)], self._engine.stats()))
 
@@ -146,7 +146,7 @@ def main(arguments: Sequence[str], build: Callable[[EngineOptions], StepEngine] 
     try:
         loop.run()
     except LinkClosedError as error:
-        _LOG.warning("link_closed", extra={"fields": {"reason": str(error)}})
+        _LOG.warning("link_closed", extra={"reason": str(error)})
     except Exception:
         _LOG.exception("loop_failed")
         return 1
@@ -191,12 +191,17 @@ def _end_with_parent() -> None:
         ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGKILL)
 
 
+_PLAIN_FIELDS = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime"}
+
+
 class _LineFormatter(logging.Formatter):
     """One JSON object a line; the gateway reads them from our stderr and writes them into its own log."""
 
     def format(self, record: logging.LogRecord) -> str:
-        fields: dict[str, object] = dict(getattr(record, "fields", {}))
-        fields |= {"level": record.levelname.lower(), "event": record.getMessage(), "source": record.name}
+        """The level, the event (default the message) and whatever was given as `extra`."""
+        fields: dict[str, object] = {"event": record.getMessage()}
+        fields |= {name: value for name, value in vars(record).items() if name not in _PLAIN_FIELDS}
+        fields |= {"level": record.levelname.lower(), "source": record.name}
         if record.exc_info:
             fields["exception"] = self.formatException(record.exc_info)
         return msgspec.json.encode(fields, enc_hook=repr).decode()

@@ -157,6 +157,22 @@ def test_a_step_that_raises_ends_the_process_with_a_traceback_in_its_log(spawn: 
     assert "a poisoned prompt" in msgspec.json.decode(log)["exception"]
 
 
+def test_what_it_logs_is_one_json_line_a_record_with_the_fields_given(spawn: Callable[..., Peer]) -> None:
+    code = """if True:
+        import logging, sys, warnings
+        from espalier.engine import process
+        def build(options):
+            logging.getLogger("engine").error("failed\\n", extra={"event": "request_failed", "request": "r", "odd": 1j})
+            warnings.warn("old")
+            raise KeyboardInterrupt
+        sys.exit(process.main(sys.argv[1:], build))
+    """
+    _, log = spawn((sys.executable, "-P", "-c", code)).ended()
+    first, second = (msgspec.json.decode(line) for line in log.splitlines()[:2])
+    assert first == {"event": "request_failed", "request": "r", "odd": "1j", "level": "error", "source": "engine"}
+    assert "old" in second["event"]
+
+
 @pytest.mark.parametrize("garbage", [b"\xff\xff\xff\xff", b"\x00\x00\x00\x01\xc1", encode(Beat(Stats()))])
 def test_garbage_from_the_gateway_ends_the_process(spawn: Callable[..., Peer], garbage: bytes) -> None:
     peer = spawn()

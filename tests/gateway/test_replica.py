@@ -7,11 +7,12 @@ import signal
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
+from dataclasses import replace
 
 import anyio
 import pytest
 
-from espalier.engine.errors import CheckpointError, EngineDiedError, RequestError
+from espalier.engine.errors import CheckpointError, DoesNotFitError, EngineDiedError, RequestError
 from espalier.engine.messages import Generate, Output, SamplingParams
 from espalier.engine.options import EngineOptions
 from espalier.engine.process import BEAT_S
@@ -321,3 +322,31 @@ async def test_an_engine_that_hangs_for_too_long_is_restarted() -> None:
             await answer(replica, ask([HANG_TOKEN]))
         await restarted(replica, first)
         assert text(await answer(replica, ask([1]))) == "1 "
+
+
+@pytest.fixture
+def bundled() -> EngineOptions:
+    return EngineOptions(kv_memory_bytes=2**24, threads=1)
+
+
+async def test_the_real_engine_answers_refuses_and_frees_its_slots(bundled: EngineOptions) -> None:
+    async with Replica(bundled) as replica:
+        assert replica.ready is not None
+        assert {row.name for row in replica.ready.fit} >= {"weights", "KV slots"}
+        greedy = SamplingParams(temperature=0, max_tokens=8, ignore_eos=True)
+        answers = await asyncio.gather(*(answer(replica, Generate(str(n), [1, 2, 3], greedy)) for n in range(8)))
+        assert {text(outputs) for outputs in answers} == {text(answers[0])}
+        with pytest.raises(RequestError) as caught:
+            await answer(replica, Generate("nan", [1], SamplingParams(temperature=float("nan"))))
+        assert caught.value.param == "temperature"
+        async with aclosing(replica.generate(ask([1, 2, 3], 1000))) as outputs:
+            await anext(outputs)
+        assert replica.stats.running == 0
+        assert replica.stats.slots_used == replica.stats.slots_cached
+
+
+async def test_the_real_engine_says_why_it_can_not_start(bundled: EngineOptions) -> None:
+    with pytest.raises(CheckpointError):
+        await Replica(replace(bundled, model="/no/such/folder")).start()
+    with pytest.raises(DoesNotFitError):
+        await Replica(replace(bundled, kv_memory_bytes=1)).start()
