@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -82,6 +83,13 @@ ALL = [one for folder in MAY_IMPORT for path in sorted((ROOT / folder).rglob("*.
 def test_the_folders_are_those_that_are_packaged() -> None:
     assert {one.folder for one in ALL} <= set(MAY_IMPORT)
     assert all((ROOT / folder / "__init__.py").is_file() for folder in MAY_IMPORT)
+
+
+def test_the_table_in_architecture_md_is_the_one_enforced_here() -> None:
+    text = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `(\w+)/` \| [^|]+ \| ([^|]+) \| ([^|]+) \|$", text, flags=re.MULTILINE)
+    assert {folder: set(re.findall(r"`(\w+)`", allowed)) for folder, allowed, _ in rows} == MAY_IMPORT
+    assert all(set(re.findall(r"`(\w+)`", never)) <= FORBIDDEN[folder] for folder, _, never in rows)
 
 
 def test_each_folder_imports_only_what_the_table_allows() -> None:
