@@ -8,13 +8,15 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from safetensors import SafetensorError, safe_open
-from torch import Tensor
 
 from espalier.engine.errors import CheckpointError
 from espalier.engine.options import BUNDLED_MODEL
+
+if TYPE_CHECKING:  # the gateway process reads tokenizer files with this module and loads no torch
+    from torch import Tensor
 
 BUNDLED_FOLDER = Path(__file__).parent / "bundled"
 INDEX = "model.safetensors.index.json"
