@@ -149,6 +149,6 @@ def _log_line(line: bytes) -> None:
         fields = msgspec.json.decode(line, type=dict[str, object])
         level, event = str(fields.pop("level")), str(fields.pop("event"))
     except (msgspec.MsgspecError, UnicodeDecodeError, KeyError):
-        _LOG.info("engine_stderr", line=line.decode(errors="replace"))
+        _LOG.warning("engine_stderr", line=line.decode(errors="replace"))
         return
     _LOG.write(level if level in _LEVELS else "error", event, **fields)  # type: ignore[arg-type]

@@ -8,6 +8,7 @@ import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
 from dataclasses import replace
+from pathlib import Path
 
 import anyio
 import pytest
@@ -233,6 +234,29 @@ async def test_new_requests_are_retriable_while_it_restarts() -> None:
         assert replica.is_alive
 
 
+FAILS_WHILE_A_FILE_EXISTS = """
+import pathlib, sys
+from espalier.engine import process, scripted_engine
+fails = pathlib.Path(sys.argv[1]).exists()
+sys.exit(process.main(sys.argv[2:], (lambda options: 1 / 0) if fails else scripted_engine.ScriptedEngine))
+"""
+
+
+async def test_a_restart_that_fails_is_tried_again(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    reason = tmp_path / "reason"
+    command = (sys.executable, "-P", "-c", FAILS_WHILE_A_FILE_EXISTS, str(reason))
+    async with Replica(EngineOptions(), command=command, patience=QUICK) as replica:
+        reason.touch()
+        first = replica.pid
+        kill(replica)
+        await until(lambda: caplog.messages.count("engine_failed") >= 2)
+        assert replica.ready is None
+        assert replica.is_alive
+        reason.unlink()
+        await restarted(replica, first)
+        assert text(await answer(replica, ask([1]))) == "1 "
+
+
 async def test_a_start_that_fails_raises_the_engines_own_error() -> None:
     replica = scripted(EngineOptions(model=MISSING_MODEL))
     with pytest.raises(CheckpointError, match="no checkpoint at 'missing'"):
@@ -346,7 +370,5 @@ async def test_the_real_engine_answers_refuses_and_frees_its_slots(bundled: Engi
 
 
 async def test_the_real_engine_says_why_it_can_not_start(bundled: EngineOptions) -> None:
-    with pytest.raises(CheckpointError):
-        await Replica(replace(bundled, model="/no/such/folder")).start()
     with pytest.raises(DoesNotFitError):
         await Replica(replace(bundled, kv_memory_bytes=1)).start()
