@@ -28,7 +28,9 @@ class Tokenizer:
     `token_bytes[id]` is what a token means as bytes, None for special tokens and gaps. `end_token_ids` end an answer.
     """
 
-    def __init__(self, spec: dict[str, Any], *, end_token_ids: tuple[int, ...] = (), bos_token: str | None = None) -> None:
+    def __init__(
+        self, spec: dict[str, Any], *, end_token_ids: tuple[int, ...] = (), bos_token: str | None = None
+    ) -> None:
         self._encoder = _encoder(spec)
         # Without added tokens nothing that a text spells becomes one.
         self._plain = _encoder(spec | {"added_tokens": []})
@@ -74,6 +76,11 @@ class Tokenizer:
         data = self._all_bytes[token_id] if token_id < len(self._all_bytes) else None
         return (data or b"").decode("utf-8", "replace")
 
+    def spelling(self, token_id: int, logprob: float) -> tuple[str, float, list[int]]:
+        """A token's text, the log-probability passed through, and its bytes: as APIs list them."""
+        data = (self._all_bytes[token_id] if token_id < len(self._all_bytes) else None) or b""
+        return data.decode("utf-8", "replace"), logprob, list(data)
+
     def _bytes(self, spec: dict[str, Any]) -> list[bytes | None]:
         to_bytes = _spelling(spec)
         table: list[bytes | None] = [None] * self.vocab_size
@@ -109,7 +116,9 @@ def _spelling(spec: dict[str, Any]) -> Any:
         return _byte_level
     if decoders & {"ByteFallback", "Metaspace", "Replace"}:
         return _sentencepiece
-    raise UnsupportedModelError(f"tokenizer.json has the decoder {sorted(map(str, decoders))}; byte-level and SentencePiece ones work")
+    raise UnsupportedModelError(
+        f"tokenizer.json has the decoder {sorted(map(str, decoders))}; byte-level and SentencePiece ones work"
+    )
 
 
 @cache

@@ -1,0 +1,50 @@
+"""GET /live, /ready, /health, /metrics and an index at /."""
+
+from __future__ import annotations
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from espalier.gateway.routes.chat_completions import JsonResponse
+from espalier.gateway.service import Service
+
+
+def routes(service: Service) -> list[Route]:
+    """The routes of this file."""
+    client = service.client
+
+    async def live(request: Request) -> Response:
+        """The process can progress; also while it drains."""
+        return (
+            JsonResponse({"status": "live"})
+            if client.is_alive or client.ready is None
+            else _failing("the engine does not step")
+        )
+
+    async def ready(request: Request) -> Response:
+        """It takes work."""
+        if client.ready is None:
+            return _failing("the engine is loading, restarting or draining")
+        return JsonResponse({"status": "ready"}) if client.is_alive else _failing("the engine does not step")
+
+    async def metrics(request: Request) -> Response:
+        return Response(service.metrics.render(), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+    async def index(request: Request) -> Response:
+        paths = ["/v1/chat/completions", "/v1/completions", "/v1/models", "/tokenize", "/detokenize"]
+        return JsonResponse(
+            {"name": "espalier", "model": service.model, "paths": [*paths, "/live", "/ready", "/metrics"]}
+        )
+
+    return [
+        Route("/live", live),
+        Route("/ready", ready),
+        Route("/health", ready),
+        Route("/metrics", metrics),
+        Route("/", index),
+    ]
+
+
+def _failing(reason: str) -> Response:
+    return JsonResponse({"status": "failing", "reason": reason}, status=503)

@@ -1,0 +1,167 @@
+"""Answers of chat completions and completions, whole and as chunks. Field order is the order on the wire.
+
+A chunk leaves a field out where its class says UNSET, and says null where it says None: clients tell the two apart.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from msgspec import UNSET, Struct, UnsetType
+
+FinishReason = Literal["stop", "length"]
+
+
+class PromptDetails(Struct, frozen=True):
+    """Of the prompt's tokens, those found in the prefix tree."""
+
+    cached_tokens: int
+    audio_tokens: int = 0
+
+
+class CompletionDetails(Struct, frozen=True):
+    """Of the answer's tokens."""
+
+    reasoning_tokens: int = 0
+    audio_tokens: int = 0
+    accepted_prediction_tokens: int = 0
+    rejected_prediction_tokens: int = 0
+
+
+class Usage(Struct, frozen=True):
+    """Tokens of a request, all its choices together."""
+
+    prompt_tokens: int
+    completion_tokens: int
+    total_tokens: int
+    prompt_tokens_details: PromptDetails
+    completion_tokens_details: CompletionDetails = CompletionDetails()
+
+
+class TopLogprob(Struct, frozen=True):
+    """One token, its natural log-probability, its bytes."""
+
+    token: str
+    logprob: float
+    bytes: list[int]
+
+
+class ContentLogprob(TopLogprob, frozen=True):
+    """The token that was drawn, and the best alternatives."""
+
+    top_logprobs: list[TopLogprob]
+
+
+class ChatLogprobs(Struct, frozen=True):
+    """Log-probabilities of a message's tokens."""
+
+    content: list[ContentLogprob]
+    refusal: None = None
+
+
+class AssistantMessage(Struct, frozen=True):
+    """The whole answer."""
+
+    content: str
+    role: Literal["assistant"] = "assistant"
+    refusal: None = None
+    annotations: list[str] = []
+
+
+class ChatChoice(Struct, frozen=True):
+    """One of n answers."""
+
+    index: int
+    message: AssistantMessage
+    finish_reason: FinishReason
+    logprobs: ChatLogprobs | None = None
+    stop_reason: str | int | None = None
+
+
+class Truncation(Struct, frozen=True):
+    """What was left out of a conversation that was longer than the context."""
+
+    dropped_messages: int
+    dropped_tokens: int
+
+
+class Extras(Struct, frozen=True, omit_defaults=True):
+    """What no other API has a place for."""
+
+    truncation: Truncation | None = None
+
+
+class ChatCompletion(Struct, frozen=True):
+    """Answer of POST /v1/chat/completions."""
+
+    id: str
+    created: int
+    model: str
+    choices: list[ChatChoice]
+    usage: Usage
+    object: Literal["chat.completion"] = "chat.completion"
+    service_tier: Literal["default"] = "default"
+    system_fingerprint: str | None = None
+    espalier: Extras | UnsetType = UNSET
+
+
+class Delta(Struct, frozen=True):
+    """What a chunk adds: the role once, then text."""
+
+    role: Literal["assistant"] | UnsetType = UNSET
+    content: str | UnsetType = UNSET
+
+
+class ChunkChoice(Struct, frozen=True):
+    """What a chunk adds to one of n answers."""
+
+    index: int
+    delta: Delta
+    finish_reason: FinishReason | None = None
+    logprobs: ChatLogprobs | None = None
+    stop_reason: str | int | UnsetType | None = UNSET
+
+
+class ChatChunk(Struct, frozen=True):
+    """One event of a streamed chat completion."""
+
+    id: str
+    created: int
+    model: str
+    choices: list[ChunkChoice]
+    object: Literal["chat.completion.chunk"] = "chat.completion.chunk"
+    system_fingerprint: str | None = None
+    usage: Usage | UnsetType | None = UNSET
+    espalier: Extras | UnsetType = UNSET
+
+
+class TextLogprobs(Struct, frozen=True):
+    """Log-probabilities of a completion's tokens, as parallel lists."""
+
+    tokens: list[str]
+    token_logprobs: list[float]
+    top_logprobs: list[dict[str, float]]
+    text_offset: list[int]
+
+
+class TextChoice(Struct, frozen=True):
+    """One completion, or what a chunk adds to it."""
+
+    index: int
+    text: str
+    finish_reason: FinishReason | None = None
+    logprobs: TextLogprobs | None = None
+    stop_reason: str | int | None = None
+
+
+class TextCompletion(Struct, frozen=True):
+    """Answer of POST /v1/completions; chunks have the same shape."""
+
+    id: str
+    created: int
+    model: str
+    choices: list[TextChoice]
+    object: Literal["text_completion"] = "text_completion"
+    system_fingerprint: str | None = None
+    usage: Usage | UnsetType | None = UNSET
+    espalier: Extras | UnsetType = UNSET
