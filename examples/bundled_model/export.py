@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from network import Network, Shape
 from rendering import BUNDLED
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer
 from torch import Tensor
 
@@ -23,6 +23,14 @@ def load_network(path: Path) -> tuple[Network, int]:
     network = Network(Shape())
     network.load_state_dict(state["network"])
     return network, int(state["tokens"])
+
+
+def load_checkpoint(folder: Path) -> Network:
+    """The network of an exported checkpoint, in float32."""
+    config = json.loads((folder / "config.json").read_text())
+    network = Network(Shape(**{name: config[name] for name in Shape.__dataclass_fields__}))
+    network.load_state_dict({name: tensor.float() for name, tensor in load_file(folder / "model.safetensors").items()})
+    return network
 
 
 def checkpoint_tensors(network: Network) -> dict[str, Tensor]:

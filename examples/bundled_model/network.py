@@ -135,8 +135,8 @@ class Network(nn.Module):
                 )
                 nn.init.normal_(parameter, std=small * (0.5 if "embed" in name else 1.0) * wide**-0.5)
 
-    def forward(self, token_ids_bt: Tensor) -> Tensor:
-        """Logits [B, T, V] of each next token."""
+    def forward(self, token_ids_bt: Tensor, wanted_bt: Tensor | None = None) -> Tensor:
+        """Logits of each next token: [B, T, V], or [N, V] for the N positions that are `wanted`."""
         shape, t = self.shape, token_ids_bt.shape[1]
         frequency = shape.rope_theta ** (
             -torch.arange(0, shape.head_dim, 2, device=token_ids_bt.device) / shape.head_dim
@@ -146,4 +146,5 @@ class Network(nn.Module):
         x = self.model.embed_tokens(token_ids_bt)
         for layer in self.model.layers:
             x = layer(x, cos, sin)
-        return F.linear(self.model.norm(x), self.model.embed_tokens.weight)
+        x = self.model.norm(x if wanted_bt is None else x[wanted_bt])
+        return F.linear(x, self.model.embed_tokens.weight)

@@ -1,5 +1,7 @@
 """Tools for the training dialogues: known ones and made-up ones, with questions, arguments, results and answers."""
 
+# ruff: noqa: E501 (a phrasing is read more easily on one line)
+
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -28,10 +30,14 @@ class Tool:
     description: str
     parameters: dict[str, str]
     ask: Callable[[Random, bool], Ask]
+    described: bool = False
 
     def schema(self) -> dict[str, Any]:
         """The tool as the chat API sends it."""
-        properties = {key: {"type": kind} for key, kind in self.parameters.items()}
+        properties: dict[str, Any] = {key: {"type": kind} for key, kind in self.parameters.items()}
+        if self.described:
+            for key, field in properties.items():
+                field["description"] = f"The {key.replace('_', ' ')}"
         parameters = {"type": "object", "properties": properties, "required": list(self.parameters)}
         function = {"name": self.name, "description": self.description, "parameters": parameters}
         return {"type": "function", "function": function}
@@ -39,16 +45,13 @@ class Tool:
 
 def _weather(rng: Random, held_out: bool) -> Ask:
     place, kind, degrees = words.city(rng, held_out), rng.choice(words.WEATHER), rng.randint(-15, 39)
-    question = rng.choice(
-        (
-            f"What is the weather in {place}?",
-            f"How is the weather in {place} today?",
-            f"Weather in {place}, please.",
-            f"Is it nice in {place}?",
-        )
-    )
+    asked = words.choose(rng, held_out, (
+        f"What is the weather in {place}?", f"How is the weather in {place} today?", f"Weather in {place}, please.",
+        f"Is it nice in {place}?", f"What's the weather like in {place}?", f"How warm is it in {place}?",
+        f"Do I need a coat in {place}?",
+    ))  # fmt: skip
     return Ask(
-        question,
+        asked,
         {"city": place},
         {"weather": kind, "temperature": degrees},
         f"It is {kind} in {place} with {degrees} degrees.",
@@ -56,83 +59,75 @@ def _weather(rng: Random, held_out: bool) -> Ask:
 
 
 def _email(rng: Random, held_out: bool) -> Ask:
-    who = words.name(rng, held_out)
-    address, subject = words.email(rng, who), f"{rng.choice(words.ADJECTIVES)} {rng.choice(words.THINGS)}"
-    question = rng.choice(
-        (
-            f"Send an email to {address} about the {subject}.",
-            f"Write to {address}, subject: {subject}",
-            f"Please mail {address} about the {subject}",
-        )
-    )
-    return Ask(question, {"to": address, "subject": subject}, {"sent": True}, f"I sent the email to {address}.")
+    address = words.email(rng, words.name(rng, held_out))
+    subject = f"{rng.choice(words.ADJECTIVES)} {rng.choice(words.THINGS)}"
+    asked = words.choose(rng, held_out, (
+        f"Send an email to {address} about the {subject}.", f"Write to {address}, subject: {subject}",
+        f"Please mail {address} about the {subject}", f"Can you email {address}? It is about the {subject}.",
+    ))  # fmt: skip
+    return Ask(asked, {"to": address, "subject": subject}, {"sent": True}, f"I sent the email to {address}.")
 
 
 def _meeting(rng: Random, held_out: bool) -> Ask:
     who, day, hour = words.name(rng, held_out), rng.choice(words.DAYS), words.time_of_day(rng)
-    question = rng.choice(
-        (
-            f"Book a meeting with {who} on {day} at {hour}.",
-            f"Set up a call with {who}, {day} {hour}.",
-            f"I want to meet {who} on {day} at {hour}.",
-        )
-    )
-    return Ask(
-        question,
-        {"person": who, "day": day, "time": hour},
-        {"booked": True},
-        f"Your meeting with {who} is on {day} at {hour}.",
-    )
+    asked = words.choose(rng, held_out, (
+        f"Book a meeting with {who} on {day} at {hour}.", f"Set up a call with {who}, {day} {hour}.",
+        f"I want to meet {who} on {day} at {hour}.", f"Put {who} in my calendar for {day} at {hour}.",
+    ))  # fmt: skip
+    arguments = {"person": who, "day": day, "time": hour}
+    return Ask(asked, arguments, {"booked": True}, f"Your meeting with {who} is on {day} at {hour}.")
 
 
 def _order(rng: Random, held_out: bool) -> Ask:
-    number, item = rng.randint(1, 60), rng.choice(words.FOODS)
-    question = rng.choice(
-        (f"Order {number} {item}.", f"I need {number} {item}, please.", f"Buy {number} {item} for me.")
-    )
-    price = rng.randint(1, 300)
-    return Ask(
-        question,
-        {"item": item, "quantity": number},
-        {"ordered": True, "price": price},
-        f"I ordered {number} {item} for {price} euros.",
-    )
+    number, item, price = rng.randint(1, 60), rng.choice(words.FOODS), rng.randint(1, 300)
+    asked = words.choose(rng, held_out, (
+        f"Order {number} {item}.", f"I need {number} {item}, please.", f"Buy {number} {item} for me.", f"Get me {number} {item}.",
+    ))  # fmt: skip
+    arguments = {"item": item, "quantity": number}
+    return Ask(asked, arguments, {"ordered": True, "price": price}, f"I ordered {number} {item} for {price} euros.")
 
 
 def _status(rng: Random, held_out: bool) -> Ask:
-    number, state = words.code(rng), rng.choice(("shipped", "delivered", "lost", "packed", "delayed", "cancelled"))
-    question = rng.choice(
-        (f"Where is my order {number}?", f"What is the status of order {number}?", f"Check order {number}.")
-    )
-    return Ask(question, {"order": number}, {"status": state}, f"Your order {number} is {state}.")
+    number, state = words.code(rng), rng.choice(words.STATES)
+    asked = words.choose(rng, held_out, (
+        f"Where is my order {number}?", f"What is the status of order {number}?", f"Check order {number}.",
+        f"Tell me about order {number}.",
+    ))  # fmt: skip
+    return Ask(asked, {"order": number}, {"status": state}, f"Your order {number} is {state}.")
 
 
 def _trip(rng: Random, held_out: bool) -> Ask:
     start, end, day = words.city(rng, held_out), words.city(rng, held_out), rng.choice(words.DAYS)
-    question = rng.choice(
-        (
-            f"Find a train from {start} to {end} on {day}.",
-            f"I want to go from {start} to {end} on {day}.",
-            f"Trains on {day} from {start} to {end}?",
-        )
-    )
     leaves, price = words.time_of_day(rng), rng.randint(9, 250)
-    return Ask(
-        question,
-        {"from": start, "to": end, "day": day},
-        {"leaves": leaves, "price": price},
-        f"There is a train from {start} to {end} at {leaves} for {price} euros.",
-    )
+    asked = words.choose(rng, held_out, (
+        f"Find a train from {start} to {end} on {day}.", f"I want to go from {start} to {end} on {day}.",
+        f"Trains on {day} from {start} to {end}?", f"On {day} I travel from {start} to {end}.",
+    ))  # fmt: skip
+    answer = f"There is a train from {start} to {end} at {leaves} for {price} euros."
+    return Ask(asked, {"from": start, "to": end, "day": day}, {"leaves": leaves, "price": price}, answer)
 
 
 def _add(rng: Random, held_out: bool) -> Ask:
     a, b = words.number(rng), words.number(rng)
-    question = rng.choice((f"Add {a} and {b}.", f"What is {a} plus {b}?", f"Calculate {a} + {b}"))
-    return Ask(question, {"a": a, "b": b}, {"sum": a + b}, f"The sum is {a + b}.")
+    asked = words.choose(rng, held_out, (
+        f"Add {a} and {b}.", f"What is {a} plus {b}?", f"Calculate {a} + {b}", f"How much is {a} and {b} together?",
+    ))  # fmt: skip
+    return Ask(asked, {"a": a, "b": b}, {"sum": a + b}, f"The sum is {a + b}.")
+
+
+def _search(rng: Random, held_out: bool) -> Ask:
+    query = rng.choice(
+        (words.sentence(rng), f"{rng.choice(words.TOPICS)} in {words.city(rng, held_out)}", words.thing(rng))
+    )
+    found = words.sentence(rng)
+    asked = words.choose(rng, held_out, (
+        f"Search for {query}.", f"Look up: {query}", f'Find "{query}" on the web.', f"Google {query}",
+    ))  # fmt: skip
+    return Ask(asked, {"query": query}, rng.choice(({"results": [found]}, found)), f"I found this: {found}")
 
 
 KNOWN: tuple[Tool, ...] = (
-    Tool("get_weather", "The weather of a city", {"city": "string"}, _weather),
+    Tool("get_weather", "Get the current weather in a city", {"city": "string"}, _weather),
     Tool("send_email", "Send an email", {"to": "string", "subject": "string"}, _email),
     Tool(
         "book_meeting",
@@ -144,47 +139,66 @@ KNOWN: tuple[Tool, ...] = (
     Tool("order_status", "The status of an order", {"order": "string"}, _status),
     Tool("find_train", "Find a train between two cities", {"from": "string", "to": "string", "day": "string"}, _trip),
     Tool("add", "Add two numbers", {"a": "integer", "b": "integer"}, _add),
+    Tool("search", "Search the web", {"query": "string"}, _search),
 )
 
-VERBS = "find get check update delete create open close start stop move count rate mark".split()
+VERBS = "find get check update delete create open close start stop move count rate mark read set list show".split()
+KEYS = (
+    "name city owner place label target title user person color country language file path reason note topic id "
+    "number size count level limit amount price weight score urgent active"
+).split()
+_TYPES = dict.fromkeys("number size count level limit amount".split(), "integer")
+_TYPES |= dict.fromkeys("price weight score".split(), "number") | dict.fromkeys("urgent active".split(), "boolean")
+RESULTS = "result id status total owner code place next".split()
 
 
-def _value(rng: Random, kind: str, held_out: bool) -> Any:
-    if kind == "integer":
-        return words.number(rng)
-    return (
-        rng.choice((words.name, words.city))(rng, held_out)
-        if rng.random() < 0.6
-        else rng.choice((words.code(rng), words.thing(rng)))
-    )
+def _spoken(value: Any) -> str:
+    return {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)
 
 
-def _made_up(rng: Random) -> Tool:
-    verb, noun = rng.choice(VERBS), rng.choice(words.THINGS) if rng.random() < 0.6 else words.made_up(rng)
-    keys = rng.sample(
-        ("name", "city", "number", "code", "owner", "place", "size", "label", "target", words.made_up(rng)),
-        rng.randint(1, 3),
-    )
-    kinds = {key: "integer" if key in ("number", "size") else "string" for key in keys}
-    style = rng.randrange(3)
+def _question(rng: Random, style: int, verb: str, noun: str, arguments: dict[str, Any]) -> str:
+    given = {key.replace("_", " "): _spoken(value) for key, value in arguments.items()}
+    match style:
+        case 0:
+            return (
+                f"{verb.capitalize()} the {noun} with {' and '.join(f'{key} {value}' for key, value in given.items())}."
+            )
+        case 1:
+            return f"Please {verb} a {noun}, {', '.join(f'{key}: {value}' for key, value in given.items())}"
+        case 2:
+            listed = ", ".join(f"the {key} is {value}" for key, value in given.items())
+            return f"Can you {verb} the {noun}? {listed[0].upper()}{listed[1:]}."
+        case 3:
+            return f"{verb} {noun} {' '.join(given.values())}"
+        case _:
+            return f"I want to {verb} the {noun}. {' '.join(f'{key}={value}' for key, value in given.items())}"
+
+
+def _made_up(rng: Random, held_out: bool) -> Tool:
+    verb, noun = rng.choice(VERBS), rng.choice(words.THINGS) if rng.random() < 0.5 else words.made_up(rng)
+    keys = rng.sample(KEYS, rng.randint(1, 3))
+    if rng.random() < 0.3:
+        keys[0] = words.made_up(rng)
+    kinds = {key: _TYPES.get(key, "string") for key in keys}
 
     def ask(rng: Random, held_out: bool) -> Ask:
-        arguments = {key: _value(rng, kind, held_out) for key, kind in kinds.items()}
-        if style == 0:
-            given = " and ".join(f"{key} {value}" for key, value in arguments.items())
-            question = f"{verb.capitalize()} the {noun} with {given}."
-        elif style == 1:
-            given = ", ".join(f"{key}: {value}" for key, value in arguments.items())
-            question = f"Please {verb} a {noun}, {given}"
-        else:
-            given = ", ".join(f"the {key} is {value}" for key, value in arguments.items())
-            question = f"Can you {verb} the {noun}? {given[0].upper()}{given[1:]}."
-        outcome = words.code(rng)
-        return Ask(question, arguments, {"result": outcome}, f"Done. The result is {outcome}.")
+        arguments = {key: words.value(rng, kind, held_out) for key, kind in kinds.items()}
+        question = _question(rng, rng.choice((0, 1, 2, 3, 4) if held_out else (0, 1, 2, 3)), verb, noun, arguments)
+        told = {
+            key: words.value(rng, rng.choice(("string", "integer")), held_out)
+            for key in rng.sample(RESULTS, rng.randint(1, 2))
+        }
+        return Ask(
+            question, arguments, told, f"Done. {' '.join(f'The {key} is {value}.' for key, value in told.items())}"
+        )
 
-    return Tool(f"{verb}_{noun}", f"{verb.capitalize()} a {noun}", kinds, ask)
+    name = rng.choice((f"{verb}_{noun}", f"{verb}_{noun}", f"{noun}_{verb}", f"{verb}{noun.capitalize()}"))
+    about = rng.choice(
+        (f"{verb.capitalize()} a {noun}", f"{verb.capitalize()} the {noun} of a user", f"Used to {verb} a {noun}")
+    )
+    return Tool(name, about, kinds, ask, described=rng.random() < 0.3)
 
 
-def make_tool(rng: Random) -> Tool:
-    """A known tool or, as often, a made-up one."""
-    return rng.choice(KNOWN) if rng.random() < 0.5 else _made_up(rng)
+def make_tool(rng: Random, held_out: bool) -> Tool:
+    """A known tool or, more often, a made-up one."""
+    return rng.choice(KNOWN) if rng.random() < 0.4 else _made_up(rng, held_out)

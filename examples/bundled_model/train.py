@@ -16,11 +16,12 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from dataset import batches
+from dataset import Phase, batches
 from network import Network, Shape
 from torch import Tensor
 
 LONG_ROW = 2048
+DRILLS = 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +33,7 @@ class Plan:
     long_from: int
     row_len: int
     batch_tokens: int
+    drills_until: int = 0
     warmup: int = 40
 
     def rate(self, step: int) -> float:
@@ -40,17 +42,20 @@ class Plan:
             return (step + 1) / self.warmup
         return 1.0 if step < self.decay_from else max(0.0, (self.steps - step) / (self.steps - self.decay_from))
 
-    def length(self, step: int) -> int:
-        """Tokens a row at `step`."""
-        return LONG_ROW if step >= self.long_from else self.row_len
+    def phase(self, step: int) -> Phase:
+        """The kind of rows at `step`."""
+        row_len = LONG_ROW if step >= self.long_from else self.row_len
+        return Phase(row_len, DRILLS if step < self.drills_until else 0.0)
 
 
 class Training:
     """Network, optimizers and step; saved and loaded whole."""
 
-    def __init__(self, shape: Shape, seed: int, device: str, matrix_rate: float, other_rate: float) -> None:
+    def __init__(
+        self, shape: Shape, seed: int, device: str, matrix_rate: float, other_rate: float, precision: str
+    ) -> None:
         torch.manual_seed(seed)
-        self.seed, self.device, self.step, self.tokens = seed, device, 0, 0
+        self.seed, self.device, self.precision, self.step, self.tokens = seed, device, precision, 0, 0
         self.network = Network(shape).to(device)
         matrices = [p for n, p in self.network.named_parameters() if p.ndim == 2 and "embed" not in n]
         others = [p for n, p in self.network.named_parameters() if p.ndim != 2 or "embed" in n]
@@ -65,10 +70,12 @@ class Training:
         for optimizer, peak in zip(self.optimizers, self.rates, strict=True):
             for group in optimizer.param_groups:
                 group["lr"] = peak * rate
-        with torch.autocast("cuda", torch.bfloat16, enabled=self.device == "cuda"):
-            logits = self.network(rows[:, :-1])
-        losses = F.cross_entropy(logits.flatten(0, 1).float(), rows[:, 1:].flatten(), reduction="none")
-        weight = weights[:, 1:].flatten()
+        weights = weights[:, 1:]
+        wanted = weights > 0
+        with torch.autocast(self.device, torch.bfloat16, enabled=self.precision == "bfloat16"):
+            logits = self.network(rows[:, :-1], wanted)
+        losses = F.cross_entropy(logits.float(), rows[:, 1:][wanted], reduction="none")
+        weight = weights[wanted]
         ((losses * weight).sum() / weight.sum()).backward()
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
         for optimizer in self.optimizers:
@@ -102,10 +109,10 @@ class Training:
 def run(training: Training, plan: Plan, folder: Path, save_every: int) -> None:
     """Train to the end of the plan, printing a line now and then."""
     while training.step < plan.steps:
-        row_len = plan.length(training.step)
-        source = batches(training.seed, training.step, max(1, plan.batch_tokens // row_len), row_len)
+        phase = plan.phase(training.step)
+        source = batches(training.seed, training.step, max(1, plan.batch_tokens // phase.row_len), phase)
         began, seen = time.monotonic(), training.tokens
-        while training.step < plan.steps and plan.length(training.step) == row_len:
+        while training.step < plan.steps and plan.phase(training.step) == phase:
             rows, weights = (
                 torch.from_numpy(a.astype(kind)).to(training.device)
                 for a, kind in zip(next(source), ("int64", "float32"), strict=True)
@@ -132,18 +139,23 @@ def main() -> None:
     parser.add_argument("--decay-from", type=int, default=2200)
     parser.add_argument("--long-from", type=int, default=2600)
     parser.add_argument("--row-len", type=int, default=512)
+    parser.add_argument("--drills-until", type=int, default=600, help="a quarter of the rows are copying drills before")
     parser.add_argument("--batch-tokens", type=int, default=4096)
     parser.add_argument("--matrix-rate", type=float, default=0.02)
     parser.add_argument("--other-rate", type=float, default=0.004)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--save-every", type=int, default=50)
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument(
+        "--precision", choices=("float32", "bfloat16"), default="float32",
+        help="of the matrix products; bfloat16 for a GPU or a CPU with avx512_bf16, where it is faster",
+    )  # fmt: skip
     given = parser.parse_args()
     given.folder.mkdir(parents=True, exist_ok=True)
-    training = Training(Shape(), given.seed, given.device, given.matrix_rate, given.other_rate)
+    training = Training(Shape(), given.seed, given.device, given.matrix_rate, given.other_rate, given.precision)
     if (given.folder / "training.pt").exists():
         training.load(given.folder / "training.pt")
-    plan = Plan(given.steps, given.decay_from, given.long_from, given.row_len, given.batch_tokens)
+    plan = Plan(given.steps, given.decay_from, given.long_from, given.row_len, given.batch_tokens, given.drills_until)
     run(training, plan, given.folder, given.save_every)
 
 

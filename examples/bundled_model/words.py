@@ -3,9 +3,15 @@
 A list ending in `_HELD_OUT` is never used in training: copying such a word shows that copying was learnt, not the word.
 """
 
+# ruff: noqa: E501 (a phrasing is read more easily on one line)
+
 from __future__ import annotations
 
+from collections.abc import Sequence
 from random import Random
+from typing import TypeVar
+
+T = TypeVar("T")
 
 NAMES = (
     "Ada Alan Alice Amir Ana Anders Anna Astrid Ben Bianca Bruno Carla Carlos Chen Clara Daniel David Diego Dora Elena "
@@ -25,25 +31,39 @@ CITIES = (
 ).split()
 CITIES_HELD_OUT = "Antwerp Bilbao Dakar Graz Kigali Lyon Osaka Rabat Tartu Valencia".split()
 COLOURS = "red blue green yellow black white orange purple pink brown grey silver".split()
-ANIMALS = "cat dog horse rabbit parrot turtle fox owl goat duck hamster lizard bear otter hedgehog donkey".split()
+ANIMALS = "cat dog horse rabbit parrot turtle fox crow goat duck hamster lizard bear beaver hedgehog donkey".split()
 FOODS = (
     "bread cheese apples pears rice soup pasta tea coffee milk honey olives tomatoes carrots plums cake butter eggs "
     "beans onions lemons salt pepper yoghurt nuts figs"
 ).split()
 THINGS = (
-    "book lamp chair table bicycle guitar camera clock kettle umbrella jacket phone laptop backpack mirror vase piano "
+    "book lamp chair table bicycle guitar camera clock kettle pillow jacket phone laptop backpack mirror vase piano "
     "ladder hammer blanket basket candle carpet bottle drum kite map ring scarf wallet tent whistle"
 ).split()
 JOBS = (
-    "teacher doctor baker nurse pilot farmer painter lawyer engineer plumber writer gardener carpenter chef librarian "
+    "teacher doctor baker nurse pilot farmer painter lawyer mechanic plumber writer gardener carpenter chef librarian "
     "dentist sailor tailor chemist singer"
 ).split()
 PLACES = "garden kitchen library station market museum office park school harbour forest hotel theatre bakery".split()
 DAYS = "Monday Tuesday Wednesday Thursday Friday Saturday Sunday".split()
+TOPICS = (
+    "music history football art stars space oceans money politics physics maths films wine love trees war cars trains "
+    "computers books law dinosaurs volcanoes fashion poetry gardens"
+).split()
+CAPITALS = dict(
+    pair.split(":")
+    for pair in (
+        "France:Paris Germany:Berlin Italy:Rome Spain:Madrid Portugal:Lisbon Austria:Vienna Japan:Tokyo Norway:Oslo "
+        "Sweden:Stockholm Greece:Athens Poland:Warsaw Ireland:Dublin Egypt:Cairo Peru:Lima Cuba:Havana Kenya:Nairobi "
+        "England:London Finland:Helsinki Denmark:Copenhagen Switzerland:Bern Belgium:Brussels Canada:Ottawa China:Beijing"
+    ).split()
+)
 MONTHS = "January February March April May June July August September October November December".split()
 WEATHER = "sunny cloudy rainy windy foggy snowy stormy clear hot cold mild".split()
 HOBBIES = "chess swimming painting running cooking hiking reading dancing fishing singing sailing climbing".split()
-ADJECTIVES = "small large old new round heavy light soft bright quiet broken clean cheap rare wooden long".split()
+ADJECTIVES = "small large dark new round heavy light soft bright quiet broken clean cheap rare wooden long".split()
+
+STATES = "shipped delivered lost packed delayed cancelled open closed ready waiting active paused".split()
 
 _ONSETS = "b br c ch d dr f fl g gr h j k kl l m n p pr qu r s sh sk st t th tr v w z".split()
 _VOWELS = "a e i o u ai ea ee io oo ou".split()
@@ -106,3 +126,31 @@ def time_of_day(rng: Random) -> str:
 def email(rng: Random, owner: str) -> str:
     """An address that belongs to `owner`."""
     return f"{owner.lower()}{rng.choice(('', str(rng.randint(1, 99))))}@{made_up(rng)}.{rng.choice(('com', 'org', 'net', 'eu'))}"
+
+
+def sentence(rng: Random) -> str:
+    """Words in no sensible order, to be copied."""
+    pools = (ADJECTIVES, THINGS, ANIMALS, FOODS, NAMES, CITIES, COLOURS, PLACES)
+    drawn = [made_up(rng) if rng.random() < 0.2 else rng.choice(rng.choice(pools)) for _ in range(rng.randint(2, 9))]
+    return " ".join(drawn)
+
+
+def value(rng: Random, kind: str, held_out: bool = False) -> str | int | float | bool:
+    """Something of a JSON type, as people mention it."""
+    if kind == "integer":
+        return number(rng)
+    if kind == "number":
+        return round(rng.uniform(0, 100), rng.choice((1, 2)))
+    if kind == "boolean":
+        return rng.random() < 0.5
+    makers = (
+        lambda: name(rng, held_out), lambda: city(rng, held_out), lambda: code(rng), lambda: thing(rng),
+        lambda: rng.choice(DAYS), lambda: date(rng), lambda: rng.choice(COLOURS), lambda: made_up(rng, rng.randint(1, 3)),
+        lambda: email(rng, name(rng, held_out)), lambda: time_of_day(rng),
+    )  # fmt: skip
+    return rng.choice(makers)()
+
+
+def choose(rng: Random, held_out: bool, options: Sequence[T]) -> T:
+    """One of several phrasings; of four or more the last is seen in held-out dialogues only."""
+    return rng.choice(options if held_out or len(options) < 4 else options[:-1])
