@@ -7,10 +7,13 @@ slot of its position p is slot_table[rows[b], p]. A window w lets position p see
 
 from __future__ import annotations
 
+import ctypes
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from espalier.kernels import native
 from espalier.kernels.errors import KernelError
 
 EXACT_BLOCK = 64
@@ -83,6 +86,10 @@ def paged_attention(
     """
     if q_tnd.shape[1] % k_pool_smd.shape[1]:
         raise KernelError(f"{q_tnd.shape[1]} query heads are no multiple of {k_pool_smd.shape[1]} KV heads")
+    if (library := _native_for(q_tnd, k_pool_smd, v_pool_smd)) is not None:
+        pool = native.pool(k_pool_smd, v_pool_smd)
+        sequences = native.sequences(slot_table, rows, query_start, context_len)
+        return _attend_native(library, q_tnd.contiguous(), pool, sequences, scale, window, k_pool_smd.shape[1])
     attend = _attend_exact if exact else _attend
     out = torch.empty_like(q_tnd)
     starts, lengths, places = query_start.tolist(), context_len.tolist(), rows.tolist()
@@ -90,4 +97,42 @@ def paged_attention(
         begin, end = starts[b], starts[b + 1]
         slots = slot_table[row, :length].long()
         out[begin:end] = attend(q_tnd[begin:end], k_pool_smd[slots], v_pool_smd[slots], scale, window)
+    return out
+
+
+def _native_for(q_tnd: Tensor, k_pool_smd: Tensor, v_pool_smd: Tensor) -> native.Library | None:
+    """The library, if it takes these tensors."""
+    if not native.is_plain(q_tnd) or q_tnd.shape[2] > native.MAX_HEAD_DIM:
+        return None
+    if q_tnd.shape[1] > native.MAX_GROUP * k_pool_smd.shape[1]:
+        return None
+    if k_pool_smd.stride() != v_pool_smd.stride() or k_pool_smd.stride(2) != 1:
+        return None
+    return native.library()
+
+
+def _attend_native(
+    library: native.Library,
+    q_tnd: Tensor,
+    pool: native.Pool,
+    sequences: native.Sequences,
+    scale: float,
+    window: int | None,
+    num_kv_heads: int,
+) -> Tensor:
+    out = torch.empty_like(q_tnd)
+    fault = library.attention(
+        ctypes.byref(sequences),
+        ctypes.byref(pool),
+        q_tnd.shape[1],
+        num_kv_heads,
+        q_tnd.shape[2],
+        q_tnd.data_ptr(),
+        len(q_tnd),
+        out.data_ptr(),
+        scale,
+        window or 0,
+        torch.get_num_threads(),
+    )
+    native.check(fault)
     return out

@@ -1,11 +1,30 @@
-"""stub"""
+"""The dense decoder stack in one native call: embedding, all layers, final norm and logits.
+
+Legend: T new tokens, R rows of logits, H hidden features, V vocabulary, P positions, N query heads, M KV heads,
+D head size, L layers, S slots. Results never depend on what shares the step.
+"""
+
 from __future__ import annotations
+
+import ctypes
+import weakref
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Protocol
+
+import torch
 from torch import Tensor
+
+from espalier.kernels import native
+from espalier.kernels.errors import KernelError
 from espalier.kernels.linear import Linear
+from espalier.kernels.packed_linear import PackedLinear
+
+
 @dataclass(frozen=True, slots=True)
 class DecoderLayer:
+    """Weights of one layer. `qkv` has the queries' outputs first, then keys, then values; `gate_up` has gate first."""
+
     input_norm: Tensor
     qkv: Linear
     q_norm: Tensor | None
@@ -15,6 +34,177 @@ class DecoderLayer:
     gate_up: Linear
     down: Linear
     window: int | None
-NativeDecoder = Any
-def native_decoder(*a: Any, **k: Any) -> NativeDecoder | None:
-    return None
+
+
+class StepTensors(Protocol):
+    """The new tokens of one step. Sequence b owns the tokens [query_start[b], query_start[b+1]); see attention.py."""
+
+    @property
+    def token_ids(self) -> Tensor:
+        """int64 [T]."""
+
+    @property
+    def positions(self) -> Tensor:
+        """int64 [T]."""
+
+    @property
+    def out_slots(self) -> Tensor:
+        """int64 [T]: where each token's keys and values go."""
+
+    @property
+    def query_start(self) -> Tensor:
+        """int32 [B+1]."""
+
+    @property
+    def context_len(self) -> Tensor:
+        """int32 [B], new tokens included."""
+
+    @property
+    def rows(self) -> Tensor:
+        """int32 [B], rows of the slot table."""
+
+    @property
+    def slot_table(self) -> Tensor:
+        """int32 [rows, positions]."""
+
+    @property
+    def logit_rows(self) -> Tensor:
+        """int64 [R], rising indices into T."""
+
+
+class NativeDecoder:
+    """The packed stack. One call at a time: its working memory is kept from call to call."""
+
+    def __init__(
+        self, library: native.Library, model: native.Model, layers: Sequence[DecoderLayer], *keep: Tensor
+    ) -> None:
+        """`model` points into `layers` and `keep`, which stay alive as long as the decoder."""
+        self._library, self._model, self._keep = library, model, (layers, keep)
+        self._handle = library.decoder_new(ctypes.byref(model))
+        weakref.finalize(self, library.decoder_free, self._handle)
+
+    def __call__(self, step: StepTensors, k_lmsd: Tensor, v_lmsd: Tensor) -> Tensor:
+        """Logits float32 [R, V]; keys and values of all T tokens are written to the pools [L, M, S, D].
+
+        Raises KernelError for a token, position or slot that does not exist.
+        """
+        pool, layer_stride = self._pool(k_lmsd, v_lmsd)
+        _check_step(step)
+        logits = torch.empty(len(step.logit_rows), self._model.head.outputs)
+        if len(step.token_ids) == 0:
+            return logits
+        call = native.Step(
+            token_ids=step.token_ids.data_ptr(),
+            positions=step.positions.data_ptr(),
+            out_slots=step.out_slots.data_ptr(),
+            num_tokens=len(step.token_ids),
+            logit_rows=step.logit_rows.data_ptr(),
+            num_logits=len(step.logit_rows),
+            sequences=native.sequences(step.slot_table, step.rows, step.query_start, step.context_len),
+            pool=pool,
+            layer_stride=layer_stride,
+            logits=logits.data_ptr(),
+        )
+        native.check(self._library.decoder_run(self._handle, ctypes.byref(call), torch.get_num_threads()))
+        return logits
+
+    def _pool(self, k_lmsd: Tensor, v_lmsd: Tensor) -> tuple[native.Pool, int]:
+        model = self._model
+        if k_lmsd.ndim != 4 or k_lmsd.shape[::3] != (model.num_layers, model.head_size):
+            raise KernelError(
+                f"k pool has shape {tuple(k_lmsd.shape)}, [{model.num_layers}, heads, slots, {model.head_size}] is needed"
+            )
+        if k_lmsd.shape[1] != model.num_kv_heads:
+            raise KernelError(f"k pool has {k_lmsd.shape[1]} heads, the model {model.num_kv_heads}")
+        return native.pool(k_lmsd[0].transpose(0, 1), v_lmsd[0].transpose(0, 1)), k_lmsd.stride(0)
+
+
+def native_decoder(
+    layers: Sequence[DecoderLayer],
+    embedding_vh: Tensor,
+    final_norm_h: Tensor,
+    head: Linear,
+    cos_sin_pd: Tensor,
+    *,
+    num_heads: int,
+    num_kv_heads: int,
+    head_dim: int,
+    eps: float,
+) -> NativeDecoder | None:
+    """The stack as one native call, or None where that is not possible: then the caller goes operation by operation.
+
+    It takes packed float32 or int8 matrices, float32 norms and table, and an embedding of any float type, which may be
+    a view of a file.
+    """
+    library = native.library()
+    if library is None or not layers or head_dim > native.MAX_HEAD_DIM or num_heads > native.MAX_GROUP * num_kv_heads:
+        return None
+    if not native.is_plain(final_norm_h, cos_sin_pd) or embedding_vh.device.type != "cpu":
+        return None
+    if embedding_vh.dtype not in native.ELEMENT_TYPES or not isinstance(head, PackedLinear):
+        return None
+    packed = [_layer(layer) for layer in layers]
+    kept = [layer for layer in packed if layer is not None]
+    if len(kept) != len(packed):
+        return None
+    embedding_vh, final_norm_h, cos_sin_pd = (
+        embedding_vh.contiguous(),
+        final_norm_h.contiguous(),
+        cos_sin_pd.contiguous(),
+    )
+    model = native.Model(
+        layers=(native.Layer * len(kept))(*kept),
+        num_layers=len(kept),
+        head=head.matrix,
+        embedding=embedding_vh.data_ptr(),
+        final_norm=final_norm_h.data_ptr(),
+        cos_sin=cos_sin_pd.data_ptr(),
+        num_positions=len(cos_sin_pd),
+        num_heads=num_heads,
+        num_kv_heads=num_kv_heads,
+        head_size=head_dim,
+        vocabulary=len(embedding_vh),
+        embedding_type=native.ELEMENT_TYPES[embedding_vh.dtype],
+        eps=eps,
+        scale=head_dim**-0.5,
+    )
+    return NativeDecoder(library, model, tuple(layers), embedding_vh, final_norm_h, cos_sin_pd)
+
+
+def _layer(layer: DecoderLayer) -> native.Layer | None:
+    """The layer as the library takes it, or None if something in it is not what that takes."""
+    norms = [layer.input_norm, layer.post_norm, *(x for x in (layer.q_norm, layer.k_norm) if x is not None)]
+    if not native.is_plain(*norms) or not all(norm.is_contiguous() for norm in norms):
+        return None
+    matrices = [
+        linear.matrix for linear in (layer.qkv, layer.o, layer.gate_up, layer.down) if isinstance(linear, PackedLinear)
+    ]
+    if len(matrices) != 4:
+        return None
+    return native.Layer(
+        *matrices,
+        layer.input_norm.data_ptr(),
+        layer.post_norm.data_ptr(),
+        native.pointer(layer.q_norm),
+        native.pointer(layer.k_norm),
+        layer.window or 0,
+    )
+
+
+# Name, dtype.
+STEP_TENSORS = (
+    ("token_ids", torch.int64),
+    ("positions", torch.int64),
+    ("out_slots", torch.int64),
+    ("logit_rows", torch.int64),
+)
+
+
+def _check_step(step: StepTensors) -> None:
+    for name, dtype in STEP_TENSORS:
+        native.check_index(name, getattr(step, name), dtype)
+    if not len(step.token_ids) == len(step.positions) == len(step.out_slots):
+        raise KernelError(
+            f"token_ids, positions and out_slots have {len(step.token_ids)}, {len(step.positions)} "
+            f"and {len(step.out_slots)} entries, as many of each are needed"
+        )

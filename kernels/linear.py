@@ -13,6 +13,7 @@ from torch import Tensor
 
 from espalier.kernels import native
 from espalier.kernels.errors import KernelError
+from espalier.kernels.packed_linear import PackedLinear
 
 WeightFormat = Literal["float32", "bfloat16", "float16", "int8"]
 
@@ -59,25 +60,32 @@ def quantize(weight_oi: Tensor) -> tuple[Tensor, Tensor]:
     return (wide / scale_o.unsqueeze(1)).round_().clamp_(-127, 127).to(torch.int8), scale_o
 
 
-def pack_linear(weight_oi: Tensor, bias_o: Tensor | None, weight_format: WeightFormat, *, exact: bool = False) -> Linear:
+def pack_linear(
+    weight_oi: Tensor, bias_o: Tensor | None, weight_format: WeightFormat, *, exact: bool = False
+) -> Linear:
     """Pack a weight [O, I] for its device; the caller drops the source.
 
     float32 and int8 on the CPU use the native library where there is one, whose results never depend on T. int8
-    without it is the same rounding, kept in float32. Raises KernelError for int8 on a GPU.
+    without it is the same rounding of weights, kept in float32. Raises KernelError for int8 on a GPU.
     """
     if weight_oi.ndim != 2:
         raise KernelError(f"weight has shape {tuple(weight_oi.shape)}, two axes are needed")
+    if bias_o is not None and bias_o.shape != weight_oi.shape[:1]:
+        raise KernelError(f"bias has shape {tuple(bias_o.shape)}, the weight has {weight_oi.shape[0]} outputs")
     if weight_format == "int8":
-        if weight_oi.device.type != "cpu":
-            raise KernelError("int8 weights are for the CPU; take bfloat16 or float16 on a GPU")
-        weight, scale = quantize(weight_oi)
-        if (packed := native.pack_int8(weight, scale, bias_o)) is not None:
-            return packed
-        return TorchLinear(weight.float() * scale.unsqueeze(1), None if bias_o is None else bias_o.float(), exact)
+        return _pack_int8(weight_oi, bias_o, exact)
     dtype = getattr(torch, weight_format)
     weight_oi = weight_oi.to(dtype)
     bias_o = None if bias_o is None else bias_o.to(dtype)
-    if weight_format == "float32" and weight_oi.device.type == "cpu":
-        if (packed_f32 := native.pack_float32(weight_oi, bias_o)) is not None:
-            return packed_f32
+    if native.is_plain(weight_oi) and (library := native.library()) is not None:
+        return PackedLinear(library, weight_oi, None, bias_o)
     return TorchLinear(weight_oi.contiguous(), bias_o, exact)
+
+
+def _pack_int8(weight_oi: Tensor, bias_o: Tensor | None, exact: bool) -> Linear:
+    if weight_oi.device.type != "cpu":
+        raise KernelError("int8 weights are for the CPU; take bfloat16 or float16 on a GPU")
+    weight, scale = quantize(weight_oi)
+    if (library := native.library()) is not None:
+        return PackedLinear(library, weight, scale, bias_o)
+    return TorchLinear(weight.float() * scale.unsqueeze(1), None if bias_o is None else bias_o.float(), exact)

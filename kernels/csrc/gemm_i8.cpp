@@ -1,0 +1,248 @@
+// int8 weights, one scale for each output, by integer products: the sums are exact in any order.
+//
+// With VNNI a product takes unsigned by signed bytes. Weights are stored as w + 128; rows are rounded to int8 with a
+// scale for each 64 inputs, and every group's sum begins at -128 times the sum of its row, which takes the 128 away.
+// Without VNNI rows are rounded to as many bits as the int32 sum allows (14 for 1,000 inputs), one scale a row.
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+
+#include "linear.h"
+#include "tile.h"
+
+namespace espalier::int8 {
+namespace {
+
+struct Tile {
+  const Matrix& matrix;
+  const void* prepared;
+  int64_t rows;
+  const Target& target;
+  int64_t row;
+  int64_t panel;
+};
+
+int64_t padded(int64_t inputs) { return round_up(inputs, GROUP); }
+
+#if defined(ESPALIER_AVX512) && defined(__AVX512VNNI__)
+
+// Prepared rows: int8 [strips][K / DEPTH][H][DEPTH], then float scales and int32 starts, each [strips][groups][H].
+struct Rows {
+  int8_t* values;
+  float* scales;
+  int32_t* starts;
+
+  Rows(const void* prepared, int64_t rows, int64_t inputs) {
+    values = static_cast<int8_t*>(const_cast<void*>(prepared));
+    scales = reinterpret_cast<float*>(values + rows * padded(inputs));
+    starts = reinterpret_cast<int32_t*>(scales + rows * (padded(inputs) / GROUP));
+  }
+};
+
+template <int H, int P>
+void run(const Tile& tile) {
+  const int64_t depth = padded(tile.matrix.inputs), groups = depth / GROUP, panel_bytes = depth * PANEL;
+  const Rows rows(tile.prepared, tile.rows, tile.matrix.inputs);
+  const auto* values = rows.values + tile.row * depth;
+  const float* scales = rows.scales + tile.row * groups;
+  const int32_t* starts = rows.starts + tile.row * groups;
+  const auto* panel = static_cast<const uint8_t*>(tile.matrix.panels) + tile.panel * panel_bytes;
+  vf sum[H][2 * P];
+  for (auto& row : sum)
+    for (vf& x : row) x = zero();
+  for (int64_t g = 0; g < groups; ++g) {
+    __m512i part[H][2 * P];
+#pragma GCC unroll 8
+    for (int h = 0; h < H; ++h)
+#pragma GCC unroll 8
+      for (int v = 0; v < 2 * P; ++v) part[h][v] = _mm512_set1_epi32(starts[g * H + h]);
+#pragma GCC unroll 1
+    for (int k = 0; k < GROUP / DEPTH; ++k) {
+      __m512i weight[2 * P];
+#pragma GCC unroll 4
+      for (int p = 0; p < P; ++p) {
+        weight[2 * p] = _mm512_loadu_si512(panel + p * panel_bytes);
+        weight[2 * p + 1] = _mm512_loadu_si512(panel + p * panel_bytes + 64);
+      }
+#pragma GCC unroll 8
+      for (int h = 0; h < H; ++h) {
+        int32_t four;
+        std::memcpy(&four, values + h * DEPTH, sizeof four);
+        const __m512i x = _mm512_set1_epi32(four);
+#pragma GCC unroll 8
+        for (int v = 0; v < 2 * P; ++v) part[h][v] = _mm512_dpbusd_epi32(part[h][v], weight[v], x);
+      }
+      panel += PANEL * DEPTH;
+      values += H * DEPTH;
+    }
+#pragma GCC unroll 8
+    for (int h = 0; h < H; ++h) {
+      const vf scale = splat(scales[g * H + h]);
+#pragma GCC unroll 8
+      for (int v = 0; v < 2 * P; ++v) sum[h][v] = fma(_mm512_cvtepi32_ps(part[h][v]), scale, sum[h][v]);
+    }
+  }
+  for (int v = 0; v < 2 * P; ++v) {
+    const int64_t output = tile.panel * PANEL + v * LANES;
+    const vf scale = load(tile.matrix.scale + output);
+    for (int h = 0; h < H; ++h) put(mul(sum[h][v], scale), tile.matrix, tile.target, tile.row + h, output);
+  }
+}
+
+// Round the 64 values at x to int8; returns their scale and the start of their sums.
+void quantize_group(const float* x, int8_t* out, float& scale, int32_t& start) {
+  vf most = zero();
+  __mmask16 odd = 0;
+  for (int i = 0; i < GROUP; i += LANES) {
+    const vf v = load(x + i);
+    most = max(most, magnitude(v));
+    odd |= _mm512_cmp_ps_mask(v, v, _CMP_UNORD_Q);
+  }
+  const float largest = max_lanes(most);
+  const vf inverse = splat(largest > 0 ? 127.0f / largest : 0.0f);
+  __m512i total = _mm512_setzero_si512();
+  for (int i = 0; i < GROUP; i += LANES) {
+    const __m512i whole = _mm512_cvtps_epi32(mul(load(x + i), inverse));
+    total = _mm512_add_epi32(total, whole);
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(out + i), _mm512_cvtsepi32_epi8(whole));
+  }
+  // Integers have no NaN: the scale carries it to the outputs.
+  scale = odd ? std::nanf("") : largest / 127.0f;
+  start = -OFFSET * _mm512_reduce_add_epi32(total);
+}
+
+void prepare(const Rows& rows, int64_t inputs, int64_t begin, int64_t place, int64_t height, const float* x) {
+  const int64_t depth = padded(inputs), groups = depth / GROUP;
+  int8_t* values = rows.values + begin * depth + place * DEPTH;
+  for (int64_t g = 0; g < groups; ++g) {
+    alignas(64) float padded_group[GROUP];
+    alignas(64) int8_t rounded[GROUP];
+    const float* group = x + g * GROUP;
+    const int64_t left = inputs - g * GROUP;
+    if (left < GROUP) {
+      std::fill(std::copy(group, group + left, padded_group), padded_group + GROUP, 0.0f);
+      group = padded_group;
+    }
+    const int64_t index = begin * groups + g * height + place;
+    quantize_group(group, rounded, rows.scales[index], rows.starts[index]);
+    for (int k = 0; k < GROUP; k += DEPTH, values += height * DEPTH) std::memcpy(values, rounded + k, DEPTH);
+  }
+}
+
+#else
+
+// Prepared rows: int16 [strips][K / DEPTH][H][DEPTH], then a float scale for each row.
+struct Rows {
+  int16_t* values;
+  float* scales;
+
+  Rows(const void* prepared, int64_t rows, int64_t inputs) {
+    values = static_cast<int16_t*>(const_cast<void*>(prepared));
+    scales = reinterpret_cast<float*>(values + round_up(rows * padded(inputs), 2));
+  }
+};
+
+template <int H, int P>
+void run(const Tile& tile) {
+  const int64_t depth = padded(tile.matrix.inputs), panel_bytes = depth * PANEL;
+  const Rows rows(tile.prepared, tile.rows, tile.matrix.inputs);
+  const auto* values = rows.values + tile.row * depth;
+  const auto* panel = static_cast<const int8_t*>(tile.matrix.panels) + tile.panel * panel_bytes;
+  __m256i sum[H][2 * P];
+  for (auto& row : sum)
+    for (__m256i& x : row) x = _mm256_setzero_si256();
+  for (int64_t k = 0; k < depth; k += DEPTH) {
+    __m256i weight[2 * P];
+#pragma GCC unroll 8
+    for (int v = 0; v < 2 * P; ++v) {
+      const int8_t* at = panel + (v / 2) * panel_bytes + (v % 2) * LANES * DEPTH;
+      weight[v] = _mm256_cvtepi8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(at)));
+    }
+#pragma GCC unroll 8
+    for (int h = 0; h < H; ++h) {
+      int32_t two;
+      std::memcpy(&two, values + h * DEPTH, sizeof two);
+      const __m256i x = _mm256_set1_epi32(two);
+#pragma GCC unroll 8
+      for (int v = 0; v < 2 * P; ++v) sum[h][v] = _mm256_add_epi32(sum[h][v], _mm256_madd_epi16(weight[v], x));
+    }
+    panel += PANEL * DEPTH;
+    values += H * DEPTH;
+  }
+  for (int v = 0; v < 2 * P; ++v) {
+    const int64_t output = tile.panel * PANEL + v * LANES;
+    const vf scale = load(tile.matrix.scale + output);
+    for (int h = 0; h < H; ++h) {
+      const vf wide = mul(_mm256_cvtepi32_ps(sum[h][v]), splat(rows.scales[tile.row + h]));
+      put(mul(wide, scale), tile.matrix, tile.target, tile.row + h, output);
+    }
+  }
+}
+
+void prepare(const Rows& rows, int64_t inputs, int64_t begin, int64_t place, int64_t height, const float* x) {
+  const int64_t depth = padded(inputs);
+  // The int32 sum of K products of at most 127 by `limit` does not overflow.
+  const float limit = static_cast<float>(std::min<int64_t>(32767, 2147483647 / (127 * depth)));
+  float largest = 0;
+  bool odd = false;
+  for (int64_t k = 0; k < inputs; ++k) {
+    largest = std::max(largest, std::fabs(x[k]));
+    odd |= x[k] != x[k];
+  }
+  const float inverse = largest > 0 ? limit / largest : 0.0f;
+  int16_t* values = rows.values + begin * depth + place * DEPTH;
+  for (int64_t k = 0; k < depth; k += DEPTH, values += height * DEPTH) {
+    for (int i = 0; i < DEPTH; ++i) {
+      const float scaled = k + i < inputs && !odd ? x[k + i] * inverse : 0.0f;
+      values[i] = static_cast<int16_t>(std::lrintf(std::min(std::max(scaled, -limit), limit)));
+    }
+  }
+  rows.scales[begin + place] = odd ? std::nanf("") : largest / limit;
+}
+
+#endif
+
+using Run = void (*)(const Tile&);
+
+constexpr Run RUNS[MAX_HEIGHT][4] = {
+    {run<1, 1>, run<1, 2>, run<1, 3>, run<1, 4>},
+    {run<2, 1>, run<2, 2>},
+#ifdef ESPALIER_AVX512
+    {run<3, 1>, run<3, 2>},
+#else
+    {run<3, 1>},
+#endif
+    {run<4, 1>},
+    {run<5, 1>},
+    {run<6, 1>},
+};
+
+}  // namespace
+
+int64_t prepared_bytes(int64_t rows, int64_t inputs) {
+  // Values of at most two bytes, and for each group (of at least two inputs) a scale and a start.
+  return rows * padded(inputs) * 2 + rows * (padded(inputs) / GROUP) * 8 + 64;
+}
+
+void prepare_row(void* prepared, int64_t rows, int64_t inputs, int64_t row, const float* x) {
+  const int64_t height = strip_height(rows, MAX_HEIGHT), begin = row / height * height;
+  prepare(Rows(prepared, rows, inputs), inputs, begin, row - begin, std::min(height, rows - begin), x);
+}
+
+void multiply(const Matrix& matrix, const void* prepared, int64_t rows, const Target& target, const Piece& piece) {
+  const int64_t height = strip_height(rows, MAX_HEIGHT);
+  const bool one_strip = piece.strip_end - piece.strip_begin == 1;
+  for (int64_t panel = piece.panel_begin; panel < piece.panel_end;) {
+    const int64_t left = piece.panel_end - panel;
+    int64_t taken = 1;
+    for (int64_t strip = piece.strip_begin; strip < piece.strip_end; ++strip) {
+      const int64_t row = strip * height;
+      const auto& runs = RUNS[std::min(height, rows - row) - 1];
+      if (one_strip) taken = panels_at_once(runs, left);
+      runs[taken - 1]({matrix, prepared, rows, target, row, panel});
+    }
+    panel += taken;
+  }
+}
+
+}  // namespace espalier::int8

@@ -1,0 +1,63 @@
+"""Linear layers of the native library. Legend: T tokens, I input features, O output features.
+
+Weights are laid out once: panels of neighbouring outputs, each by rising input. A row's result never depends on T.
+"""
+
+from __future__ import annotations
+
+import ctypes
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from espalier.kernels import native
+from espalier.kernels.errors import KernelError
+
+
+class PackedLinear:
+    """A linear layer over packed weights; takes and gives float32 on the CPU."""
+
+    __slots__ = ("_bias_o", "_library", "_panels", "_scale_o", "in_features", "matrix", "out_features")
+
+    def __init__(
+        self, library: native.Library, weight_oi: Tensor, scale_o: Tensor | None, bias_o: Tensor | None
+    ) -> None:
+        """`weight_oi` is float32, or int8 with a float32 `scale_o`."""
+        kind = native.FLOAT32 if scale_o is None else native.INT8
+        panel = library.layout_of(kind)[0]
+        self._library = library
+        self.out_features, self.in_features = weight_oi.shape
+        self._panels = _panels(weight_oi, *library.layout_of(kind))
+        self._scale_o = None if scale_o is None else F.pad(scale_o, (0, -self.out_features % panel))
+        self._bias_o = None if bias_o is None else bias_o.float().contiguous()
+        self.matrix = native.Matrix(
+            format=kind,
+            inputs=self.in_features,
+            outputs=self.out_features,
+            panels=native.pointer(self._panels),
+            scale=native.pointer(self._scale_o),
+            bias=native.pointer(self._bias_o),
+        )
+
+    def __call__(self, x_ti: Tensor) -> Tensor:
+        if x_ti.ndim != 2 or x_ti.shape[1] != self.in_features:
+            raise KernelError(f"x has shape {tuple(x_ti.shape)}, [tokens, {self.in_features}] is needed")
+        if not native.is_plain(x_ti):
+            raise KernelError(f"x is {x_ti.dtype} on {x_ti.device}, packed weights take float32 on the CPU")
+        x_ti = x_ti.contiguous()
+        out = torch.empty(len(x_ti), self.out_features)
+        if len(x_ti):
+            self._library.linear(
+                ctypes.byref(self.matrix), x_ti.data_ptr(), len(x_ti), out.data_ptr(), torch.get_num_threads()
+            )
+        return out
+
+
+def _panels(weight_oi: Tensor, panel: int, depth: int, group: int, offset: int) -> Tensor:
+    """[panels, I / depth, panel, depth], the outputs padded to whole panels, the inputs to whole groups."""
+    out_features, in_features = weight_oi.shape
+    if offset:
+        weight_oi = (weight_oi.to(torch.int16) + offset).to(torch.uint8)
+    padded = F.pad(weight_oi, (0, -in_features % group, 0, -out_features % panel))
+    return padded.view(len(padded) // panel, panel, -1, depth).transpose(1, 2).contiguous()
