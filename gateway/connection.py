@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import Receive
 
-from espalier.gateway.edge import Disconnected
+from espalier.gateway.edge import DisconnectedError
 from espalier.gateway.errors import ApiError
 
 T = TypeVar("T")
@@ -35,7 +35,7 @@ async def read_body(request: Request, max_bytes: int) -> bytes:
     except TimeoutError:
         raise ApiError(408, f"the body did not arrive within {BODY_TIMEOUT_S:g} s") from None
     except ClientDisconnect:
-        raise Disconnected from None
+        raise DisconnectedError from None
     return b"".join(chunks)
 
 
@@ -46,13 +46,13 @@ def _too_large(max_bytes: int) -> ApiError:
 
 
 async def while_connected(receive: Receive, work: Coroutine[Any, Any, T]) -> T:
-    """Run `work`, cancelled as soon as the client goes away. Raises Disconnected then. The body has been read."""
+    """Run `work`, cancelled as soon as the client goes away. Raises DisconnectedError then. The body has been read."""
     task = asyncio.ensure_future(work)
     watch = asyncio.ensure_future(_gone(receive))
     try:
         await asyncio.wait({task, watch}, return_when=asyncio.FIRST_COMPLETED)
         if not task.done():
-            raise Disconnected
+            raise DisconnectedError
         return task.result()
     finally:
         await _stop(watch)

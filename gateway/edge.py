@@ -15,20 +15,48 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from espalier.engine.errors import EngineError
 from espalier.gateway.auth import OPEN_PATHS, KeyRing, key_from
 from espalier.gateway.errors import ApiError, from_engine
-from espalier.gateway.log import Log, request_id_var, tenant_var
+from espalier.gateway.log import Level, Log, request_id_var, tenant_var
 
 _LOG = Log("http")
 _UNSAFE = re.compile(r"[^\x21-\x7e]+")
+# Asked every few seconds by probes and scrapers: nobody wants a line for each.
+_QUIET = OPEN_PATHS | {"/metrics"}
 MAX_REQUEST_ID = 128
-MAX_HEADER_BYTES = 16 * 1024
+MAX_HEADERS = 100
+MAX_HEADER_BYTES = 8 * 1024
+MAX_PATH = 256
 
 
-class Disconnected(Exception):
+class DisconnectedError(Exception):
     """The client went away; there is nobody to answer."""
 
 
+class _Reply:
+    """Sends for one request: adds its id, and knows whether an answer has begun (`status` is not 0)."""
+
+    def __init__(self, send: Send, request_id: str) -> None:
+        self._send, self._request_id = send, request_id
+        self.status = 0
+
+    async def __call__(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            MutableHeaders(scope=message)["x-request-id"] = self._request_id
+        await self._send(message)
+
+    async def fail(self, error: ApiError) -> None:
+        """Answer with an error, unless an answer has begun."""
+        if self.status:
+            return
+        body = msgspec.json.encode(error.body())
+        headers = {"content-type": "application/json", "content-length": str(len(body))} | error.headers
+        raw = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
+        await self({"type": "http.response.start", "status": error.status, "headers": raw})
+        await self({"type": "http.response.body", "body": body})
+
+
 class Edge:
-    """The outermost layer of the application."""
+    """The outermost layer of the application. A tenant's name, "" without keys, is put into the scope."""
 
     def __init__(self, app: ASGIApp, keys: KeyRing, clock: Callable[[], float] = time.monotonic) -> None:
         self._app, self._keys, self._clock = app, keys, clock
@@ -37,74 +65,76 @@ class Edge:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        request_id = _request_id(Headers(scope=scope))
-        began, status = self._clock(), 0
-
-        async def tell(message: Message) -> None:
-            nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
-                MutableHeaders(scope=message)["x-request-id"] = request_id
-            await send(message)
-
+        headers = Headers(scope=scope)
+        request_id = _request_id(headers)
+        reply, began = _Reply(send, request_id), self._clock()
         id_token, tenant_token = request_id_var.set(request_id), tenant_var.set(None)
         try:
-            await self._handle(scope, receive, tell)
-        except ApiError as error:
-            if not status:
-                await _answer(error, tell)
-        except Disconnected:
-            status = status or 499
-        except Exception as error:
-            _LOG.error("request_failed", error=error)
-            if not status:
-                await _answer(
-                    ApiError(500, "the server failed on this request", headers={"x-should-retry": "false"}), tell
-                )
+            await self._guarded(scope, receive, reply, headers)
         finally:
-            milliseconds = round((self._clock() - began) * 1000, 1)
-            level = "debug" if scope["path"] in OPEN_PATHS | {"/metrics"} else "info"
-            _LOG.write(
-                level, "request", method=scope["method"], path=scope["path"][:256], status=status, ms=milliseconds
-            )
+            _log_request(scope, reply.status, self._clock() - began)
             request_id_var.reset(id_token)
             tenant_var.reset(tenant_token)
 
-    async def _handle(self, scope: Scope, receive: Receive, send: Send) -> None:
-        headers = Headers(scope=scope)
-        if sum(len(name) + len(value) for name, value in scope["headers"]) > MAX_HEADER_BYTES:
-            raise ApiError(431, f"the headers have more than {MAX_HEADER_BYTES} bytes")
-        scope["tenant"] = ""
-        # With an application in the scope Starlette's router raises what it can't route, instead of answering.
-        scope["app"] = self
-        if self._keys.keys and scope["path"] not in OPEN_PATHS:
-            tenant = self._keys.tenant(key_from(headers))
-            if tenant is None:
-                raise ApiError(
-                    401, "no valid API key was given; send Authorization: Bearer <key>", None, "invalid_api_key"
-                )
-            scope["tenant"] = tenant
-            tenant_var.set(tenant)
+    async def _guarded(self, scope: Scope, receive: Receive, reply: _Reply, headers: Headers) -> None:
         try:
-            await self._app(scope, receive, send)
+            _check_headers(scope)
+            scope["tenant"] = self._tenant(scope["path"], headers)
+            # With an application in the scope Starlette's router raises what it can't route, instead of answering.
+            scope["app"] = self
+            await self._app(scope, receive, reply)
+        except ApiError as error:
+            await reply.fail(error)
         except HTTPException as error:
-            detail = {404: f"there is no {scope['path'][:256]!r} here", 405: f"{scope['method']} is not allowed here"}
-            raise ApiError(error.status_code, detail.get(error.status_code, str(error.detail))) from None
+            await reply.fail(_unrouted(error, scope))
         except EngineError as error:
-            raise from_engine(error) from error
+            told = from_engine(error)
+            if told.status >= 500:
+                _LOG.warning("engine_refused", code=error.code, reason=str(error))
+            await reply.fail(told)
+        except DisconnectedError:
+            reply.status = reply.status or 499
+        except Exception as error:
+            _LOG.error("request_failed", error=error)
+            await reply.fail(ApiError(500, "the server failed on this request", headers={"x-should-retry": "false"}))
+
+    def _tenant(self, path: str, headers: Headers) -> str:
+        if not self._keys.keys or path in OPEN_PATHS:
+            return ""
+        tenant = self._keys.tenant(key_from(headers))
+        if tenant is None:
+            message = "no valid API key was given; send 'Authorization: Bearer <key>' or 'x-api-key: <key>'"
+            raise ApiError(401, message, None, "invalid_api_key", {"www-authenticate": "Bearer"})
+        tenant_var.set(tenant)
+        return tenant
+
+
+def _check_headers(scope: Scope) -> None:
+    headers = scope["headers"]
+    if len(headers) > MAX_HEADERS:
+        raise ApiError(431, f"the request has {len(headers)} headers; at most {MAX_HEADERS} are read")
+    for name, value in headers:
+        # The one header whose value is cut instead: a label, however long, harms nobody.
+        if len(name) + len(value) > MAX_HEADER_BYTES and name != b"x-request-id":
+            raise ApiError(431, f"a header has more than {MAX_HEADER_BYTES} bytes")
 
 
 def _request_id(headers: Headers) -> str:
-    """The client's own id, cut to safe characters and length, or a new one."""
-    given = _UNSAFE.sub("", headers.get("x-request-id", ""))[:MAX_REQUEST_ID]
+    """The client's own id, cut to safe characters and length, or a new one; a label, nothing is looked up by it."""
+    given = _UNSAFE.sub("", headers.get("x-request-id", "")[: 8 * MAX_REQUEST_ID])[:MAX_REQUEST_ID]
     return given or f"req_{uuid.uuid4().hex}"
 
 
-async def _answer(error: ApiError, send: Send) -> None:
-    body = msgspec.json.encode(error.body())
-    headers = {"content-type": "application/json", "content-length": str(len(body))} | error.headers
-    if error.status == 401:
-        headers["www-authenticate"] = "Bearer"
-    raw = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
-    await send({"type": "http.response.start", "status": error.status, "headers": raw})
-    await send({"type": "http.response.body", "body": body})
+def _unrouted(error: HTTPException, scope: Scope) -> ApiError:
+    texts = {404: f"there is no {scope['path'][:MAX_PATH]!r} here", 405: f"{scope['method']} is not allowed here"}
+    return ApiError(
+        error.status_code,
+        texts.get(error.status_code, str(error.detail)),
+        headers={name.lower(): value for name, value in (error.headers or {}).items()},
+    )
+
+
+def _log_request(scope: Scope, status: int, seconds: float) -> None:
+    level: Level = "debug" if scope["path"] in _QUIET else "info"
+    path = scope["path"][:MAX_PATH]
+    _LOG.write(level, "request", method=scope["method"], path=path, status=status, ms=round(seconds * 1000, 1))

@@ -24,6 +24,7 @@ TYPES = {
     429: "rate_limit_error",
     431: "invalid_request_error",
     503: "service_unavailable_error",
+    504: "timeout_error",
 }
 # Engine errors by code; those not named here are the server's fault.
 STATUSES = {
@@ -61,6 +62,7 @@ def invalid(message: str, param: str | None = None, code: str | None = None) -> 
 def from_engine(error: EngineError) -> ApiError:
     """How an engine's error is told to the client."""
     status = STATUSES.get(error.code, 500)
+    message = str(error) if error.code in STATUSES else "the engine failed on this request"
     param = error.param if isinstance(error, RequestError) else None
     headers: dict[str, str] = {}
     if error.retriable:
@@ -69,4 +71,4 @@ def from_engine(error: EngineError) -> ApiError:
     elif status >= 500:
         headers["x-should-retry"] = "false"
     code = None if error.code == "invalid_request" else error.code
-    return ApiError(status, str(error), param, code, headers)
+    return ApiError(status, message, param, code, headers)

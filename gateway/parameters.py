@@ -70,8 +70,11 @@ REFUSED: dict[str, Refused] = {
 def select(given: Mapping[str, Any], route: str) -> dict[str, Any]:
     """The parameters that the route honours; null counts as absent. Raises ApiError for one that is refused."""
     chosen: dict[str, Any] = {}
+    if route == "chat" and given.get("tool_choice") == "none" and given.get("tools"):
+        # Told to the model, as when the calls in the history were made, but none is asked for.
+        chosen["tools"] = given["tools"]
     for name, value in given.items():
-        if value is None or name in WITHOUT_EFFECT:
+        if value is None or name in WITHOUT_EFFECT or name in chosen:
             continue
         if name in HONOURED[route]:
             chosen[name] = value

@@ -17,6 +17,7 @@ import msgspec
 from espalier.engine.errors import EngineError
 from espalier.engine.messages import Generate, Output, Ready, SamplingParams
 from espalier.engine.messages import Usage as EngineUsage
+from espalier.gateway.deadline import Deadline
 from espalier.gateway.engine_client import EngineClient, UnavailableError, new_request_id
 from espalier.gateway.errors import ApiError
 from espalier.gateway.metrics import Metrics
@@ -27,9 +28,9 @@ from espalier.gateway.wire.answers import PromptDetails, Usage
 
 
 class Part(NamedTuple):
-    """An output of the choice with this index."""
+    """An output of the choice at this index."""
 
-    index: int
+    at: int
     output: Output
 
 
@@ -95,37 +96,29 @@ class Service:
         async with aclosing(self._merged(requests)) as parts:
             early: list[Part] = []
             async for part in parts:
-                if early is not None and part.index != 0:
+                if part.at != 0:
                     early.append(part)
                     continue
                 yield part
-                for waited in early:
-                    yield waited
-                early.clear()
                 break
+            for part in early:
+                yield part
             async for part in parts:
                 yield part
 
     async def _one(self, index: int, request: Generate) -> AsyncGenerator[Part, None]:
+        limit_s = self.options.request_timeout_s
         try:
             async with (
-                asyncio.timeout(self.options.request_timeout_s),
+                Deadline(self.client, request.request_id, limit_s) as deadline,
                 aclosing(self.client.generate(request)) as outputs,
             ):
                 async for output in outputs:
                     if output.finish_reason is not None:
                         self.metrics.record(output)
                     if output.finish_reason == "abort":
-                        raise ApiError(
-                            503, "the request was aborted by the server", code="aborted", headers={"retry-after": "1"}
-                        )
+                        raise _late(limit_s) if deadline.has_passed else _aborted()
                     yield Part(index, output)
-        except TimeoutError:
-            self.metrics.failed("request_timeout")
-            seconds = f"{self.options.request_timeout_s:g}"
-            raise ApiError(
-                408, f"the answer took longer than request_timeout_s, {seconds} s", code="request_timeout"
-            ) from None
         except EngineError as error:
             self.metrics.failed(error.code)
             raise
@@ -157,6 +150,16 @@ class Service:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _late(limit_s: float) -> ApiError:
+    # Not 408, which clients send again: the same request would be as slow.
+    message = f"the answer took longer than request_timeout_s, {limit_s:g} s; ask for fewer tokens"
+    return ApiError(504, message, code="request_timeout", headers={"x-should-retry": "false"})
+
+
+def _aborted() -> ApiError:
+    return ApiError(503, "the request was aborted by the server", code="aborted", headers={"retry-after": "1"})
 
 
 def total_usage(jobs: list[Job], latest: dict[int, EngineUsage]) -> Usage:

@@ -16,13 +16,13 @@ from espalier.engine.messages import Usage as EngineUsage
 from espalier.gateway.connection import read_body, while_connected
 from espalier.gateway.errors import invalid
 from espalier.gateway.parameters import select
-from espalier.gateway.prompter import Prompt
-from espalier.gateway.routes.chat_completions import JsonResponse, bounded, truncation_headers
+from espalier.gateway.prompter import Prompt, Room
+from espalier.gateway.response import JsonResponse, truncation_headers
 from espalier.gateway.sampling import sampling_params
 from espalier.gateway.service import Job, Part, Service, total_usage
 from espalier.gateway.sse import send_events
 from espalier.gateway.wire import answers
-from espalier.gateway.wire.answers import TextChoice, TextCompletion, TextLogprobs
+from espalier.gateway.wire.answers import TextChoice, TextCompletion, TextLogprobs, finite
 from espalier.gateway.wire.body import convert, parse
 from espalier.gateway.wire.requests import CompletionRequest, StreamOptions
 
@@ -73,9 +73,9 @@ class TextAnswer:
         last: dict[int, Part] = {}
         async with aclosing(self._service.stream(self._jobs)) as parts:
             async for part in parts:
-                texts[part.index] += part.output.text
-                entries[part.index] += part.output.logprobs or []
-                self._latest[part.index], last[part.index] = part.output.usage, part
+                texts[part.at] += part.output.text
+                entries[part.at] += part.output.logprobs or []
+                self._latest[part.at], last[part.at] = part.output.usage, part
         choices = [
             TextChoice(
                 index, text, _reason(last[index]), self._logprobs(index, entries[index]), last[index].output.stop_reason
@@ -92,15 +92,13 @@ class TextAnswer:
         async with aclosing(self._service.stream(self._jobs)) as parts:
             async for part in parts:
                 output = part.output
-                text = (self._echo[part.index] if part.index not in self._latest else "") + output.text
-                self._latest[part.index] = output.usage
+                text = (self._echo[part.at] if part.at not in self._latest else "") + output.text
+                self._latest[part.at] = output.usage
                 if not (text or output.finish_reason or output.logprobs):
                     continue
                 usage = total_usage(self._jobs, self._latest) if continuous else between
-                logprobs = self._logprobs(part.index, output.logprobs or [])
-                yield self._completion(
-                    [TextChoice(part.index, text, _reason(part), logprobs, output.stop_reason)], usage
-                )
+                logprobs = self._logprobs(part.at, output.logprobs or [])
+                yield self._completion([TextChoice(part.at, text, _reason(part), logprobs, output.stop_reason)], usage)
         if options.include_usage:
             yield self._completion([], total_usage(self._jobs, self._latest))
 
@@ -117,8 +115,8 @@ class TextAnswer:
             self._offsets[index] += len(spell(entry.token_id))
         return TextLogprobs(
             [spell(entry.token_id) for entry in entries],
-            [bounded(entry.logprob) for entry in entries],
-            [{spell(top.token_id): bounded(top.logprob) for top in entry.top} for entry in entries],
+            [finite(entry.logprob) for entry in entries],
+            [{spell(top.token_id): finite(top.logprob) for top in entry.top} for entry in entries],
             offsets,
         )
 
@@ -144,7 +142,7 @@ class CompletionEndpoint:
         params = sampling_params(request, service.defaults, service.options)
         prompts = await self._prompts(request, params)
         answer = TextAnswer(service, request, params, prompts, scope["tenant"])
-        headers = next((truncation_headers(prompt) for prompt in prompts if prompt.truncation), [])
+        headers = truncation_headers(prompts)
         if request.stream:
             await while_connected(receive, send_events(send, answer.chunks(), headers))
         else:
@@ -155,13 +153,15 @@ class CompletionEndpoint:
         several = split_prompts(request.prompt)
         if len(several) * request.n > MAX_ANSWERS:
             raise invalid(f"{len(several)} prompts with n = {request.n} are more than {MAX_ANSWERS} answers", "prompt")
-        ready, room = self._service.ready(), params.max_tokens or 1
+        ready = self._service.ready()
+        room = Room(ready.max_context, params.max_tokens)
         for prompt in several:
             if isinstance(prompt, list) and (bad := [i for i in prompt if not 0 <= i < ready.vocab_size]):
                 raise invalid(f"prompt holds token {bad[0]}; the vocabulary ends at {ready.vocab_size - 1}", "prompt")
-        return [
-            await self._service.prompter.text(prompt, max_context=ready.max_context, room=room) for prompt in several
-        ]
+        prompts = [await self._service.prompter.text(prompt, room) for prompt in several]
+        if not all(prompt.token_ids for prompt in prompts):
+            raise invalid("prompt is empty; at least one token is needed", "prompt")
+        return prompts
 
 
 def routes(service: Service) -> list[Route]:

@@ -6,7 +6,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from espalier.gateway.routes.chat_completions import JsonResponse
+from espalier.gateway.response import JsonResponse
 from espalier.gateway.service import Service
 
 
@@ -16,11 +16,7 @@ def routes(service: Service) -> list[Route]:
 
     async def live(request: Request) -> Response:
         """The process can progress; also while it drains."""
-        return (
-            JsonResponse({"status": "live"})
-            if client.is_alive or client.ready is None
-            else _failing("the engine does not step")
-        )
+        return JsonResponse({"status": "live"}) if client.is_alive else _failing("the engine does not step")
 
     async def ready(request: Request) -> Response:
         """It takes work."""

@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from espalier.gateway.routes.chat_completions import JsonResponse
+from espalier.gateway.response import JsonResponse
 from espalier.gateway.service import Service
 
 

@@ -10,7 +10,8 @@ from starlette.routing import Route
 
 from espalier.gateway.connection import read_body
 from espalier.gateway.errors import invalid
-from espalier.gateway.routes.chat_completions import JsonResponse
+from espalier.gateway.prompter import UNBOUNDED
+from espalier.gateway.response import JsonResponse
 from espalier.gateway.service import Service
 from espalier.gateway.wire.body import convert, parse
 from espalier.gateway.wire.requests import DetokenizeRequest, TokenizeRequest
@@ -33,11 +34,9 @@ def routes(service: Service) -> list[Route]:
         if asked.messages is not None:
             # Nothing is dropped here: who counts tokens wants to know how many there are.
             generation = asked.add_generation_prompt
-            prompt = await prompter.chat(asked.messages, max_context=2**62, room=0, generation=generation)
+            prompt = await prompter.chat(asked.messages, UNBOUNDED, generation=generation)
         else:
-            prompt = await prompter.text(
-                asked.prompt or "", max_context=2**62, room=0, special=asked.add_special_tokens
-            )
+            prompt = await prompter.text(asked.prompt or "", UNBOUNDED, special=asked.add_special_tokens)
         spelled = [prompter.tokenizer.token_text(i) for i in prompt.token_ids] if asked.return_token_strs else None
         return JsonResponse(
             {"tokens": prompt.token_ids, "count": len(prompt.token_ids), "max_model_len": length, "token_strs": spelled}

@@ -5,6 +5,7 @@ A chunk leaves a field out where its class says UNSET, and says null where it sa
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 from msgspec import UNSET, Struct, UnsetType
@@ -44,6 +45,11 @@ class TopLogprob(Struct, frozen=True):
     token: str
     logprob: float
     bytes: list[int]
+
+
+def finite(logprob: float) -> float:
+    """JSON has no infinities: OpenAI writes -9999.0 for tokens that can't be."""
+    return logprob if math.isfinite(logprob) else -9999.0
 
 
 class ContentLogprob(TopLogprob, frozen=True):

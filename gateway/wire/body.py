@@ -32,9 +32,12 @@ def _constant(name: str) -> NoReturn:
 def parse(body: bytes) -> dict[str, Any]:
     """An object from strict JSON: no duplicate keys, no NaN, no lone surrogates. Raises ApiError."""
     try:
-        value = json.loads(body, object_pairs_hook=_pairs, parse_constant=_constant)
+        # json.loads would guess the encoding and let encoded surrogates through.
+        value = json.loads(body.decode("utf-8"), object_pairs_hook=_pairs, parse_constant=_constant)
         if _SURROGATE.search(body):
             json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeDecodeError:
+        raise invalid("the body is not valid UTF-8") from None
     except UnicodeEncodeError:
         raise invalid("the body holds a lone surrogate (\\ud800 to \\udfff), which is no character") from None
     except RecursionError:
@@ -42,7 +45,7 @@ def parse(body: bytes) -> dict[str, Any]:
     except ApiError:
         raise
     except ValueError:
-        raise invalid("the body is not valid JSON (UTF-8)") from None
+        raise invalid("the body is not valid JSON") from None
     if not isinstance(value, dict):
         raise invalid(f"the body is a JSON {type(value).__name__}, an object is needed")
     return value

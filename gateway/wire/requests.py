@@ -31,8 +31,24 @@ class ToolCall(Struct, frozen=True):
     index: int | None = None
 
 
+class ToolFunction(Struct, frozen=True, omit_defaults=True):
+    """What a tool is told as."""
+
+    name: str
+    description: str | None = None
+    parameters: dict[str, Any] | None = None
+    strict: bool | None = None
+
+
+class Tool(Struct, frozen=True):
+    """A tool that the template tells the model of."""
+
+    function: ToolFunction
+    type: Literal["function"] = "function"
+
+
 class Message(Struct, frozen=True, forbid_unknown_fields=True):
-    """One message of a conversation. The last seven fields are replayed by clients and change nothing."""
+    """One message of a conversation. The fields from `annotations` on are replayed by clients and change nothing."""
 
     role: Role
     content: str | list[dict[str, Any]] | None = None
@@ -48,6 +64,11 @@ class Message(Struct, frozen=True, forbid_unknown_fields=True):
     provider_specific_fields: Any = None
     cache_control: Any = None
     citations: Any = None
+    parsed: Any = None
+    id: Any = None
+    user: Any = None
+    metadata: Any = None
+    store: Any = None
 
 
 class StreamOptions(Struct, frozen=True, forbid_unknown_fields=True):
@@ -88,6 +109,7 @@ class ChatRequest(Common, frozen=True, kw_only=True):
     """POST /v1/chat/completions."""
 
     messages: list[Message]
+    tools: list[Tool] | None = None
     max_completion_tokens: Annotated[int, Meta(ge=1, le=2**31 - 1)] | None = None
     logprobs: bool = False
     top_logprobs: Small | None = None
