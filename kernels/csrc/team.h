@@ -2,10 +2,13 @@
 #pragma once
 
 #include <immintrin.h>
+#include <linux/futex.h>
 #include <omp.h>
-#include <sched.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include <atomic>
+#include <climits>
 #include <cstdint>
 
 namespace espalier {
@@ -21,14 +24,18 @@ class Team {
     if (arrived_.fetch_add(1, std::memory_order_acq_rel) + 1 == size) {
       arrived_.store(0, std::memory_order_relaxed);
       next_.store(0, std::memory_order_relaxed);
-      phase_.store(now + 1, std::memory_order_release);
+      phase_.store(now + 1, std::memory_order_seq_cst);
+      if (sleepers_.load(std::memory_order_seq_cst) > 0) futex(FUTEX_WAKE_PRIVATE, INT_MAX);
       return;
     }
-    for (int spins = 0; phase_.load(std::memory_order_acquire) == now; ++spins) {
-      // Phases last microseconds; if one does not, its thread has lost its core and may need ours.
-      if (spins < 20000) _mm_pause();
-      else sched_yield();
+    for (int spins = 0; spins < SPINS; ++spins) {
+      if (phase_.load(std::memory_order_acquire) != now) return;
+      _mm_pause();
     }
+    // The others are much later than they should be: one may be queued behind another process, and can have our core.
+    sleepers_.fetch_add(1, std::memory_order_seq_cst);
+    while (phase_.load(std::memory_order_seq_cst) == now) futex(FUTEX_WAIT_PRIVATE, now);
+    sleepers_.fetch_sub(1, std::memory_order_relaxed);
   }
 
   // Give out the items [0, count) of this phase one by one, to whichever thread is free.
@@ -50,10 +57,16 @@ class Team {
   }
 
  private:
+  // About a tenth of a millisecond: longer than most phases, shorter than a time slice.
+  static constexpr int SPINS = 8000;
+
+  void futex(int operation, uint32_t value) { syscall(SYS_futex, &phase_, operation, value, nullptr, nullptr, 0); }
+
   // Apart from each other: one is read while the others change.
   alignas(64) std::atomic<uint32_t> phase_{0};
   alignas(64) std::atomic<int> arrived_{0};
   alignas(64) std::atomic<int64_t> next_{0};
+  alignas(64) std::atomic<int> sleepers_{0};
 };
 
 // Run body(team, index) on up to `threads` threads of the process's OpenMP pool.
