@@ -22,14 +22,21 @@ from espalier.engine.tokenizer import Tokenizer
 
 BREAK = "\U0010fffe"
 """A code point that is no character and never will be; taken out of users' strings first."""
-RESERVED = frozenset({"messages", "tools", "add_generation_prompt", "bos_token", "eos_token", "chat_template", "tokenize"})
+RESERVED = frozenset(
+    {"messages", "tools", "add_generation_prompt", "bos_token", "eos_token", "chat_template", "tokenize"}
+)
 
 
 class ChatTemplate:
     """A checkpoint's template, bound to its tokenizer. `now` is the clock of templates that print a date."""
 
     def __init__(
-        self, source: str, tokenizer: Tokenizer, *, eos_token: str | None = None, now: Callable[[], datetime] = datetime.now
+        self,
+        source: str,
+        tokenizer: Tokenizer,
+        *,
+        eos_token: str | None = None,
+        now: Callable[[], datetime] = datetime.now,
     ) -> None:
         try:
             self._template = make_environment(now).from_string(source)
@@ -45,7 +52,11 @@ class ChatTemplate:
         config = read_json(folder / "tokenizer_config.json") if (folder / "tokenizer_config.json").exists() else {}
         source = _source(folder, config)
         eos = config.get("eos_token")
-        return None if source is None else cls(source, tokenizer, eos_token=eos.get("content") if isinstance(eos, dict) else eos)
+        return (
+            None
+            if source is None
+            else cls(source, tokenizer, eos_token=eos.get("content") if isinstance(eos, dict) else eos)
+        )
 
     def render(
         self,
@@ -75,7 +86,9 @@ class ChatTemplate:
 
     def _render(self, messages: Any, tools: Any, add_generation_prompt: bool, variables: Mapping[str, Any]) -> str:
         if taken := RESERVED & set(variables):
-            raise TemplateError(f"template variables {sorted(taken)} are set by the server", param="chat_template_kwargs")
+            raise TemplateError(
+                f"template variables {sorted(taken)} are set by the server", param="chat_template_kwargs"
+            )
         try:
             return self._template.render(
                 messages=messages,
@@ -88,7 +101,9 @@ class ChatTemplate:
         except jinja2.TemplateError as error:
             raise TemplateError(f"the chat template refuses the messages: {error}", param="messages") from error
         except (TypeError, ValueError, KeyError, AttributeError, ArithmeticError, LookupError, RecursionError) as error:
-            raise TemplateError(f"the chat template fails on the messages ({type(error).__name__})", param="messages") from error
+            raise TemplateError(
+                f"the chat template fails on the messages ({type(error).__name__})", param="messages"
+            ) from error
 
     def _broken(self, value: Any) -> Any:
         """`value` with every special token in its strings broken after its first character."""

@@ -1,14 +1,29 @@
-"""What a checkpoint's config.json says of the model's shape, checked: what is not implemented is refused by name."""
+"""What a checkpoint's config.json says of the model's shape, checked: what is not implemented is refused by name.
+
+transformers 5 writes `rope_parameters` and `dtype`, older releases `rope_theta`, `rope_scaling` and `torch_dtype`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from espalier.engine.architecture import Architecture, find_architecture
 from espalier.engine.errors import CheckpointError, UnsupportedModelError
 
 RopeKind = Literal["default", "linear", "llama3", "yarn"]
+ROPE_KINDS: dict[str, RopeKind] = {"default": "default", "linear": "linear", "llama3": "llama3", "yarn": "yarn"}
+ROPE_NUMBERS = (
+    "low_freq_factor",
+    "high_freq_factor",
+    "beta_fast",
+    "beta_slow",
+    "attention_factor",
+    "mscale",
+    "mscale_all_dim",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,14 +83,16 @@ class ModelConfig:
 
     def num_parameters(self) -> int:
         """Weights of the model, each counted once."""
-        h, d = self.hidden_size, self.head_dim
-        attention = h * d * (2 * self.num_heads + 2 * self.num_kv_heads)
+        h, q, kv = self.hidden_size, self.num_heads * self.head_dim, self.num_kv_heads * self.head_dim
+        attention = 2 * h * (q + kv) + (q + 2 * kv) * self.qkv_bias + h * self.o_bias
+        norms = 2 * h + 2 * self.head_dim * self.qk_norm
         experts = len(self.experts.layers) if self.experts else 0
-        mlp = (self.num_layers - experts) * 3 * h * self.intermediate_size
+        dense = 3 * h * self.intermediate_size + (2 * self.intermediate_size + h) * self.mlp_bias
+        mlp = (self.num_layers - experts) * dense
         if self.experts:
             mlp += experts * self.experts.num_experts * h * (3 * self.experts.intermediate_size + 1)
         embeddings = self.vocab_size * h * (1 if self.tie_embeddings else 2)
-        return embeddings + self.num_layers * (attention + 2 * h) + mlp + h
+        return embeddings + self.num_layers * (attention + norms) + mlp + h
 
     def kv_bytes_per_token(self, item_bytes: int) -> int:
         """Bytes of keys and values of one token."""
@@ -83,157 +100,153 @@ class ModelConfig:
 
 
 @dataclass(frozen=True, slots=True)
-class Architecture:
-    """How one architecture reads its config; the weight names are all Llama's."""
+class _Reader:
+    """Typed access to an object of config.json; null counts as absent. Raises CheckpointError naming the field."""
 
-    qkv_bias: Callable[[Mapping[str, Any]], bool]
-    o_bias: Callable[[Mapping[str, Any]], bool]
-    window: Callable[[Mapping[str, Any], int], int | None]
-    qk_norm: bool = False
-    experts: bool = False
+    fields: Mapping[str, Any]
 
+    def integer(self, name: str, default: int | None = None, *, low: int = 1) -> int:
+        value = self.fields.get(name)
+        value = default if value is None else value
+        if value is None:
+            raise CheckpointError(f"config.json has no field {name!r}")
+        if isinstance(value, bool) or not isinstance(value, int) or not low <= value < 2**31:
+            raise CheckpointError(f"config.json: {name} = {value!r}; an integer of at least {low} is needed")
+        return value
 
-def _attention_bias(config: Mapping[str, Any]) -> bool:
-    return bool(config.get("attention_bias", False))
+    def number(self, name: str, default: float) -> float:
+        value = self.fields.get(name)
+        value = default if value is None else value
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
+            raise CheckpointError(f"config.json: {name} = {value!r}; a number above 0 is needed")
+        return float(value)
 
+    def flag(self, name: str, default: bool = False) -> bool:
+        value = self.fields.get(name)
+        value = default if value is None else value
+        if not isinstance(value, bool):
+            raise CheckpointError(f"config.json: {name} = {value!r}; true or false is needed")
+        return value
 
-def _no(config: Mapping[str, Any]) -> bool:
-    return False
-
-
-def _yes(config: Mapping[str, Any]) -> bool:
-    return True
-
-
-def _no_window(config: Mapping[str, Any], layer: int) -> int | None:
-    return None
-
-
-def _mistral_window(config: Mapping[str, Any], layer: int) -> int | None:
-    return config.get("sliding_window")
-
-
-def _qwen_window(config: Mapping[str, Any], layer: int) -> int | None:
-    if not config.get("use_sliding_window") or layer < config.get("max_window_layers", 0):
-        return None
-    return config.get("sliding_window")
-
-
-def _qwen_moe_window(config: Mapping[str, Any], layer: int) -> int | None:
-    return config.get("sliding_window") if config.get("use_sliding_window") else None
+    def items(self, name: str) -> list[Any]:
+        value = self.fields.get(name) or []
+        if not isinstance(value, list):
+            raise CheckpointError(f"config.json: {name} = {value!r}; a list is needed")
+        return value
 
 
-ARCHITECTURES: dict[str, Architecture] = {
-    "LlamaForCausalLM": Architecture(_attention_bias, _attention_bias, _no_window),
-    "MistralForCausalLM": Architecture(_no, _no, _mistral_window),
-    "Qwen2ForCausalLM": Architecture(_yes, _no, _qwen_window),
-    "Qwen3ForCausalLM": Architecture(_attention_bias, _attention_bias, _qwen_window, qk_norm=True),
-    "Qwen3MoeForCausalLM": Architecture(_attention_bias, _attention_bias, _qwen_moe_window, qk_norm=True, experts=True),
-}
+def read_config(config: Mapping[str, Any]) -> ModelConfig:
+    """Read config.json. Raises UnsupportedModelError for what is not implemented, CheckpointError for what is wrong."""
+    name, architecture = find_architecture(config)
+    config = {**architecture.absent, **config}
+    read = _Reader(config)
+    heads, layers, hidden = (
+        read.integer(key) for key in ("num_attention_heads", "num_hidden_layers", "hidden_size")
+    )
+    positions = read.integer("max_position_embeddings")
+    rope = _rope(config, positions)
+    shape = ModelConfig(
+        architecture=name,
+        vocab_size=read.integer("vocab_size"),
+        hidden_size=hidden,
+        num_layers=layers,
+        num_heads=heads,
+        num_kv_heads=read.integer("num_key_value_heads", heads),
+        head_dim=read.integer("head_dim", max(hidden // heads, 1)),
+        intermediate_size=read.integer("intermediate_size"),
+        rms_eps=read.number("rms_norm_eps", 1e-6),
+        rope=rope,
+        max_positions=_reach(rope, positions),
+        tie_embeddings=read.flag("tie_word_embeddings"),
+        qkv_bias=architecture.qkv_bias(config),
+        o_bias=architecture.o_bias(config),
+        mlp_bias=architecture.mlp_bias(config),
+        qk_norm=architecture.qk_norm,
+        windows=_windows(config, architecture, layers),
+        experts=_experts(config, layers) if architecture.experts else None,
+        dtype=str(config.get("dtype") or config.get("torch_dtype") or "float32").removeprefix("torch."),
+        eos_token_ids=_token_ids(config.get("eos_token_id")),
+        bos_token_id=next(iter(_token_ids(config.get("bos_token_id"))), None),
+    )
+    _check(shape)
+    return shape
 
-# Fields that would change the answer, and the values under which they don't.
-REFUSED: dict[str, tuple[Any, ...]] = {
-    "hidden_act": (None, "silu"),
-    "quantization_config": (None,),
-    "partial_rotary_factor": (None, 1, 1.0),
-    "attn_logit_softcapping": (None,),
-    "final_logit_softcapping": (None,),
-}
+
+def _check(shape: ModelConfig) -> None:
+    if shape.num_heads % shape.num_kv_heads:
+        raise CheckpointError(
+            f"config.json: num_attention_heads = {shape.num_heads} is no multiple of "
+            f"num_key_value_heads = {shape.num_kv_heads}"
+        )
+    if shape.head_dim % 2:
+        raise CheckpointError(f"config.json: head_dim = {shape.head_dim}; rotary embedding needs an even one")
 
 
 def _windows(config: Mapping[str, Any], architecture: Architecture, num_layers: int) -> tuple[int | None, ...]:
-    kinds = config.get("layer_types")
-    if kinds is None:
-        return tuple(architecture.window(config, layer) for layer in range(num_layers))
-    known = {"full_attention": None, "sliding_attention": config.get("sliding_window")}
-    if unknown := set(kinds) - set(known):
-        raise UnsupportedModelError(f"layer_types holds {sorted(unknown)!r}; known are {sorted(known)}")
-    return tuple(known[kind] for kind in kinds)
+    windows = tuple(architecture.window(config, layer) for layer in range(num_layers))
+    if any(window is not None for window in windows):
+        _Reader(config).integer("sliding_window")
+    return windows
 
 
 def _rope(config: Mapping[str, Any], max_positions: int) -> Rope:
-    # transformers 5 writes rope_parameters; older ones rope_theta beside rope_scaling.
-    given = dict(config.get("rope_parameters") or {}) or dict(config.get("rope_scaling") or {})
-    theta = float(given.get("rope_theta") or config.get("rope_theta") or 10000.0)
-    kind = given.get("rope_type") or given.get("type") or "default"
-    if kind not in ("default", "linear", "llama3", "yarn"):
-        raise UnsupportedModelError(f"rope scaling {kind!r} is not implemented; default, linear, llama3 and yarn are")
-    if given.get("partial_rotary_factor") not in (None, 1, 1.0):
-        raise UnsupportedModelError(f"partial_rotary_factor {given['partial_rotary_factor']!r} is not implemented")
-    original = given.get("original_max_position_embeddings") or config.get("original_max_position_embeddings")
-    numbers = {
-        key: float(given[key])
-        for key in ("low_freq_factor", "high_freq_factor", "beta_fast", "beta_slow", "attention_factor", "mscale", "mscale_all_dim")
-        if given.get(key) is not None
-    }
-    factor = float(given.get("factor") or 1.0)
-    if kind == "yarn" and original:
-        # As transformers: where the two disagree, the lengths say the factor.
-        factor = float(given.get("factor") or max_positions / original)
+    given = config.get("rope_parameters") or config.get("rope_scaling") or {}
+    if not isinstance(given, Mapping):
+        raise CheckpointError(f"config.json: rope_scaling = {given!r}; an object is needed")
+    read = _Reader(given)
+    name = given.get("rope_type") or given.get("type") or "default"
+    if name not in ROPE_KINDS:
+        raise UnsupportedModelError(
+            f"config.json: rope scaling {name!r} is not implemented, {', '.join(ROPE_KINDS)} are; "
+            "without rope_scaling the model answers up to its original context"
+        )
+    kind = ROPE_KINDS[name]
+    if given.get("partial_rotary_factor") not in (None, 1):
+        raise UnsupportedModelError(
+            f"config.json: partial_rotary_factor = {given['partial_rotary_factor']!r} is not implemented; "
+            "only heads that rotate as a whole are"
+        )
+    # As in transformers, the field beside rope_scaling goes before the one inside.
+    original = _Reader(config).integer(
+        "original_max_position_embeddings", read.integer("original_max_position_embeddings", max_positions)
+    )
+    if kind in ("linear", "llama3") and given.get("factor") is None:
+        raise CheckpointError(f"config.json: rope scaling {name!r} has no field 'factor'")
     return Rope(
-        theta=theta,
+        theta=read.number("rope_theta", _Reader(config).number("rope_theta", 10000.0)),
         kind=kind,
-        factor=factor,
-        original_max_positions=int(original or max_positions),
-        truncate=bool(given.get("truncate", True)),
-        **numbers,
+        # Where a YaRN config is silent, the two lengths say the factor.
+        factor=read.number("factor", max_positions / original if kind == "yarn" else 1.0),
+        original_max_positions=original,
+        truncate=read.flag("truncate", True),
+        **{key: read.number(key, 1.0) for key in ROPE_NUMBERS if given.get(key)},
     )
 
 
+def _reach(rope: Rope, max_positions: int) -> int:
+    """Positions that the model can use: YaRN configs often give the length before scaling."""
+    scaled = int(rope.original_max_positions * rope.factor) if rope.kind == "yarn" else 0
+    return max(max_positions, scaled)
+
+
 def _experts(config: Mapping[str, Any], num_layers: int) -> Experts:
-    every, dense = config.get("decoder_sparse_step", 1), set(config.get("mlp_only_layers") or ())
-    layers = frozenset(i for i in range(num_layers) if i not in dense and (i + 1) % every == 0)
+    read = _Reader(config)
+    every, dense = read.integer("decoder_sparse_step", 1), set(read.items("mlp_only_layers"))
+    num_experts = read.integer("num_experts", config.get("num_local_experts") or 128)
+    top_k = read.integer("num_experts_per_tok", 8)
+    if top_k > num_experts:
+        raise CheckpointError(f"config.json: num_experts_per_tok = {top_k} of {num_experts} experts")
     return Experts(
-        num_experts=int(config.get("num_experts") or config["num_local_experts"]),
-        top_k=int(config["num_experts_per_tok"]),
-        intermediate_size=int(config["moe_intermediate_size"]),
-        normalize=bool(config.get("norm_topk_prob", False)),
-        layers=layers,
+        num_experts=num_experts,
+        top_k=top_k,
+        intermediate_size=read.integer("moe_intermediate_size", 768),
+        normalize=read.flag("norm_topk_prob"),
+        layers=frozenset(i for i in range(num_layers) if i not in dense and (i + 1) % every == 0),
     )
 
 
 def _token_ids(value: Any) -> tuple[int, ...]:
-    if value is None:
-        return ()
-    return tuple(value) if isinstance(value, list) else (int(value),)
-
-
-def read_config(config: Mapping[str, Any]) -> ModelConfig:
-    """Read config.json. Raises UnsupportedModelError for what is not implemented, CheckpointError for what is missing."""
-    name = next(iter(config.get("architectures") or ()), None)
-    if name not in ARCHITECTURES:
-        raise UnsupportedModelError(f"architecture {name!r} is not implemented; known are {', '.join(sorted(ARCHITECTURES))}")
-    for field, harmless in REFUSED.items():
-        if config.get(field) not in harmless:
-            raise UnsupportedModelError(f"{field} = {config[field]!r} is not implemented; use a checkpoint without it")
-    architecture = ARCHITECTURES[name]
-    try:
-        heads, layers = int(config["num_attention_heads"]), int(config["num_hidden_layers"])
-        hidden, positions = int(config["hidden_size"]), int(config["max_position_embeddings"])
-        return ModelConfig(
-            architecture=name,
-            vocab_size=int(config["vocab_size"]),
-            hidden_size=hidden,
-            num_layers=layers,
-            num_heads=heads,
-            num_kv_heads=int(config.get("num_key_value_heads") or heads),
-            head_dim=int(config.get("head_dim") or hidden // heads),
-            intermediate_size=int(config["intermediate_size"]),
-            rms_eps=float(config.get("rms_norm_eps", 1e-6)),
-            rope=_rope(config, positions),
-            max_positions=positions,
-            tie_embeddings=bool(config.get("tie_word_embeddings", False)),
-            qkv_bias=architecture.qkv_bias(config),
-            o_bias=architecture.o_bias(config),
-            mlp_bias=bool(config.get("mlp_bias", False)),
-            qk_norm=architecture.qk_norm,
-            windows=_windows(config, architecture, layers),
-            experts=_experts(config, layers) if architecture.experts else None,
-            dtype=str(config.get("dtype") or config.get("torch_dtype") or "float32").removeprefix("torch."),
-            eos_token_ids=_token_ids(config.get("eos_token_id")),
-            bos_token_id=config.get("bos_token_id"),
-        )
-    except KeyError as error:
-        raise CheckpointError(f"config.json has no field {error.args[0]!r}") from error
-    except (TypeError, ValueError) as error:
-        raise CheckpointError(f"config.json: {error}") from error
+    ids = value if isinstance(value, list) else [] if value is None else [value]
+    if not all(isinstance(token_id, int) and token_id >= 0 for token_id in ids):
+        raise CheckpointError(f"config.json: {value!r} is no token id")
+    return tuple(ids)

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from espalier.engine.answer import Answer
 from espalier.engine.batch_builder import BatchBuilder
-from espalier.engine.errors import ContextOverflowError, EngineError, OverloadedError, RequestError
+from espalier.engine.errors import ContextOverflowError, EngineError, NanLogitsError, OverloadedError, RequestError
 from espalier.engine.loader import Loaded, load
 from espalier.engine.messages import Generate, Output, Ready, Stats, StepOutputs
 from espalier.engine.options import EngineOptions
@@ -151,7 +151,9 @@ class Engine:
             raise RequestError("the prompt is empty; at least one token is needed", param="prompt")
         for token_id in request.token_ids:
             if not 0 <= token_id < self.vocab_size:
-                raise RequestError(f"the prompt holds token {token_id}; the vocabulary ends at {self.vocab_size - 1}", param="prompt")
+                raise RequestError(
+                    f"the prompt holds token {token_id}; the vocabulary ends at {self.vocab_size - 1}", param="prompt"
+                )
         if prompt_len >= self.max_context or prompt_len + (asked or 1) > self.max_context:
             raise ContextOverflowError(
                 f"the context holds {self.max_context} tokens; the prompt has {prompt_len}"
@@ -212,16 +214,12 @@ class Engine:
 
     def _fail(self, sequence: Sequence, error: Exception) -> None:
         """End one request with an error; nothing that it computed is used again."""
-        log.error("request failed", extra={"event": "request_failed", "request": sequence.request_id}, exc_info=error)
+        log.error(
+            "request failed", extra={"event": "request_failed", "request_id": sequence.request_id}, exc_info=error
+        )
         self._counts.failed += 1
         running = self._running.pop(sequence.request_id)
         self.scheduler.finish(sequence, keep=False)
-        code = error.code if isinstance(error, EngineError) else "internal_error"
+        code = error.code if isinstance(error, EngineError) else EngineError.code
         message = str(error) if isinstance(error, EngineError) else "the engine failed on this request"
         self._ready_outputs.append(running.answer.end("error", self._clock(), code=code, message=message))
-
-
-class NanLogitsError(EngineError):
-    """The model gave NaN or infinite logits for a request."""
-
-    code = "nan_logits"

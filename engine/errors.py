@@ -7,6 +7,7 @@
     ├── RequestError                 one request can't be served as asked; the others go on
     │   ├── ContextOverflowError     prompt and answer are longer than the context
     │   └── TemplateError            the chat template refuses these messages
+    ├── NanLogitsError               the model gave logits that are no numbers
     ├── OverloadedError              too many requests wait; the request may be sent again later
     ├── FrameError                   the bytes between gateway and engine are no frame of a known message
     └── EngineDiedError              the engine process ended; the request may be sent again
@@ -70,6 +71,12 @@ class FrameError(EngineError):
     """The bytes between gateway and engine are no frame of a known message, or a frame is over the limit."""
 
     code = "frame_error"
+
+
+class NanLogitsError(EngineError):
+    """The model gave NaN or infinite logits for a request."""
+
+    code = "nan_logits"
 
 
 class OverloadedError(EngineError):

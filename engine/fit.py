@@ -35,7 +35,9 @@ class Fit:
             FitRow("KV slots", f"{self.num_slots:,} ({show_bytes(self.num_slots * self.kv_bytes_per_token)})"),
             FitRow("longest context", f"{self.max_context:,} tokens"),
             FitRow("users at the longest context", f"{min(users, self.max_running):,}"),
-            FitRow("users at 2,048 tokens", f"{min(self.num_slots // min(2048, self.max_context), self.max_running):,}"),
+            FitRow(
+                "users at 2,048 tokens", f"{min(self.num_slots // min(2048, self.max_context), self.max_running):,}"
+            ),
             FitRow("most requests at once", f"{self.max_running:,}"),
         ]
 

@@ -48,11 +48,17 @@ class LLM:
         Raises RequestError if a prompt can't be served as asked; none is then computed.
         """
         several = [prompts] if _is_prompt(prompts) else list(prompts)
-        encoded = [self.tokenizer.encode(p, add_special_tokens=True) if isinstance(p, str) else list(p) for p in several]
+        encoded = [
+            self.tokenizer.encode(p, add_special_tokens=True) if isinstance(p, str) else list(p) for p in several
+        ]
         return self._run(encoded, params or SamplingParams())
 
     def chat(
-        self, messages: Sequence[Message], params: SamplingParams | None = None, *, tools: list[dict[str, Any]] | None = None
+        self,
+        messages: Sequence[Message],
+        params: SamplingParams | None = None,
+        *,
+        tools: list[dict[str, Any]] | None = None,
     ) -> Completion:
         """The model's next message in a conversation of {"role", "content"} messages."""
         return self._run([self._encode(messages, tools)], params or SamplingParams())[0]

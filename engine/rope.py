@@ -31,8 +31,13 @@ def _linear(rope: Rope, head_dim: int) -> tuple[Tensor, float]:
 def _llama3(rope: Rope, head_dim: int) -> tuple[Tensor, float]:
     frequency = _plain(rope, head_dim)
     length = 2 * math.pi / frequency
-    longest, shortest = rope.original_max_positions / rope.low_freq_factor, rope.original_max_positions / rope.high_freq_factor
-    share = (rope.original_max_positions / length - rope.low_freq_factor) / (rope.high_freq_factor - rope.low_freq_factor)
+    longest, shortest = (
+        rope.original_max_positions / rope.low_freq_factor,
+        rope.original_max_positions / rope.high_freq_factor,
+    )
+    share = (rope.original_max_positions / length - rope.low_freq_factor) / (
+        rope.high_freq_factor - rope.low_freq_factor
+    )
     between = (1 - share) * frequency / rope.factor + share * frequency
     scaled = torch.where(length > longest, frequency / rope.factor, frequency)
     return torch.where((length <= longest) & (length >= shortest), between, scaled), 1.0

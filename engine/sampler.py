@@ -36,12 +36,18 @@ class Sampler:
         """A token for each row; `logits_rv` float32 is overwritten."""
         raw, best = greedy(logits_rv)
         is_valid = torch.isfinite(best).tolist()
-        wanted = [row for row, sequence in enumerate(sequences) if sequence.params.logprobs is not None and is_valid[row]]
+        wanted = [
+            row for row, sequence in enumerate(sequences) if sequence.params.logprobs is not None and is_valid[row]
+        ]
         kept = logits_rv[wanted].clone() if wanted else logits_rv
-        adjusted = [row for row, sequence in enumerate(sequences) if is_valid[row] and self._adjust(logits_rv[row], sequence)]
+        adjusted = [
+            row for row, sequence in enumerate(sequences) if is_valid[row] and self._adjust(logits_rv[row], sequence)
+        ]
         if adjusted:
             raw[adjusted] = greedy(logits_rv[adjusted])[0]
-        drawn_rows = [row for row, sequence in enumerate(sequences) if sequence.params.temperature > 0 and is_valid[row]]
+        drawn_rows = [
+            row for row, sequence in enumerate(sequences) if sequence.params.temperature > 0 and is_valid[row]
+        ]
         if drawn_rows:
             chosen = [sequences[row] for row in drawn_rows]
             rows = logits_rv if len(chosen) == len(sequences) else logits_rv[drawn_rows]
@@ -58,7 +64,9 @@ class Sampler:
         if params.repetition_penalty != 1:
             seen = torch.from_numpy(np.unique(sequence.ids(0, sequence.length)).astype(np.int64)).to(row_v.device)
             scores = row_v[seen]
-            row_v[seen] = torch.where(scores > 0, scores / params.repetition_penalty, scores * params.repetition_penalty)
+            row_v[seen] = torch.where(
+                scores > 0, scores / params.repetition_penalty, scores * params.repetition_penalty
+            )
             changed = True
         if params.presence_penalty or params.frequency_penalty:
             # Those in the answer only, as OpenAI defines both.

@@ -56,14 +56,18 @@ def check(params: SamplingParams, vocab_size: int) -> None:
         raise RequestError(f"stop has {len(params.stop)} strings; at most {MAX_STOPS} are allowed", param="stop")
     for stop in params.stop:
         if not 0 < len(stop) <= MAX_STOP_LEN:
-            raise RequestError(f"a stop string has {len(stop)} characters; 1 to {MAX_STOP_LEN} are allowed", param="stop")
+            raise RequestError(
+                f"a stop string has {len(stop)} characters; 1 to {MAX_STOP_LEN} are allowed", param="stop"
+            )
     if params.max_tokens is not None and params.min_tokens > params.max_tokens:
         raise RequestError(f"min_tokens {params.min_tokens} exceeds max_tokens {params.max_tokens}", param="min_tokens")
     _check_ids("stop_token_ids", list(params.stop_token_ids), vocab_size)
     _check_ids("logit_bias", [token_id for token_id, _ in params.logit_bias], vocab_size)
     for token_id, bias in params.logit_bias:
         if not Range(-100, 100).holds(bias):
-            raise RequestError(f"logit_bias of {token_id} is {bias!r}; it must be {Range(-100, 100)}", param="logit_bias")
+            raise RequestError(
+                f"logit_bias of {token_id} is {bias!r}; it must be {Range(-100, 100)}", param="logit_bias"
+            )
 
 
 def _check_ids(field: str, token_ids: list[int], vocab_size: int) -> None:

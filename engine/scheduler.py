@@ -240,7 +240,8 @@ class Scheduler:
         return any(
             leader.root == sequence.root
             and not leader.is_decoding
-            and common_prefix_len(leader.ids(0, leader.length), sequence.ids(0, sequence.length - 1)) >= matched + MIN_SHARED
+            and common_prefix_len(leader.ids(0, leader.length), sequence.ids(0, sequence.length - 1))
+            >= matched + MIN_SHARED
             for leader in self.running
         )
 

@@ -19,8 +19,12 @@ class GatewayOptions:
     port: int = option(8000, "port to listen on; 0 takes a free one")
     served_model_name: str | None = option(None, "the model's name in the API; default the checkpoint's own")
     api_keys_file: Path | None = option(None, "file of lines '<tenant> <sha256 of the key in hex>'")
-    data_dir: Path | None = option(None, "where things are stored; default $ESPALIER_DATA_DIR or ~/.local/share/espalier")
-    overflow: Overflow = option("error", "a conversation longer than the context: an error, or drop its oldest messages")
+    data_dir: Path | None = option(
+        None, "where things are stored; default $ESPALIER_DATA_DIR or ~/.local/share/espalier"
+    )
+    overflow: Overflow = option(
+        "error", "a conversation longer than the context: an error, or drop its oldest messages"
+    )
     max_body_bytes: int = option(8 * 2**20, "largest request body")
     max_prompt_bytes: int = option(4 * 2**20, "largest text of a prompt, before it is tokenized")
     max_n: int = option(16, "most answers to one request")
