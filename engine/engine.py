@@ -96,7 +96,7 @@ class Engine:
         self.scheduler.add(sequence)
 
     def abort(self, request_id: str) -> None:
-        """End a request; its slots are free at once and the next step gives its last output. Unknown ids are ignored."""
+        """End a request; its slots are free at once, the next step gives its last output. Unknown ids are ignored."""
         running = self._running.pop(request_id, None)
         if running is not None:
             self.scheduler.finish(running.sequence)
@@ -179,6 +179,7 @@ class Engine:
                 self._fail(work.sequence, error)
         return computed, drawn
 
+    @torch.inference_mode()
     def _forward(self, plan: list[Work]) -> list[Drawn]:
         wanting = [work.sequence for work in plan if work.wants_logits]
         logits = self._logits(plan)

@@ -68,7 +68,8 @@ def fit(config: ModelConfig, options: EngineOptions, *, dtype: str, weights: str
     elif pool_bytes > free_bytes - weight_bytes:
         raise DoesNotFitError(
             f"--kv-memory-bytes asks for {show_bytes(pool_bytes)}; beside the weights "
-            f"{show_bytes(free_bytes - weight_bytes)} are free, {show_bytes(pool_bytes + weight_bytes - free_bytes)} too few"
+            f"{show_bytes(free_bytes - weight_bytes)} are free, "
+            f"{show_bytes(pool_bytes + weight_bytes - free_bytes)} too few"
         )
     num_slots = pool_bytes // per_token
     longest = min(options.max_context or config.max_positions, config.max_positions)

@@ -47,7 +47,7 @@ class LLM:
 
         Raises RequestError if a prompt can't be served as asked; none is then computed.
         """
-        several = [prompts] if _is_prompt(prompts) else list(prompts)
+        several = _split(prompts)
         encoded = [
             self.tokenizer.encode(p, add_special_tokens=True) if isinstance(p, str) else list(p) for p in several
         ]
@@ -98,8 +98,11 @@ class LLM:
         return [_join(parts[request_id]) for request_id in ids]
 
 
-def _is_prompt(prompts: Prompt | Sequence[Prompt]) -> bool:
-    return isinstance(prompts, str) or (len(prompts) > 0 and isinstance(prompts[0], int))
+def _split(prompts: Prompt | Sequence[Prompt]) -> list[Prompt]:
+    if isinstance(prompts, str):
+        return [prompts]
+    token_ids = [item for item in prompts if isinstance(item, int)]
+    return [token_ids] if token_ids else [item for item in prompts if not isinstance(item, int)]
 
 
 def _check(output: Output) -> None:

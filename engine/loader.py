@@ -45,7 +45,7 @@ def load(options: EngineOptions) -> Loaded:
     checkpoint = Checkpoint(folder)
     config = read_config(checkpoint.config)
     dtype = _dtype(options, config, device)
-    weights = cast(WeightFormat, dtype if options.weights == "auto" else options.weights)
+    weights: WeightFormat = dtype if options.weights == "auto" else options.weights
     if weights == "int8" and device != "cpu":
         raise UnsupportedModelError("--weights int8 is for the CPU; take bfloat16 or float16 on a GPU")
     if weights not in ("int8", dtype):

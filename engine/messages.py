@@ -1,7 +1,7 @@
 """What the gateway and an engine process say to each other, and what `Engine` takes and returns.
 
-Small frozen structs, msgpack on the wire, each frame preceded by its length as four bytes, big endian. The engine speaks
-token ids; it alone turns them into text, so that a stop string and the stream cut at the same byte.
+Small frozen structs, msgpack on the wire, each frame preceded by its length as four bytes, big endian. The engine
+speaks token ids; it alone turns them into text, so that a stop string and the stream cut at the same byte.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What can be chosen about an engine: one frozen dataclass, the source of the command line, environment and TOML options.
+"""What can be chosen about an engine: one frozen dataclass, from which flags, environment and TOML options are made.
 
 Imports nothing heavy: the gateway reads it too. Each field's `help` is what `espalier serve --help` prints.
 """

@@ -130,11 +130,12 @@ class Scheduler:
         assert len(self._rows) + len(self.running) == self.limits.max_running
 
     def _decodes(self) -> list[Work]:
-        plan: list[Work] = []
-        for sequence in list(self.running):
-            if sequence.row >= 0 and sequence.is_decoding and self._extend(sequence, sequence.length):
-                plan.append(Work(sequence, sequence.num_computed, sequence.length))
-        return plan
+        # While the list is made, sequences at its end may be preempted for those before them.
+        return [
+            Work(sequence, sequence.num_computed, sequence.length)
+            for sequence in list(self.running)
+            if sequence.row >= 0 and sequence.is_decoding and self._extend(sequence, sequence.length)
+        ]
 
     def _prefills(self, plan: list[Work], budget: int) -> int:
         used = 0

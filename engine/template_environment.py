@@ -11,15 +11,14 @@ from datetime import datetime
 from typing import Any, NoReturn
 
 from jinja2 import TemplateError
-from jinja2.ext import Extension
-from jinja2.ext import loopcontrols
+from jinja2.ext import Extension, loopcontrols
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 
 class _Generation(Extension):
     """Reads `{% generation %}...{% endgeneration %}` (marks of training data) as its plain content."""
 
-    tags = {"generation"}
+    tags = {"generation"}  # noqa: RUF012 -- as the base class declares it
 
     def parse(self, parser: Any) -> Any:
         next(parser.stream)

@@ -57,7 +57,7 @@ class Tokenizer:
         return tokenizer
 
     def encode(self, text: str, *, add_special_tokens: bool = False, parse_special: bool = False) -> list[int]:
-        """Token ids of a text; `parse_special` reads the special tokens that it spells, `add_special_tokens` frames it."""
+        """Token ids; `parse_special` reads the special tokens that the text spells, `add_special_tokens` frames it."""
         encoder = self._encoder if parse_special else self._plain
         ids: list[int] = encoder.encode(text, add_special_tokens=add_special_tokens).ids
         return ids

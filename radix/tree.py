@@ -1,7 +1,8 @@
 """The prefix tree: a compressed tree over token ids whose edges hold the KV slots of their tokens.
 
-It owns every slot that was inserted, until `evict` or `discard` hands it back. One root for each key (tenant and salt):
-prefixes never cross roots. Time is an argument. Invariant: a node's locks are the holders of it and of everything below.
+It owns every slot that was inserted, until `evict` or `discard` hands it back. One root for each key (tenant and
+salt): prefixes never cross roots. Time is an argument. Invariant: a node's locks are the holders of it and of
+everything below.
 """
 
 from __future__ import annotations
@@ -178,7 +179,7 @@ class PrefixTree:
             assert id(node) in offered or not self._is_evictable(node), "an evictable leaf was never offered"
 
     def _nodes(self) -> Iterator[Node]:
-        stack = list(self._roots.values())
+        stack: list[Node] = list(self._roots.values())
         while stack:
             node = stack.pop()
             yield node

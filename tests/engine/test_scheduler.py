@@ -1,0 +1,178 @@
+"""The scheduler by hand-written traces and by random ones, slots counted after every step."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from espalier.engine.messages import Generate, SamplingParams
+from espalier.engine.scheduler import Limits, Scheduler, Work
+from espalier.engine.sequence import Sequence
+
+
+def sequence(name: str, prompt: list[int], max_tokens: int = 4, *, tenant: str = "") -> Sequence:
+    request = Generate(name, prompt, SamplingParams(max_tokens=max_tokens), tenant=tenant)
+    return Sequence(request, max_len=len(prompt) + max_tokens, seed=0, arrival=0, now_s=0.0)
+
+
+def limits(**changes: object) -> Limits:
+    chosen: dict[str, object] = {"num_slots": 100, "max_context": 64, "max_running": 4, "step_tokens": 8}
+    return Limits(**(chosen | changes))  # type: ignore[arg-type]
+
+
+def shown(plan: list[Work]) -> list[tuple[str, int, int]]:
+    return [(work.sequence.request_id, work.begin, work.end) for work in plan]
+
+
+def step(scheduler: Scheduler, token: int = 7) -> list[tuple[str, int, int]]:
+    """Schedule and compute one step; every wanted token is `token`, and who has all of theirs is done."""
+    plan = scheduler.schedule(0.0)
+    scheduler.advance(plan)
+    for work in plan:
+        if work.wants_logits:
+            work.sequence.append(token)
+            if work.sequence.length == work.sequence.max_len:
+                scheduler.finish(work.sequence)
+    scheduler.check()
+    return shown(plan)
+
+
+def test_a_prompt_is_computed_in_chunks_of_the_budget() -> None:
+    scheduler = Scheduler(limits(step_tokens=16))
+    scheduler.add(sequence("a", list(range(20))))
+    assert step(scheduler) == [("a", 0, 16)]
+    assert step(scheduler) == [("a", 16, 20)]
+    assert step(scheduler) == [("a", 20, 21)]
+
+
+def test_decode_tokens_come_before_prompts() -> None:
+    scheduler = Scheduler(limits(step_tokens=20))
+    scheduler.add(sequence("a", [1, 2]))
+    step(scheduler)
+    scheduler.add(sequence("b", list(range(30, 60))))
+    assert step(scheduler) == [("a", 2, 3), ("b", 0, 19)]
+
+
+def test_a_shared_prefix_is_computed_once_also_while_it_is_being_computed() -> None:
+    scheduler = Scheduler(limits(step_tokens=24))
+    shared = list(range(40))
+    scheduler.add(sequence("a", [*shared, 50]))
+    scheduler.add(sequence("b", [*shared, 51]))
+    scheduler.add(sequence("c", [90, 91]))
+    assert step(scheduler) == [("a", 0, 24)]
+    assert step(scheduler) == [("a", 24, 41), ("c", 0, 2)]
+    assert ("b", 40, 41) in step(scheduler)
+    assert scheduler.totals.cached_tokens == 40
+
+
+def test_tenants_do_not_share_prefixes() -> None:
+    scheduler = Scheduler(limits(step_tokens=64))
+    scheduler.add(sequence("a", list(range(20)), tenant="x"))
+    step(scheduler)
+    scheduler.add(sequence("b", list(range(20)), tenant="y"))
+    assert ("b", 0, 20) in step(scheduler)
+
+
+def test_a_follower_goes_on_when_its_leader_is_aborted() -> None:
+    scheduler = Scheduler(limits(step_tokens=16))
+    leader = sequence("a", [*range(40), 50])
+    scheduler.add(leader)
+    scheduler.add(sequence("b", [*range(40), 51]))
+    step(scheduler)
+    scheduler.finish(leader)
+    assert step(scheduler) == [("b", 16, 32)]
+
+
+def test_the_last_token_of_a_prompt_known_whole_is_computed() -> None:
+    scheduler = Scheduler(limits(step_tokens=32))
+    scheduler.add(sequence("a", list(range(10)), 1))
+    step(scheduler)
+    scheduler.add(sequence("b", list(range(10)), 1))
+    assert step(scheduler) == [("b", 9, 10)]
+
+
+def test_without_the_prefix_cache_everything_is_computed() -> None:
+    scheduler = Scheduler(limits(step_tokens=32, prefix_cache=False))
+    for name in "ab":
+        scheduler.add(sequence(name, list(range(10)), 1))
+        assert step(scheduler) == [(name, 0, 10)]
+    assert scheduler.slots.num_free == 100
+
+
+def test_the_youngest_is_preempted_and_comes_back() -> None:
+    scheduler = Scheduler(limits(num_slots=30, step_tokens=64))
+    for name, first in (("a", 10), ("b", 30)):
+        scheduler.add(sequence(name, list(range(first, first + 12)), 10))
+    done = [step(scheduler) for _ in range(40)]
+    assert scheduler.totals.preemptions >= 1
+    assert scheduler.is_idle()
+    preempted = next(index for index, plan in enumerate(done) if [name for name, _, _ in plan] == ["a"])
+    assert "b" in {name for plan in done[preempted:] for name, _, _ in plan}
+
+
+def test_worst_case_admission_never_preempts() -> None:
+    scheduler = Scheduler(limits(num_slots=30, step_tokens=64, admission="worst_case"))
+    for name, first in (("a", 10), ("b", 30)):
+        scheduler.add(sequence(name, list(range(first, first + 12)), 10))
+    assert step(scheduler) == [("a", 0, 12)]
+    while not scheduler.is_idle():
+        step(scheduler)
+    assert scheduler.totals.preemptions == 0
+
+
+def test_a_static_batch_takes_nobody_in_until_it_is_done() -> None:
+    scheduler = Scheduler(limits(step_tokens=64, batching="static"))
+    scheduler.add(sequence("a", [1, 2], 3))
+    step(scheduler)
+    scheduler.add(sequence("b", [3, 4], 1))
+    assert step(scheduler) == [("a", 2, 3)]
+    assert step(scheduler) == [("a", 3, 4)]
+    assert step(scheduler) == [("b", 0, 2)]
+
+
+def test_what_failed_is_not_used_again() -> None:
+    scheduler = Scheduler(limits(step_tokens=64))
+    broken = sequence("a", list(range(20)))
+    scheduler.add(broken)
+    scheduler.advance(scheduler.schedule(0.0))
+    scheduler.finish(broken, keep=False)
+    scheduler.check()
+    scheduler.add(sequence("b", list(range(20))))
+    assert step(scheduler) == [("b", 0, 20)]
+
+
+@pytest.mark.parametrize("admission", ["preempt", "worst_case"])
+@pytest.mark.parametrize("prefix_cache", [True, False])
+@pytest.mark.parametrize("seed", range(6))
+def test_random_traces_end_and_lose_no_slot(seed: int, prefix_cache: bool, admission: str) -> None:
+    rng = np.random.default_rng(seed)
+    scheduler = Scheduler(
+        limits(num_slots=70, step_tokens=int(rng.integers(1, 30)), prefix_cache=prefix_cache, admission=admission)
+    )
+    shared = rng.integers(0, 4, 30).tolist()
+    live: list[Sequence] = []
+    computed: dict[str, int] = {}
+    for number in range(400):
+        if number < 200 and rng.random() < 0.3:
+            prompt = shared[: rng.integers(0, 30)] + rng.integers(0, 4, rng.integers(1, 20)).tolist()
+            live.append(sequence(str(number), prompt, int(rng.integers(1, 14))))
+            scheduler.add(live[-1])
+        if live and rng.random() < 0.03:
+            scheduler.finish(live.pop(int(rng.integers(len(live)))))
+        plan = scheduler.schedule(0.0)
+        names = [work.sequence.request_id for work in plan]
+        assert len(set(names)) == len(names)
+        prompts = sum(work.end - work.begin for work in plan if not work.sequence.is_decoding)
+        assert prompts <= max(scheduler.limits.step_tokens, 16)
+        scheduler.advance(plan)
+        for work in plan:
+            computed[work.sequence.request_id] = computed.get(work.sequence.request_id, 0) + 1
+            if work.wants_logits:
+                work.sequence.append(int(rng.integers(4)))
+                if work.sequence.length == work.sequence.max_len:
+                    scheduler.finish(work.sequence)
+                    live.remove(work.sequence)
+        scheduler.check()
+    while not scheduler.is_idle():
+        step(scheduler)
+    assert scheduler.slots.num_free + scheduler.tree.num_evictable == 70
