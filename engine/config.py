@@ -140,9 +140,7 @@ def read_config(config: Mapping[str, Any]) -> ModelConfig:
     name, architecture = find_architecture(config)
     config = {**architecture.absent, **config}
     read = _Reader(config)
-    heads, layers, hidden = (
-        read.integer(key) for key in ("num_attention_heads", "num_hidden_layers", "hidden_size")
-    )
+    heads, layers, hidden = (read.integer(key) for key in ("num_attention_heads", "num_hidden_layers", "hidden_size"))
     positions = read.integer("max_position_embeddings")
     rope = _rope(config, positions)
     shape = ModelConfig(

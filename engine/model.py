@@ -7,7 +7,7 @@ Where the native library can run the whole stack in one call, it does; results a
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
@@ -124,34 +124,57 @@ class CausalLM:
         x_th = F.embedding(batch.token_ids, self.weights.embedding).to(self.dtype)
         last = len(self.weights.layers) - 1
         for index, layer in enumerate(self.weights.layers):
-            mixed = self._attention(layer, x_th, batch, kv, index)
+            q, k, v = self._project(layer, x_th, batch.positions)
+            kv_write(k, v, kv.k(index), kv.v(index), batch.out_slots)
             if index == last:
                 # From here on a token concerns nobody but itself: go on with those whose logits are wanted.
-                x_th, mixed = x_th[batch.logit_rows], mixed[batch.logit_rows]
-            x_th = x_th + layer.o(mixed)
+                mixed = self._attend_last(layer, q, batch, kv, index)
+                x_th = x_th[batch.logit_rows]
+            else:
+                mixed = self._attend(layer, q, batch, kv, index)
+            x_th = x_th + layer.o(mixed.flatten(1))
             x_th = x_th + layer.mlp(rms_norm(x_th, layer.post_norm, self.config.rms_eps))
         return self.weights.head(rms_norm(x_th, self.weights.final_norm, self.config.rms_eps)).float()
 
-    def _attention(self, layer: Layer, x_th: Tensor, batch: Batch, kv: KVPool, index: int) -> Tensor:
+    def _project(self, layer: Layer, x_th: Tensor, positions: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries, keys and values, rotated to their positions."""
         config = self.config
         fused = layer.qkv(rms_norm(x_th, layer.input_norm, config.rms_eps))
         heads = fused.view(len(x_th), config.num_heads + 2 * config.num_kv_heads, config.head_dim)
         q, k, v = heads.split([config.num_heads, config.num_kv_heads, config.num_kv_heads], dim=1)
         if layer.q_norm is not None and layer.k_norm is not None:
             q, k = rms_norm(q, layer.q_norm, config.rms_eps), rms_norm(k, layer.k_norm, config.rms_eps)
-        q = rotary(q, self.weights.rotary_table, batch.positions)
-        k = rotary(k, self.weights.rotary_table, batch.positions)
-        kv_write(k, v, kv.k(index), kv.v(index), batch.out_slots)
-        mixed = paged_attention(
-            q,
+        table = self.weights.rotary_table
+        return rotary(q, table, positions), rotary(k, table, positions), v
+
+    def _attend(self, layer: Layer, q_tnd: Tensor, batch: Batch, kv: KVPool, index: int) -> Tensor:
+        return paged_attention(
+            q_tnd,
             kv.k(index),
             kv.v(index),
             batch.slot_table,
             batch.rows,
             batch.query_start,
             batch.context_len,
-            scale=config.head_dim**-0.5,
+            scale=self.config.head_dim**-0.5,
             window=layer.window,
             exact=self.exact,
         )
-        return mixed.reshape(len(x_th), -1)
+
+    def _attend_last(self, layer: Layer, q_tnd: Tensor, batch: Batch, kv: KVPool, index: int) -> Tensor:
+        """Attention [R, N, D] of the tokens whose logits are wanted."""
+        rows = batch.logit_rows
+        if len(rows) == len(q_tnd):
+            return self._attend(layer, q_tnd, batch, kv, index)
+        ends = batch.query_start[1:].long()
+        sequence = torch.searchsorted(ends, rows, right=True)
+        if not torch.equal(ends[sequence] - 1, rows):
+            # Attention takes a sequence's last tokens, and here others are wanted too.
+            return self._attend(layer, q_tnd, batch, kv, index)[rows]
+        few = replace(
+            batch,
+            query_start=torch.arange(len(rows) + 1, dtype=torch.int32, device=rows.device),
+            context_len=batch.context_len[sequence],
+            rows=batch.rows[sequence],
+        )
+        return self._attend(layer, q_tnd[rows], few, kv, index)
