@@ -122,11 +122,21 @@ def memories(rng: Random, held_out: bool) -> list[Memory]:
     return rng.sample(pool, rng.randint(1, 4))
 
 
+def _in_one_breath(rng: Random, statements: list[str]) -> str:
+    if rng.random() < 0.5:
+        return " ".join(statements)
+    parts = [part[:-1] for part in statements]
+    return (
+        " and ".join([parts[0], *(part if part.startswith("I ") else part[0].lower() + part[1:] for part in parts[1:])])
+        + "."
+    )
+
+
 def recall(rng: Random, held_out: bool) -> Dialogue:
     """The user says things about themselves and asks for them later."""
     told, dialogue = memories(rng, held_out), Dialogue()
-    if rng.random() < 0.2:
-        dialogue.turn(" ".join(statement for statement, *_ in told), told[-1][1])
+    if rng.random() < 0.25:
+        dialogue.turn(_in_one_breath(rng, [statement for statement, *_ in told]), told[-1][1])
     else:
         for statement, reply, _, _ in told:
             dialogue.turn(statement, reply)
@@ -267,11 +277,11 @@ def tool_calls(rng: Random, held_out: bool) -> Dialogue:
 
 TASKS: dict[str, tuple[Callable[[Random, bool], Dialogue], float]] = {
     "small_talk": (small_talk, 1.6),
-    "text_questions": (text_questions, 2.5),
+    "text_questions": (text_questions, 3.0),
     "recall": (recall, 2.0),
-    "extraction": (extraction, 2.0),
-    "lists": (lists, 1.2),
-    "reasoning": (reasoning, 0.5),
+    "extraction": (extraction, 2.5),
+    "lists": (lists, 1.5),
+    "reasoning": (reasoning, 1.0),
     "tool_calls": (tool_calls, 3.0),
 }
 

@@ -95,6 +95,10 @@ def score(logits: Logits, tokenizer: Tokenizer, text: str) -> Score:
     )
 
 
+def _line(name: str, part: Score) -> str:
+    return f"{name:16} {part.accuracy:6.1%} of {part.answers} answers right, perplexity {part.answer_perplexity:.4f}"
+
+
 def main() -> None:
     """Parse the command line; measure, or write the held-out text."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -114,12 +118,8 @@ def main() -> None:
             for text in held_out(task, given.dialogues):
                 part.add(score(lambda ids: network(ids[None])[0], tokenizer, text))
             total.add(part)
-            print(
-                f"{task:16} {part.accuracy:6.1%} of {part.answers} answers right, perplexity {part.answer_perplexity:.4f}"
-            )
-    print(
-        f"{'all':16} {total.accuracy:6.1%} of {total.answers} answers right, perplexity {total.answer_perplexity:.4f}"
-    )
+            print(_line(task, part))
+    print(_line("all", total))
     print(f"perplexity of all tokens, the users' words included: {total.perplexity:.4f}")
 
 

@@ -124,16 +124,21 @@ class Network(nn.Module):
         super().__init__()
         self.shape = shape
         self.model = Decoder(shape)
+        self._draw()
+
+    def _draw(self) -> None:
+        """Starting values: matrices by their width, those that write to the residual stream smaller with depth."""
+        depth = (2 * self.shape.num_hidden_layers) ** -0.5
         for name, parameter in self.named_parameters():
-            if parameter.ndim == 2:
-                wide = shape.hidden_size if "embed" in name else parameter.shape[1]
-                # Matrices that write to the residual stream start small, so that depth does not add up.
-                small = (
-                    (2 * shape.num_hidden_layers) ** -0.5
-                    if name.endswith(("o_proj.weight", "down_proj.weight"))
-                    else 1.0
-                )
-                nn.init.normal_(parameter, std=small * (0.5 if "embed" in name else 1.0) * wide**-0.5)
+            if "embed" in name:
+                nn.init.normal_(parameter, std=0.5 * self.shape.hidden_size**-0.5)
+            elif parameter.ndim == 2:
+                writes = name.endswith(("o_proj.weight", "down_proj.weight"))
+                nn.init.normal_(parameter, std=(depth if writes else 1.0) * parameter.shape[1] ** -0.5)
+            elif name.endswith(("q_norm.weight", "k_norm.weight")):
+                # The norms bound attention's logits by gain^2 * sqrt(head_dim). To copy, a head must look at one token
+                # among hundreds, and gains that start at 1 take thousands of steps to allow it.
+                nn.init.constant_(parameter, 2.0)
 
     def forward(self, token_ids_bt: Tensor, wanted_bt: Tensor | None = None) -> Tensor:
         """Logits of each next token: [B, T, V], or [N, V] for the N positions that are `wanted`."""

@@ -222,7 +222,7 @@ def test_an_export_gives_the_same_logits_in_transformers(tmp_path: Path, tiny: A
     from transformers import Qwen3ForCausalLM
 
     export.export(tiny, tmp_path)
-    peer = Qwen3ForCausalLM.from_pretrained(tmp_path, dtype=torch.float32).eval()
+    peer = Qwen3ForCausalLM.from_pretrained(tmp_path, dtype=torch.float32)
     ours = export.load_checkpoint(tmp_path)
     token_ids = torch.randint(0, 3072, (2, 40), generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
