@@ -33,10 +33,14 @@ async def read_body(request: Request, max_bytes: int) -> bytes:
                     raise _too_large(max_bytes)
                 chunks.append(chunk)
     except TimeoutError:
-        raise ApiError(408, f"the body did not arrive within {BODY_TIMEOUT_S:g} s") from None
+        raise _too_slow() from None
     except ClientDisconnect:
         raise DisconnectedError from None
     return b"".join(chunks)
+
+
+def _too_slow() -> ApiError:
+    return ApiError(408, f"the body did not arrive within {BODY_TIMEOUT_S:g} s", headers={"connection": "close"})
 
 
 def _too_large(max_bytes: int) -> ApiError:

@@ -22,6 +22,8 @@ from espalier.gateway.wire.requests import Message
 T = TypeVar("T")
 # Two, so that one huge prompt does not hold up the others; the tokenizer runs without the interpreter's lock.
 THREADS = 2
+# Normalizing shortens a text, composed letters and ligatures most, but never to less than this part.
+SHORTENING = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +51,7 @@ class Room:
         asked = f" and {self.answer} are asked for" if self.answer else ""
         left = max(0, self.context - prompt_len)
         return ContextOverflowError(
-            f"the maximum context length is {self.context} tokens; the prompt has {prompt_len}{asked}. "
+            f"the maximum context length is {self.context} tokens; the prompt has at least {prompt_len}{asked}. "
             f"Shorten the prompt or ask for at most {left}.",
             param=field if prompt_len >= self.context else "max_tokens",
         )
@@ -64,6 +66,7 @@ class Prompter:
     def __init__(self, tokenizer: Tokenizer, template: ChatTemplate | None, options: GatewayOptions) -> None:
         self.tokenizer, self._template, self._options = tokenizer, template, options
         self._threads: CapacityLimiter | None = None
+        self._longest_token = max((len(token) for token in tokenizer.token_bytes if token), default=1)
 
     @classmethod
     def load(cls, folder: Path, options: GatewayOptions) -> Prompter:
@@ -79,7 +82,7 @@ class Prompter:
         if template is None:
             raise invalid("this model has no chat template; use /v1/completions", "messages")
         plain = plain_messages(messages)
-        self._check_bytes(sum(_num_bytes(message) for message in plain) + _num_bytes(tools or []), "messages")
+        self._check_bytes(sum(_num_bytes(message) for message in plain) + _num_bytes(tools or []), room, "messages")
 
         def encode(kept: list[Plain]) -> list[int]:
             return template.encode(kept, tools=tools, add_generation_prompt=generation)
@@ -90,7 +93,7 @@ class Prompter:
         """The prompt of a text or of token ids. Raises ApiError, ContextOverflowError."""
         if isinstance(prompt, list):
             return self._fit_tokens(prompt, room)
-        self._check_bytes(len(prompt.encode()), "prompt")
+        self._check_bytes(len(prompt.encode()), room, "prompt")
         return await self._in_thread(
             lambda: self._fit_tokens(self.tokenizer.encode(prompt, add_special_tokens=special), room)
         )
@@ -100,10 +103,14 @@ class Prompter:
             self._threads = CapacityLimiter(THREADS)
         return await to_thread.run_sync(work, limiter=self._threads)
 
-    def _check_bytes(self, size: int, field: str) -> None:
-        if size > self._options.max_prompt_bytes:
-            most = self._options.max_prompt_bytes
+    def _check_bytes(self, size: int, room: Room, field: str) -> None:
+        """Refuse what is too long in bytes before seconds are spent on tokenizing it."""
+        most = self._options.max_prompt_bytes
+        if size > most:
             raise invalid(f"the prompt has {size} bytes; max_prompt_bytes is {most}", field)
+        at_least = size // (self._longest_token * SHORTENING)
+        if self._options.overflow == "error" and at_least > room.context:
+            raise room.overflow(at_least, field)
 
     def _fit_messages(self, messages: list[Plain], room: Room, encode: Callable[[list[Plain]], list[int]]) -> Prompt:
         whole = encode(messages)
