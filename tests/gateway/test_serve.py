@@ -75,7 +75,7 @@ def test_a_second_signal_ends_at_once() -> None:
 def test_a_model_that_is_not_there_is_told_in_one_line(capfd: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["serve", "./no-such-folder", "--port", "0"]) == 1
     error = capfd.readouterr().err
-    assert "espalier: error: './no-such-folder' is no folder with a checkpoint" in error
+    assert "espalier: error: there is no folder './no-such-folder'" in error
     assert "Traceback" not in error
 
 
