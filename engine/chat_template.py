@@ -1,13 +1,11 @@
 """From messages to tokens by the checkpoint's chat template. Imports no torch.
 
-What the template writes may be special tokens; what users wrote never is. So every special token that a user's string
-spells is broken by a private character before rendering, and mended when its piece is encoded as plain text.
+What the template writes may be special tokens; what users wrote never is (see `user_text`). For messages that spell no
+marker, the tokens are those of transformers' apply_chat_template.
 """
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from pathlib import Path
@@ -19,44 +17,47 @@ from espalier.engine.checkpoint import read_json
 from espalier.engine.errors import CheckpointError, TemplateError
 from espalier.engine.template_environment import make_environment
 from espalier.engine.tokenizer import Tokenizer
+from espalier.engine.user_text import UserText
 
-BREAK = "\U0010fffe"
-"""A code point that is no character and never will be; taken out of users' strings first."""
 RESERVED = frozenset(
-    {"messages", "tools", "add_generation_prompt", "bos_token", "eos_token", "chat_template", "tokenize"}
+    "messages conversation tools documents add_generation_prompt continue_final_message chat_template tokenize "
+    "tokenizer_kwargs return_dict return_tensors return_assistant_tokens_mask padding truncation max_length".split()
 )
+"""Variables that are the server's: an attempt to set one is refused, as is one of a special token or a function."""
+MESSAGE_CHARS = 300
+"""How much of a template's own error message is passed on."""
 
 
 class ChatTemplate:
-    """A checkpoint's template, bound to its tokenizer. `now` is the clock of templates that print a date."""
+    """A checkpoint's template, bound to its tokenizer.
+
+    `tool_source` goes before `source` where a request has tools. `now` is the clock of templates that print a date.
+    Raises CheckpointError for a template that is no Jinja.
+    """
 
     def __init__(
         self,
         source: str,
         tokenizer: Tokenizer,
         *,
-        eos_token: str | None = None,
+        tool_source: str | None = None,
         now: Callable[[], datetime] = datetime.now,
     ) -> None:
-        try:
-            self._template = make_environment(now).from_string(source)
-        except jinja2.TemplateError as error:
-            raise CheckpointError(f"the chat template can't be read: {error}") from error
-        self._tokenizer, self._eos_token = tokenizer, eos_token
-        spelled = sorted(tokenizer.added_tokens, key=len, reverse=True)
-        self._special = re.compile("|".join(map(re.escape, spelled))) if spelled else None
+        self._tokenizer, self._user_text = tokenizer, UserText(tokenizer.markers)
+        self._environment = make_environment(now)
+        self._template = self._compiled(source)
+        self._tool_template = self._template if tool_source is None else self._compiled(tool_source)
+        self._taken = RESERVED | set(tokenizer.named_tokens) | set(self._environment.globals)
 
     @classmethod
-    def load(cls, folder: Path, tokenizer: Tokenizer) -> ChatTemplate | None:
-        """The checkpoint's template, None if it has none."""
-        config = read_json(folder / "tokenizer_config.json") if (folder / "tokenizer_config.json").exists() else {}
-        source = _source(folder, config)
-        eos = config.get("eos_token")
-        return (
-            None
-            if source is None
-            else cls(source, tokenizer, eos_token=eos.get("content") if isinstance(eos, dict) else eos)
-        )
+    def load(
+        cls, folder: Path, tokenizer: Tokenizer, *, now: Callable[[], datetime] = datetime.now
+    ) -> ChatTemplate | None:
+        """The checkpoint's template, None if it has none. Raises CheckpointError."""
+        sources = _sources(folder)
+        if "default" not in sources:
+            return None
+        return cls(sources["default"], tokenizer, tool_source=sources.get("tool_use"), now=now)
 
     def render(
         self,
@@ -67,7 +68,7 @@ class ChatTemplate:
         **variables: Any,
     ) -> str:
         """The conversation as text. Raises TemplateError with the template's own message if it refuses."""
-        return self._render(messages, tools, add_generation_prompt, variables).replace(BREAK, "")
+        return self._user_text.restored(self._render(messages, tools, add_generation_prompt, variables))
 
     def encode(
         self,
@@ -78,69 +79,65 @@ class ChatTemplate:
         **variables: Any,
     ) -> list[int]:
         """The conversation as token ids. Raises TemplateError."""
-        broken = self._broken(messages)
-        text = self._render(broken, self._broken(tools), add_generation_prompt, variables)
-        if BREAK not in text:
-            return self._tokenizer.encode(text, parse_special=True)
-        return self._encode_pieces(text)
+        text = self._render(messages, tools, add_generation_prompt, variables)
+        return self._tokenizer.encode_aliased(self._user_text.aliased(text))
+
+    def _compiled(self, source: str) -> jinja2.Template:
+        try:
+            parsed = self._environment.parse(source)
+            self._user_text.exchange_searches(parsed)
+            return self._environment.from_string(parsed)
+        except jinja2.TemplateError as error:
+            raise CheckpointError(f"the chat template can't be read: {error}") from error
 
     def _render(self, messages: Any, tools: Any, add_generation_prompt: bool, variables: Mapping[str, Any]) -> str:
-        if taken := RESERVED & set(variables):
+        if taken := sorted(self._taken & set(variables)):
             raise TemplateError(
-                f"template variables {sorted(taken)} are set by the server", param="chat_template_kwargs"
+                f"the template variables {taken} are set by the server; take them out", param="chat_template_kwargs"
             )
+        template = self._tool_template if tools else self._template
         try:
-            return self._template.render(
-                messages=messages,
-                tools=tools or None,
+            return template.render(
+                messages=self._user_text.exchanged(messages),
+                tools=self._user_text.exchanged(tools or None),
+                documents=None,
                 add_generation_prompt=add_generation_prompt,
-                bos_token=self._tokenizer.bos_token or "",
-                eos_token=self._eos_token or "",
-                **variables,
+                **self._tokenizer.named_tokens,
+                **self._user_text.exchanged(variables),
             )
         except jinja2.TemplateError as error:
-            raise TemplateError(f"the chat template refuses the messages: {error}", param="messages") from error
+            said = self._user_text.restored(str(error))[:MESSAGE_CHARS]
+            raise TemplateError(f"the chat template refuses the messages: {said}", param="messages") from error
         except (TypeError, ValueError, KeyError, AttributeError, ArithmeticError, LookupError, RecursionError) as error:
             raise TemplateError(
                 f"the chat template fails on the messages ({type(error).__name__})", param="messages"
             ) from error
 
-    def _broken(self, value: Any) -> Any:
-        """`value` with every special token in its strings broken after its first character."""
-        if isinstance(value, str):
-            if self._special is None:
-                return value
-            clean = value.replace(BREAK, "")
-            return self._special.sub(lambda found: found[0][0] + BREAK + found[0][1:], clean)
-        if isinstance(value, Mapping):
-            return {self._broken(key): self._broken(item) for key, item in value.items()}
-        if isinstance(value, list | tuple):
-            return [self._broken(item) for item in value]
-        return value
 
-    def _encode_pieces(self, text: str) -> list[int]:
-        """Special tokens that the template wrote by their ids, the text between them plain."""
-        assert self._special is not None
-        token_ids: list[int] = []
-        at = 0
-        for found in self._special.finditer(text):
-            token_ids += self._encode_text(text[at : found.start()])
-            token_ids.append(self._tokenizer.added_tokens[found[0]])
-            at = found.end()
-        return token_ids + self._encode_text(text[at:])
-
-    def _encode_text(self, piece: str) -> list[int]:
-        return self._tokenizer.encode(piece.replace(BREAK, "")) if piece else []
+def _sources(folder: Path) -> dict[str, str]:
+    """The checkpoint's templates by name, 'default' among them; a file of its own goes before tokenizer_config.json."""
+    found: dict[str, str] = {}
+    for name in ("tokenizer_config.json", "chat_template.json"):
+        if (folder / name).exists():
+            found |= _named(read_json(folder / name).get("chat_template"), name)
+    path = folder / "chat_template.jinja"
+    if path.exists():
+        try:
+            found |= {"default": path.read_text(encoding="utf-8")}
+        except (OSError, ValueError) as error:
+            raise CheckpointError(f"{path.name} can't be read: {error}") from error
+    return found
 
 
-def _source(folder: Path, config: dict[str, Any]) -> str | None:
-    for name in ("chat_template.jinja", "chat_template.json"):
-        path = folder / name
-        if path.exists():
-            text = path.read_text(encoding="utf-8")
-            return text if path.suffix == ".jinja" else str(json.loads(text)["chat_template"])
-    template = config.get("chat_template")
-    if isinstance(template, list):
-        named = {entry["name"]: entry["template"] for entry in template}
-        template = named.get("default")
-    return template
+def _named(template: Any, file: str) -> dict[str, str]:
+    """One template, or a list of named ones."""
+    if template is None:
+        return {}
+    entries = template if isinstance(template, list) else [{"name": "default", "template": template}]
+    try:
+        named = {entry["name"]: entry["template"] for entry in entries}
+    except (TypeError, KeyError):
+        named = {}
+    if not named or not all(isinstance(text, str) for text in (*named, *named.values())):
+        raise CheckpointError(f"{file}: chat_template is neither a text nor a list of named texts")
+    return named

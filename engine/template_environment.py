@@ -11,18 +11,29 @@ from datetime import datetime
 from typing import Any, NoReturn
 
 from jinja2 import TemplateError
+from jinja2.exceptions import SecurityError
 from jinja2.ext import Extension, loopcontrols
 from jinja2.sandbox import ImmutableSandboxedEnvironment
+from jinja2.utils import Namespace
 
 
 class _Generation(Extension):
     """Reads `{% generation %}...{% endgeneration %}` (marks of training data) as its plain content."""
 
-    tags = {"generation"}  # noqa: RUF012 -- as the base class declares it
+    tags = {"generation"}  # noqa: RUF012  (so Jinja declares it)
 
     def parse(self, parser: Any) -> Any:
         next(parser.stream)
         return parser.parse_statements(("name:endgeneration",), drop_needle=True)
+
+
+class _Namespace(Namespace):
+    """Jinja's namespace, closed to the names that lead into Python."""
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        if name.startswith("_"):
+            raise SecurityError(f"a template may not set {name!r}")
+        super().__setitem__(name, value)
 
 
 def _tojson(
@@ -43,4 +54,5 @@ def make_environment(now: Callable[[], datetime] = datetime.now) -> ImmutableSan
     environment.filters["tojson"] = _tojson
     environment.globals["raise_exception"] = _raise
     environment.globals["strftime_now"] = lambda pattern: now().strftime(pattern)
+    environment.globals["namespace"] = _Namespace
     return environment

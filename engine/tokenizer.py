@@ -1,65 +1,82 @@
 """The tokenizer of a checkpoint, and the bytes of each of its tokens. Imports no torch.
 
-Text from users is encoded *plain*: what it spells of special tokens stays text. Only what a chat template writes is
-parsed for special tokens (see `chat_template`).
+Text from users is encoded *plain*: what it spells of markers stays text (see `marker`). Only what a chat template
+writes becomes their tokens (see `chat_template`).
 """
 
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Iterator
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 from tokenizers import Tokenizer as Encoder
 
 from espalier.engine.checkpoint import read_json
-from espalier.engine.errors import CheckpointError, UnsupportedModelError
+from espalier.engine.errors import CheckpointError
+from espalier.engine.marker import Markers, is_marker, without_own
+from espalier.engine.token_bytes import token_spelling
 
-_BYTE_TOKEN = re.compile(r"<0x([0-9A-F]{2})>")
-_SPACE = "\u2581"
+_DEFAULTS = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": False}
 
 
 class Tokenizer:
-    """Encodes and decodes; safe to use from several threads.
+    """Encodes and decodes; immutable, so safe to use from several threads.
 
     `token_bytes[id]` is what a token means as bytes, None for special tokens and gaps. `end_token_ids` end an answer.
+    `named_tokens` are the special tokens that chat templates know by name, as {"bos_token": "<s>"}.
     """
 
     def __init__(
-        self, spec: dict[str, Any], *, end_token_ids: tuple[int, ...] = (), bos_token: str | None = None
+        self,
+        spec: dict[str, Any],
+        *,
+        end_token_ids: tuple[int, ...] = (),
+        named_tokens: dict[str, str] | None = None,
     ) -> None:
-        self._encoder = _encoder(spec)
-        # Without added tokens nothing that a text spells becomes one.
-        self._plain = _encoder(spec | {"added_tokens": []})
-        self.end_token_ids, self.bos_token = end_token_ids, bos_token
-        self.added_tokens: dict[str, int] = {token["content"]: token["id"] for token in spec.get("added_tokens", [])}
-        self.special_ids = frozenset(token["id"] for token in spec.get("added_tokens", []) if token.get("special"))
+        tokens = [_DEFAULTS | token for token in spec.get("added_tokens") or ()]
+        spec = spec | {"added_tokens": tokens}
+        self.markers = Markers(token["content"] for token in tokens if is_marker(token))
+        self._encoder = _encoder(self.markers.renamed(spec))
+        self.end_token_ids, self.named_tokens = end_token_ids, named_tokens or {}
+        self.added_tokens = {token["content"]: self._id(token["content"]) for token in tokens}
+        self.special_ids = frozenset(self.added_tokens[token["content"]] for token in tokens if token["special"])
         self.vocab_size = max(self._encoder.get_vocab().values(), default=-1) + 1
-        self.token_bytes = self._bytes(spec)
-        self._all_bytes = list(self.token_bytes)
-        for content, token_id in self.added_tokens.items():
-            self._all_bytes[token_id] = content.encode()
+        self._all_bytes = self._bytes(spec)
+        self.token_bytes = [None if i in self.special_ids else data for i, data in enumerate(self._all_bytes)]
 
     @classmethod
     def load(cls, folder: Path) -> Tokenizer:
-        """Read tokenizer.json and what the checkpoint says of end tokens. Raises CheckpointError."""
-        spec = read_json(folder / "tokenizer.json")
+        """Read tokenizer.json and what the checkpoint says of special and end tokens. Raises CheckpointError."""
+        if not (folder / "tokenizer.json").exists():
+            raise CheckpointError(
+                "the checkpoint has no tokenizer.json; write one with "
+                "transformers' AutoTokenizer.from_pretrained(...).save_pretrained(...)"
+            )
+        spec, config = read_json(folder / "tokenizer.json"), _optional(folder / "tokenizer_config.json")
         try:
-            tokenizer = cls(spec)
-        except (KeyError, TypeError, ValueError) as error:
-            raise CheckpointError(f"tokenizer.json can't be read: {error}") from error
-        config = _optional(folder / "tokenizer_config.json")
-        tokenizer.bos_token = _content(config.get("bos_token"))
-        tokenizer.end_token_ids = tuple(_ends(folder, tokenizer, config))
-        return tokenizer
+            named = _named(_optional(folder / "special_tokens_map.json") | config)
+            spec = spec | {"added_tokens": _added(spec, config, named)}
+            return cls(spec, end_token_ids=_ends(folder, spec, named), named_tokens=named)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise CheckpointError(f"tokenizer.json can't be read: {type(error).__name__} {error}") from error
+
+    @property
+    def bos_token(self) -> str | None:
+        """The spelling of the token that begins a text, if the checkpoint names one."""
+        return self.named_tokens.get("bos_token")
 
     def encode(self, text: str, *, add_special_tokens: bool = False, parse_special: bool = False) -> list[int]:
-        """Token ids; `parse_special` reads the special tokens that the text spells, `add_special_tokens` frames it."""
-        encoder = self._encoder if parse_special else self._plain
-        ids: list[int] = encoder.encode(text, add_special_tokens=add_special_tokens).ids
+        """Token ids; `parse_special` reads the markers that the text spells, `add_special_tokens` frames it.
+
+        What is no Unicode (halves of surrogate pairs) counts as U+FFFD.
+        """
+        text = without_own(text)
+        return self.encode_aliased(self.markers.meant(text) if parse_special else text, add_special_tokens)
+
+    def encode_aliased(self, text: str, add_special_tokens: bool = False) -> list[int]:
+        """Token ids of a text in which markers that are meant stand as their aliases (`markers.aliases`)."""
+        ids: list[int] = self._encoder.encode(text, add_special_tokens=add_special_tokens).ids
         return ids
 
     def decode(self, token_ids: list[int], *, skip_special: bool = True) -> str:
@@ -73,21 +90,29 @@ class Tokenizer:
 
     def token_text(self, token_id: int) -> str:
         """A token on its own, for people."""
-        data = self._all_bytes[token_id] if token_id < len(self._all_bytes) else None
-        return (data or b"").decode("utf-8", "replace")
+        return self._data(token_id).decode("utf-8", "replace")
 
     def spelling(self, token_id: int, logprob: float) -> tuple[str, float, list[int]]:
         """A token's text, the log-probability passed through, and its bytes: as APIs list them."""
-        data = (self._all_bytes[token_id] if token_id < len(self._all_bytes) else None) or b""
+        data = self._data(token_id)
         return data.decode("utf-8", "replace"), logprob, list(data)
 
+    def _data(self, token_id: int) -> bytes:
+        return (self._all_bytes[token_id] if 0 <= token_id < len(self._all_bytes) else None) or b""
+
+    def _id(self, content: str) -> int:
+        token_id: int | None = self._encoder.token_to_id(self.markers.aliases.get(content, content))
+        if token_id is None:
+            raise CheckpointError(f"tokenizer.json: the added token {content!r} has no id")
+        return token_id
+
     def _bytes(self, spec: dict[str, Any]) -> list[bytes | None]:
-        to_bytes = _spelling(spec)
+        to_bytes = token_spelling(spec)
+        spelled = {alias: content for content, alias in self.markers.aliases.items()}
         table: list[bytes | None] = [None] * self.vocab_size
         for token, token_id in self._encoder.get_vocab().items():
-            if token_id in self.special_ids:
-                continue
-            table[token_id] = token.encode() if token in self.added_tokens else to_bytes(token)
+            content = spelled.get(token, token)
+            table[token_id] = content.encode() if content in self.added_tokens else to_bytes(token)
         return table
 
 
@@ -101,63 +126,40 @@ def _encoder(spec: dict[str, Any]) -> Encoder:
     return encoder
 
 
-def _parts(node: Any) -> Iterator[dict[str, Any]]:
-    """All parts of a decoder or pre-tokenizer, sequences unfolded."""
-    if isinstance(node, dict):
-        yield node
-        for child in [*node.get("decoders", ()), *node.get("pretokenizers", ())]:
-            yield from _parts(child)
-
-
-def _spelling(spec: dict[str, Any]) -> Any:
-    """How this vocabulary spells bytes: GPT-2's alphabet of bytes, or SentencePiece's."""
-    decoders = {part.get("type") for part in _parts(spec.get("decoder"))}
-    if "ByteLevel" in decoders:
-        return _byte_level
-    if decoders & {"ByteFallback", "Metaspace", "Replace"}:
-        return _sentencepiece
-    raise UnsupportedModelError(
-        f"tokenizer.json has the decoder {sorted(map(str, decoders))}; byte-level and SentencePiece ones work"
-    )
-
-
-@cache
-def _alphabet() -> dict[str, int]:
-    """GPT-2's letters for bytes: printable ones stand for themselves, the others for letters from U+0100 on."""
-    printable = [*range(ord("!"), ord("~") + 1), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
-    others = (byte for byte in range(256) if byte not in printable)
-    return {chr(byte): byte for byte in printable} | {chr(0x100 + at): byte for at, byte in enumerate(others)}
-
-
-def _byte_level(token: str) -> bytes:
-    alphabet = _alphabet()
-    if all(letter in alphabet for letter in token):
-        return bytes(alphabet[letter] for letter in token)
-    return token.encode()
-
-
-def _sentencepiece(token: str) -> bytes:
-    if match := _BYTE_TOKEN.fullmatch(token):
-        return bytes([int(match[1], 16)])
-    return token.replace(_SPACE, " ").encode()
-
-
 def _optional(path: Path) -> dict[str, Any]:
     return read_json(path) if path.exists() else {}
 
 
-def _content(token: Any) -> str | None:
-    """A special token's text, however the file writes it."""
-    return token.get("content") if isinstance(token, dict) else token
+def _named(config: dict[str, Any]) -> dict[str, str]:
+    """Special tokens by name, however the files write them."""
+    found: dict[str, str] = {}
+    for name, token in config.items():
+        content = token.get("content") if isinstance(token, dict) else token
+        if name.endswith("_token") and isinstance(content, str):
+            found[name] = content
+    return found
 
 
-def _ends(folder: Path, tokenizer: Tokenizer, config: dict[str, Any]) -> list[int]:
+def _added(spec: dict[str, Any], config: dict[str, Any], named: dict[str, str]) -> list[dict[str, Any]]:
+    """The added tokens of tokenizer.json, those that only tokenizer_config.json has, and which are special."""
+    tokens = list(spec.get("added_tokens") or ())
+    known = {token["content"] for token in tokens}
+    # The ids decide the order in which further tokens are numbered.
+    further = sorted((int(token_id), token) for token_id, token in (config.get("added_tokens_decoder") or {}).items())
+    tokens += [{"id": token_id, **token} for token_id, token in further if token["content"] not in known]
+    extra = config.get("extra_special_tokens") or config.get("additional_special_tokens") or ()
+    listed = extra.values() if isinstance(extra, dict) else extra
+    special = {*named.values(), *(t["content"] if isinstance(t, dict) else t for t in listed)}
+    return [token | {"special": True} if token["content"] in special else token for token in tokens]
+
+
+def _ends(folder: Path, spec: dict[str, Any], named: dict[str, str]) -> tuple[int, ...]:
     """End tokens by generation_config.json, config.json and the tokenizer's own, without repeats."""
-    found: list[int] = []
+    found: list[Any] = []
     for file in ("generation_config.json", "config.json"):
         value = _optional(folder / file).get("eos_token_id")
         found += value if isinstance(value, list) else [] if value is None else [value]
-    named = _content(config.get("eos_token"))
-    if named is not None and (token_id := tokenizer.added_tokens.get(named)) is not None:
-        found.append(token_id)
-    return list(dict.fromkeys(found))
+    found += [token["id"] for token in spec["added_tokens"] if token["content"] == named.get("eos_token")]
+    if not all(isinstance(token_id, int) and token_id >= 0 for token_id in found):
+        raise CheckpointError(f"eos_token_id: {found} are no token ids")
+    return tuple(dict.fromkeys(found))
