@@ -16,6 +16,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from espalier.gateway.engine_client import EngineClient
+from espalier.gateway.http_protocol import BoundedProtocol
 from espalier.gateway.log import Log
 
 MAX_HEADER_BYTES = 32 * 1024
@@ -40,7 +41,7 @@ async def serve(app: ASGIApp, client: EngineClient, listener: socket.socket, *, 
     """Serve `app` on `listener` until SIGTERM or SIGINT, then drain `client` and return."""
     config = uvicorn.Config(
         app,
-        http="h11",  # it alone bounds the headers
+        http=BoundedProtocol,
         ws="none",
         lifespan="on",
         log_config=None,
