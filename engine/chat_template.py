@@ -65,10 +65,13 @@ class ChatTemplate:
         *,
         tools: list[dict[str, Any]] | None = None,
         add_generation_prompt: bool = True,
-        **variables: Any,
+        variables: Mapping[str, Any] | None = None,
     ) -> str:
-        """The conversation as text. Raises TemplateError with the template's own message if it refuses."""
-        return self._user_text.restored(self._render(messages, tools, add_generation_prompt, variables))
+        """The conversation as text; `variables` are those that this template knows.
+
+        Raises TemplateError, with the template's own message if it refuses.
+        """
+        return self._user_text.restored(self._render(messages, tools, add_generation_prompt, variables or {}))
 
     def encode(
         self,
@@ -76,10 +79,10 @@ class ChatTemplate:
         *,
         tools: list[dict[str, Any]] | None = None,
         add_generation_prompt: bool = True,
-        **variables: Any,
+        variables: Mapping[str, Any] | None = None,
     ) -> list[int]:
         """The conversation as token ids. Raises TemplateError."""
-        text = self._render(messages, tools, add_generation_prompt, variables)
+        text = self._render(messages, tools, add_generation_prompt, variables or {})
         return self._tokenizer.encode_aliased(self._user_text.aliased(text))
 
     def _compiled(self, source: str) -> jinja2.Template:

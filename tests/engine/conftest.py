@@ -82,14 +82,20 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "qwen3": ("Qwen3", {"head_dim": 16}),
     "qwen3-window": (
         "Qwen3",
-        {"head_dim": 8, "attention_bias": True, "use_sliding_window": True, "sliding_window": 6, "max_window_layers": 2},
+        {
+            "head_dim": 8,
+            "attention_bias": True,
+            "use_sliding_window": True,
+            "sliding_window": 6,
+            "max_window_layers": 2,
+        },
     ),
     "qwen3-moe": ("Qwen3Moe", MOE | {"norm_topk_prob": True, "mlp_only_layers": [0]}),
     "qwen3-moe-sparse": ("Qwen3Moe", MOE | {"decoder_sparse_step": 2, "tie_word_embeddings": True}),
 }
 
 
-def random_model(case: str) -> transformers.PreTrainedModel:
+def random_model(case: str) -> Any:
     """A model whose every parameter matters: no zero biases, no norms of one, attention that is not flat."""
     name, settings = CASES[case]
     config = getattr(transformers, f"{name}Config")(**BASE | {"rope_parameters": dict(ROPE)} | settings)

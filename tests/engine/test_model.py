@@ -84,7 +84,7 @@ def reference(folder: Path, tokens: list[int], dtype: torch.dtype = torch.float3
 
 
 def prompt(length: int, seed: int = 0) -> list[int]:
-    return np.random.default_rng(seed).integers(3, 97, length).tolist()
+    return [int(token) for token in np.random.default_rng(seed).integers(3, 97, length)]
 
 
 def error(found: torch.Tensor, wanted: torch.Tensor) -> float:
@@ -102,9 +102,7 @@ def test_logits_of_a_whole_prompt_are_those_of_transformers(case: str, backend: 
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_chunks_and_single_tokens_give_the_logits_of_the_whole(
-    case: str, backend: str, make_checkpoint: Make
-) -> None:
+def test_chunks_and_single_tokens_give_the_logits_of_the_whole(case: str, backend: str, make_checkpoint: Make) -> None:
     folder, tokens = make_checkpoint(case), prompt(40, seed=1)
     wanted, runner, at = reference(folder, tokens), Runner(load(folder), 1), 0
     for size in (9, 1, 16, 3, *[1] * 11):
