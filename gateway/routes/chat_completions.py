@@ -14,6 +14,7 @@ from starlette.types import Receive, Scope, Send
 
 from espalier.engine.messages import SamplingParams, TokenLogprob
 from espalier.engine.messages import Usage as EngineUsage
+from espalier.engine.sampling_params import check
 from espalier.gateway.connection import read_body, while_connected
 from espalier.gateway.parameters import select
 from espalier.gateway.prompter import Prompt, Room
@@ -127,7 +128,9 @@ class ChatEndpoint:
         chat = convert(fields, ChatRequest)
         service.check_model(chat.model)
         params = sampling_params(chat, service.defaults, service.options)
-        room = Room(service.ready().max_context, params.max_tokens)
+        ready = service.ready()
+        check(params, ready.vocab_size)
+        room = Room(ready.max_context, params.max_tokens)
         prompt = await service.prompter.chat(chat.messages, room, tools=msgspec.to_builtins(chat.tools))
         answer = ChatAnswer(service, chat, params, prompt, scope["tenant"])
         headers = truncation_headers([prompt])

@@ -13,6 +13,7 @@ from starlette.types import Receive, Scope, Send
 
 from espalier.engine.messages import SamplingParams, TokenLogprob
 from espalier.engine.messages import Usage as EngineUsage
+from espalier.engine.sampling_params import check
 from espalier.gateway.connection import read_body, while_connected
 from espalier.gateway.errors import invalid
 from espalier.gateway.parameters import select
@@ -154,6 +155,7 @@ class CompletionEndpoint:
         if len(several) * request.n > MAX_ANSWERS:
             raise invalid(f"{len(several)} prompts with n = {request.n} are more than {MAX_ANSWERS} answers", "prompt")
         ready = self._service.ready()
+        check(params, ready.vocab_size)
         room = Room(ready.max_context, params.max_tokens)
         for prompt in several:
             if isinstance(prompt, list) and (bad := [i for i in prompt if not 0 <= i < ready.vocab_size]):
