@@ -85,7 +85,6 @@ def main() -> None:
         "eos_token_id": ends,
         "pad_token_id": tokenizer.token_to_id("<|pad|>"),
         "do_sample": False,
-        "temperature": 0.0,
     }
     (arguments.out / "generation_config.json").write_text(json.dumps(generation, indent=2) + "\n")
     print(f"{tokenizer.get_vocab_size()} tokens -> {arguments.out / 'tokenizer.json'}")

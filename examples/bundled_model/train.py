@@ -13,6 +13,8 @@ import argparse
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from signal import SIGINT, SIGTERM, signal
+from threading import Event
 
 import torch
 import torch.nn.functional as F
@@ -106,9 +108,9 @@ class Training:
         self.step, self.tokens = state["step"], state["tokens"]
 
 
-def run(training: Training, plan: Plan, folder: Path, save_every: int) -> None:
-    """Train to the end of the plan, printing a line now and then."""
-    while training.step < plan.steps:
+def run(training: Training, plan: Plan, folder: Path, save_every: int, stop: Event) -> None:
+    """Train to the end of the plan, or until `stop` is set, printing a line now and then."""
+    while training.step < plan.steps and not stop.is_set():
         phase = plan.phase(training.step)
         source = batches(training.seed, training.step, max(1, plan.batch_tokens // phase.row_len), phase)
         began, seen = time.monotonic(), training.tokens
@@ -126,8 +128,10 @@ def run(training: Training, plan: Plan, folder: Path, save_every: int) -> None:
                     f"{speed:,.0f} tokens/s  {left / 60:.0f} min left",
                     flush=True,
                 )
-            if training.step % save_every == 0 or training.step == plan.steps:
+            if training.step % save_every == 0 or training.step == plan.steps or stop.is_set():
                 training.save(folder / "training.pt")
+            if stop.is_set():
+                break
         source.close()  # type: ignore[attr-defined]
 
 
@@ -156,7 +160,10 @@ def main() -> None:
     if (given.folder / "training.pt").exists():
         training.load(given.folder / "training.pt")
     plan = Plan(given.steps, given.decay_from, given.long_from, given.row_len, given.batch_tokens, given.drills_until)
-    run(training, plan, given.folder, given.save_every)
+    stop = Event()
+    for number in (SIGINT, SIGTERM):
+        signal(number, lambda *_: stop.set())
+    run(training, plan, given.folder, given.save_every, stop)
 
 
 if __name__ == "__main__":

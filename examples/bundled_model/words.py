@@ -71,22 +71,26 @@ _CODAS = ["", "", "", "n", "r", "s", "l", "m", "t", "nd", "rk", "x", "ck"]
 
 
 def made_up(rng: Random, syllables: int = 2) -> str:
-    """A pronounceable word that is in no list."""
-    return "".join(rng.choice(_ONSETS) + rng.choice(_VOWELS) + rng.choice(_CODAS) for _ in range(syllables))
+    """A pronounceable word that is in no list; some are of common syllables, some of any letters."""
+    if rng.random() < 0.5:
+        return "".join(rng.choice(_ONSETS) + rng.choice(_VOWELS) + rng.choice(_CODAS) for _ in range(syllables))
+    starts_with_vowel = rng.random() < 0.4
+    letters = ("aeiouy" if (at + starts_with_vowel) % 2 else "bcdfghjklmnpqrstvwxz" for at in range(syllables * 2 + 1))
+    return "".join(rng.choice(pool) * (2 if rng.random() < 0.1 else 1) for pool in letters)
 
 
 def name(rng: Random, held_out: bool = False) -> str:
-    """A first name; one in four is made up."""
+    """A first name; half of them made up."""
     if held_out:
         return rng.choice(NAMES_HELD_OUT)
-    return made_up(rng).capitalize() if rng.random() < 0.25 else rng.choice(NAMES)
+    return made_up(rng).capitalize() if rng.random() < 0.5 else rng.choice(NAMES)
 
 
 def city(rng: Random, held_out: bool = False) -> str:
-    """A town; one in four is made up."""
+    """A town; some are made up."""
     if held_out:
         return rng.choice(CITIES_HELD_OUT)
-    return made_up(rng).capitalize() if rng.random() < 0.25 else rng.choice(CITIES)
+    return made_up(rng).capitalize() if rng.random() < 0.4 else rng.choice(CITIES)
 
 
 def thing(rng: Random) -> str:
