@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Coroutine
+from collections.abc import Coroutine
 from typing import Any, TypeVar
 
 from starlette.requests import ClientDisconnect, Request
@@ -51,8 +51,8 @@ def _too_large(max_bytes: int) -> ApiError:
 
 async def while_connected(receive: Receive, work: Coroutine[Any, Any, T]) -> T:
     """Run `work`, cancelled as soon as the client goes away. Raises DisconnectedError then. The body has been read."""
-    task = asyncio.ensure_future(work)
-    watch = asyncio.ensure_future(_gone(receive))
+    task = asyncio.create_task(work)
+    watch = asyncio.create_task(_gone(receive))
     try:
         await asyncio.wait({task, watch}, return_when=asyncio.FIRST_COMPLETED)
         if not task.done():
@@ -68,8 +68,7 @@ async def _gone(receive: Receive) -> None:
         pass
 
 
-async def _stop(task: asyncio.Future[Any] | Awaitable[Any]) -> None:
-    assert isinstance(task, asyncio.Future)
+async def _stop(task: asyncio.Task[Any]) -> None:
     if not task.done():
         task.cancel()
         # Its own ending matters, not what it would have returned.

@@ -20,6 +20,30 @@ READ_TIMEOUT_S = 60.0
 """A client has to take what was sent to it, but for a socket's buffer, within this time."""
 
 
+class _Timer:
+    """Ends a connection after a time, unless stopped before."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._handle: asyncio.TimerHandle | None = None
+
+    @property
+    def runs(self) -> bool:
+        """Whether it was started and not stopped."""
+        return self._handle is not None
+
+    def start(self, transport: asyncio.Transport) -> None:
+        """Count from now."""
+        self.stop()
+        self._handle = asyncio.get_running_loop().call_later(self._seconds, transport.abort)
+
+    def stop(self) -> None:
+        """Count no more."""
+        if self._handle is not None:
+            self._handle.cancel()
+            self._handle = None
+
+
 class BoundedProtocol(H11Protocol):
     """One connection. What is sent to a client that takes nothing is thrown away with the connection."""
 
@@ -28,31 +52,30 @@ class BoundedProtocol(H11Protocol):
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
-        self._head: asyncio.TimerHandle | None = None
-        self._read: asyncio.TimerHandle | None = None
+        self._head, self._read = _Timer(self.head_timeout_s), _Timer(self.read_timeout_s)
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self._head = self.loop.call_later(self.head_timeout_s, transport.abort)
+        self._head.start(transport)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._head = _cancel(self._head)
-        self._read = _cancel(self._read)
+        self._head.stop()
+        self._read.stop()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
-        if self.cycle is not None and not self.cycle.response_complete:
-            self._head = _cancel(self._head)
-        elif self._head is None and self.conn.their_state is h11.IDLE:
-            self._head = self.loop.call_later(self.head_timeout_s, self.transport.abort)
+        if self.conn.their_state is not h11.IDLE:
+            self._head.stop()  # the head is whole
+        elif not self._head.runs:
+            self._head.start(self.transport)
 
     def pause_writing(self) -> None:
         super().pause_writing()
-        self._read = self.loop.call_later(self.read_timeout_s, self.transport.abort)
+        self._read.start(self.transport)
 
     def resume_writing(self) -> None:
-        self._read = _cancel(self._read)
+        self._read.stop()
         super().resume_writing()
 
     def timeout_keep_alive_handler(self) -> None:
@@ -72,8 +95,3 @@ class BoundedProtocol(H11Protocol):
         for event in (h11.Response(status_code=400, headers=headers), h11.Data(data=body), h11.EndOfMessage()):
             self.transport.write(self.conn.send(event) or b"")
         self.transport.close()
-
-
-def _cancel(timer: asyncio.TimerHandle | None) -> None:
-    if timer is not None:
-        timer.cancel()

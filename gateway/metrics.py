@@ -52,6 +52,12 @@ class EngineCollector(Collector):
             yield GaugeMetricFamily(name, text, read(stats))
         for name, text, read in TOTALS:
             yield CounterMetricFamily(name, text, read(stats))
+        # Only an engine that is a process of its own restarts.
+        restarts = getattr(self._client, "restarts", 0)
+        yield CounterMetricFamily("espalier_engine_restarts", "Restarts of the engine's process", restarts)
+        yield GaugeMetricFamily(
+            "espalier_engine_ready", "1 while the engine takes requests", self._client.ready is not None
+        )
 
 
 class Metrics:

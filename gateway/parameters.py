@@ -36,7 +36,7 @@ HONOURED = {
 # They label, bill or hint; no answer depends on them.
 WITHOUT_EFFECT = frozenset(
     "user metadata store service_tier safety_identifier prompt_cache_key prompt_cache_retention prediction "
-    "reasoning_effort verbosity parallel_tool_calls request_id priority".split()
+    "reasoning reasoning_effort include verbosity parallel_tool_calls request_id priority".split()
 )
 REFUSED: dict[str, Refused] = {
     "tools": Refused(NO_TOOLS_YET, ([],)),

@@ -62,6 +62,7 @@ class Replica:
         self._failure: EngineError | None = None
         self._restart_at = self._load_s = 0.0
         self._is_draining = False
+        self.restarts = 0
         self._settled = asyncio.Event()
         self._ending = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -192,6 +193,7 @@ class Replica:
             self._settled.set()
 
     async def _wait_to_restart(self, delay_s: float) -> None:
+        self.restarts += 1
         self._restart_at = self._clock() + delay_s
         _LOG.info("engine_restarts", delay_s=delay_s)
         with anyio.move_on_after(delay_s):

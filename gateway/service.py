@@ -20,11 +20,14 @@ from espalier.engine.messages import Usage as EngineUsage
 from espalier.gateway.deadline import Deadline
 from espalier.gateway.engine_client import EngineClient, UnavailableError, new_request_id
 from espalier.gateway.errors import ApiError
+from espalier.gateway.log import Log
 from espalier.gateway.metrics import Metrics
 from espalier.gateway.options import GatewayOptions
 from espalier.gateway.prompter import Prompter
 from espalier.gateway.sampling import Defaults
 from espalier.gateway.wire.answers import PromptDetails, Usage
+
+_LOG = Log("service")
 
 
 class Part(NamedTuple):
@@ -108,6 +111,8 @@ class Service:
 
     async def _one(self, index: int, request: Generate) -> AsyncGenerator[Part, None]:
         limit_s = self.options.request_timeout_s
+        # The line that joins the client's label with the id that the engine writes.
+        _LOG.debug("request_begins", engine_request_id=request.request_id, prompt_tokens=len(request.token_ids))
         try:
             async with (
                 Deadline(self.client, request.request_id, limit_s) as deadline,

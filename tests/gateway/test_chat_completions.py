@@ -145,7 +145,13 @@ async def test_null_means_absent_for_every_optional_parameter(api: Any) -> None:
 
 async def test_a_replayed_history_with_tools_is_read(api: Any) -> None:
     call = {"id": "c1", "type": "function", "function": {"name": "look_up", "arguments": '{"a": 1}'}, "index": 0}
-    extras = {"refusal": None, "annotations": [], "provider_specific_fields": {}, "audio": None, "function_call": None}
+    extras: dict[str, Any] = {
+        "refusal": None,
+        "annotations": [],
+        "provider_specific_fields": {},
+        "audio": None,
+        "function_call": None,
+    }
     messages = [
         {"role": "user", "content": "Look a up."},
         {"role": "assistant", "tool_calls": [call], **extras},

@@ -9,10 +9,13 @@ from espalier.engine.errors import EngineError, RequestError
 from espalier.gateway.engine_client import DrainingError, UnavailableError
 from espalier.gateway.errors import STATUSES, ApiError, from_engine
 
-KINDS = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, EngineError)]
+KINDS: list[type[EngineError]] = [
+    kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, EngineError)
+]
+ALL: list[type[EngineError]] = [*KINDS, UnavailableError, DrainingError]
 
 
-@pytest.mark.parametrize("kind", [*KINDS, UnavailableError, DrainingError])
+@pytest.mark.parametrize("kind", ALL)
 def test_the_status_follows_from_whose_fault_it_is(kind: type[EngineError]) -> None:
     told = from_engine(kind("a message with /a/path"))
     if issubclass(kind, RequestError):
@@ -33,7 +36,7 @@ def test_the_wait_is_rounded_up_to_seconds() -> None:
 
 
 def test_the_table_names_only_errors_that_exist() -> None:
-    assert set(STATUSES) <= {kind.code for kind in [*KINDS, UnavailableError, DrainingError]}
+    assert set(STATUSES) <= {kind.code for kind in ALL}
 
 
 @pytest.mark.parametrize(

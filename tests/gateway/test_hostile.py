@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -64,3 +66,10 @@ async def test_a_hostile_input_gets_its_answer(api: Any, case: Case) -> None:
         assert "forged" not in name and "\n" not in value and len(value) <= 128
     assert not re.search(r"^data: \{\"forged\"|^set-cookie", response.text, re.MULTILINE)
     assert (await api.chat()).status_code == 200
+
+
+@pytest.mark.slow
+def test_no_check_is_an_assertion() -> None:
+    """The same cases with assertions compiled away; pytest keeps those of the tests."""
+    words = [sys.executable, "-O", "-m", "pytest", "-q", "-W", "ignore::pytest.PytestConfigWarning", __file__]
+    subprocess.run(words, check=True)
