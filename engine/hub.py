@@ -21,14 +21,21 @@ def locate(model: str, revision: str | None = None) -> Path:
     """
     if model == BUNDLED_MODEL:
         return BUNDLED_FOLDER
-    folder = Path(model).expanduser()
-    if folder.is_dir():
+    folder = _folder(model)
+    if model and folder.is_dir():
         return folder
-    if folder.exists():
+    if model and folder.exists():
         raise CheckpointError(f"{model!r} is a file; give the folder that holds config.json and model.safetensors")
     if not _HUB_ID.fullmatch(model):
         raise CheckpointError(f"there is no folder {model!r}, and it is no hub id of the form 'owner/name'")
     return _download(model, revision)
+
+
+def _folder(model: str) -> Path:
+    try:
+        return Path(model).expanduser()
+    except RuntimeError:  # no user of that name
+        return Path(model)
 
 
 def _download(model: str, revision: str | None) -> Path:

@@ -27,7 +27,8 @@ SEARCHES = {
 
 def _telltale(marker: str) -> str:
     """A character without which the marker can't be spelled, as rare as possible in other text."""
-    return next((letter for letter in marker if not letter.isalnum() and letter not in " _\n\t"), marker[0])
+    signs = (letter for letter in marker if not letter.isalnum() and letter not in " _\n\t")
+    return next(signs, (marker.strip() or marker)[0])
 
 
 class UserText:

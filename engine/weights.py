@@ -6,6 +6,8 @@ the next one. Only the embedding stays a view of the file, whose rows are conver
 
 from __future__ import annotations
 
+import ctypes
+import sys
 from dataclasses import dataclass
 from typing import cast
 
@@ -83,6 +85,14 @@ def _named(names: list[str]) -> str:
     return ", ".join(map(repr, sorted(names)[:NAMED])) + (f" and {rest} more" if rest > 0 else "")
 
 
+def _trim_heap() -> None:
+    """Give freed memory back to the system: between packed matrices lie holes that copies in between have left."""
+    if sys.platform == "linux":
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc has it, musl has not
+        if trim is not None:
+            trim(0)
+
+
 class _Loader:
     """Reads and packs the tensors of one checkpoint."""
 
@@ -139,7 +149,7 @@ class _Loader:
         norms = [
             self.vector(f"{prefix}self_attn.{name}.weight") if config.qk_norm else None for name in ("q_norm", "k_norm")
         ]
-        return Layer(
+        layer = Layer(
             input_norm=self.vector(prefix + "input_layernorm.weight"),
             qkv=self.linear(tuple(prefix + name for name in FUSED["self_attn.qkv"]), config.qkv_bias),
             q_norm=norms[0],
@@ -149,3 +159,5 @@ class _Loader:
             mlp=self.mlp(index),
             window=config.windows[index],
         )
+        _trim_heap()
+        return layer
