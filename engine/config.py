@@ -5,13 +5,13 @@ transformers 5 writes `rope_parameters` and `dtype`, older releases `rope_theta`
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from espalier.engine.architecture import Architecture, find_architecture
 from espalier.engine.errors import CheckpointError, UnsupportedModelError
+from espalier.engine.field_reader import FieldReader
 
 RopeKind = Literal["default", "linear", "llama3", "yarn"]
 ROPE_KINDS: dict[str, RopeKind] = {"default": "default", "linear": "linear", "llama3": "llama3", "yarn": "yarn"}
@@ -99,47 +99,11 @@ class ModelConfig:
         return 2 * self.num_layers * self.num_kv_heads * self.head_dim * item_bytes
 
 
-@dataclass(frozen=True, slots=True)
-class _Reader:
-    """Typed access to an object of config.json; null counts as absent. Raises CheckpointError naming the field."""
-
-    fields: Mapping[str, Any]
-
-    def integer(self, name: str, default: int | None = None, *, low: int = 1) -> int:
-        value = self.fields.get(name)
-        value = default if value is None else value
-        if value is None:
-            raise CheckpointError(f"config.json has no field {name!r}")
-        if isinstance(value, bool) or not isinstance(value, int) or not low <= value < 2**31:
-            raise CheckpointError(f"config.json: {name} = {value!r}; an integer of at least {low} is needed")
-        return value
-
-    def number(self, name: str, default: float) -> float:
-        value = self.fields.get(name)
-        value = default if value is None else value
-        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
-            raise CheckpointError(f"config.json: {name} = {value!r}; a number above 0 is needed")
-        return float(value)
-
-    def flag(self, name: str, default: bool = False) -> bool:
-        value = self.fields.get(name)
-        value = default if value is None else value
-        if not isinstance(value, bool):
-            raise CheckpointError(f"config.json: {name} = {value!r}; true or false is needed")
-        return value
-
-    def items(self, name: str) -> list[Any]:
-        value = self.fields.get(name) or []
-        if not isinstance(value, list):
-            raise CheckpointError(f"config.json: {name} = {value!r}; a list is needed")
-        return value
-
-
 def read_config(config: Mapping[str, Any]) -> ModelConfig:
     """Read config.json. Raises UnsupportedModelError for what is not implemented, CheckpointError for what is wrong."""
     name, architecture = find_architecture(config)
     config = {**architecture.absent, **config}
-    read = _Reader(config)
+    read = FieldReader(config)
     heads, layers, hidden = (read.integer(key) for key in ("num_attention_heads", "num_hidden_layers", "hidden_size"))
     positions = read.integer("max_position_embeddings")
     rope = _rope(config, positions)
@@ -183,7 +147,7 @@ def _check(shape: ModelConfig) -> None:
 def _windows(config: Mapping[str, Any], architecture: Architecture, num_layers: int) -> tuple[int | None, ...]:
     windows = tuple(architecture.window(config, layer) for layer in range(num_layers))
     if any(window is not None for window in windows):
-        _Reader(config).integer("sliding_window")
+        FieldReader(config).integer("sliding_window")
     return windows
 
 
@@ -191,7 +155,9 @@ def _rope(config: Mapping[str, Any], max_positions: int) -> Rope:
     given = config.get("rope_parameters") or config.get("rope_scaling") or {}
     if not isinstance(given, Mapping):
         raise CheckpointError(f"config.json: rope_scaling = {given!r}; an object is needed")
-    read = _Reader(given)
+    if nested := [key for key, value in given.items() if isinstance(value, Mapping)]:
+        raise UnsupportedModelError(f"config.json: rope_parameters for {nested} apart are not implemented")
+    read = FieldReader(given)
     name = given.get("rope_type") or given.get("type") or "default"
     if name not in ROPE_KINDS:
         raise UnsupportedModelError(
@@ -205,13 +171,13 @@ def _rope(config: Mapping[str, Any], max_positions: int) -> Rope:
             "only heads that rotate as a whole are"
         )
     # As in transformers, the field beside rope_scaling goes before the one inside.
-    original = _Reader(config).integer(
+    original = FieldReader(config).integer(
         "original_max_position_embeddings", read.integer("original_max_position_embeddings", max_positions)
     )
     if kind in ("linear", "llama3") and given.get("factor") is None:
         raise CheckpointError(f"config.json: rope scaling {name!r} has no field 'factor'")
     return Rope(
-        theta=read.number("rope_theta", _Reader(config).number("rope_theta", 10000.0)),
+        theta=read.number("rope_theta", FieldReader(config).number("rope_theta", 10000.0)),
         kind=kind,
         # Where a YaRN config is silent, the two lengths say the factor.
         factor=read.number("factor", max_positions / original if kind == "yarn" else 1.0),
@@ -228,7 +194,7 @@ def _reach(rope: Rope, max_positions: int) -> int:
 
 
 def _experts(config: Mapping[str, Any], num_layers: int) -> Experts:
-    read = _Reader(config)
+    read = FieldReader(config)
     every, dense = read.integer("decoder_sparse_step", 1), set(read.items("mlp_only_layers"))
     num_experts = read.integer("num_experts", config.get("num_local_experts") or 128)
     top_k = read.integer("num_experts_per_tok", 8)

@@ -34,7 +34,7 @@ class Tokenizer:
         end_token_ids: tuple[int, ...] = (),
         named_tokens: dict[str, str] | None = None,
     ) -> None:
-        tokens = [_DEFAULTS | token for token in spec.get("added_tokens") or ()]
+        tokens = [_DEFAULTS | token for token in spec.get("added_tokens") or () if token["content"]]
         spec = spec | {"added_tokens": tokens}
         self.markers = Markers(token["content"] for token in tokens if is_marker(token))
         self._encoder = _encoder(self.markers.renamed(spec))

@@ -141,6 +141,7 @@ REFUSED: list[tuple[Fields, str]] = [
     ({"rope_scaling": {"type": "dynamic", "factor": 2.0}}, "'dynamic' is not implemented.*yarn"),
     ({"rope_scaling": {"rope_type": "longrope"}}, "'longrope'"),
     ({"rope_scaling": {"rope_type": "mrope"}}, "'mrope'"),
+    ({"rope_parameters": {"full_attention": {"rope_type": "default"}}}, "full_attention"),
     ({"architectures": ["Qwen2ForCausalLM"], "layer_types": ["full_attention", "chunked", "x"]}, "layer_types"),
     ({"architectures": ["Qwen2ForCausalLM"], "layer_types": ["full_attention"]}, "layer_types"),
 ]

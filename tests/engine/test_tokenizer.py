@@ -296,3 +296,9 @@ def test_vocabularies_of_other_families_are_refused(byte_level: Callable[..., Sp
     spec = byte_level() | {"decoder": {"type": "WordPiece", "prefix": "##", "cleanup": True}}
     with pytest.raises(UnsupportedModelError, match="WordPiece"):
         Tokenizer(spec)
+
+
+def test_an_added_token_without_letters_is_none(byte_level: Callable[..., Spec]) -> None:
+    spec = byte_level()
+    spec["added_tokens"] += [token(257, "")]
+    assert Tokenizer(spec).encode("ab", parse_special=True) == [97, 98]
