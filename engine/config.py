@@ -195,7 +195,7 @@ def _reach(rope: Rope, max_positions: int) -> int:
 
 def _experts(config: Mapping[str, Any], num_layers: int) -> Experts:
     read = FieldReader(config)
-    every, dense = read.integer("decoder_sparse_step", 1), set(read.items("mlp_only_layers"))
+    every, dense = read.integer("decoder_sparse_step", 1), read.items("mlp_only_layers")
     num_experts = read.integer("num_experts", config.get("num_local_experts") or 128)
     top_k = read.integer("num_experts_per_tok", 8)
     if top_k > num_experts:
