@@ -220,7 +220,8 @@ def lists(rng: Random, held_out: bool) -> Dialogue:
 
 def reasoning(rng: Random, held_out: bool) -> Dialogue:
     """Short sums and comparisons with the way written down first."""
-    a, b, who, other = rng.randint(1, 20), rng.randint(1, 20), words.name(rng, held_out), words.name(rng)
+    most = rng.choice((10, 20))
+    a, b, who, other = rng.randint(1, most), rng.randint(1, most), words.name(rng, held_out), words.name(rng)
     if rng.random() < 0.6:
         question = words.choose(rng, held_out, (
             f"What is {a} + {b}?", f"{who} has {a} {rng.choice(words.FOODS)} and gets {b} more. How many now?",

@@ -145,9 +145,11 @@ KNOWN: tuple[Tool, ...] = (
 VERBS = "find get check update delete create open close start stop move count rate mark read set list show".split()
 KEYS = (
     "name city owner place label target title user person color country language file path reason note topic id "
+    "time date day email phone street product item start end text message query url type unit room account currency "
+    "user_id order_id first_name file_name max_results start_date due_date from to "
     "number size count level limit amount price weight score urgent active"
 ).split()
-_TYPES = dict.fromkeys("number size count level limit amount".split(), "integer")
+_TYPES = dict.fromkeys("number size count level limit amount max_results".split(), "integer")
 _TYPES |= dict.fromkeys("price weight score".split(), "number") | dict.fromkeys("urgent active".split(), "boolean")
 RESULTS = "result id status total owner code place next".split()
 
@@ -177,8 +179,7 @@ def _question(rng: Random, style: int, verb: str, noun: str, arguments: dict[str
 def _made_up(rng: Random, held_out: bool) -> Tool:
     verb, noun = rng.choice(VERBS), rng.choice(words.THINGS) if rng.random() < 0.5 else words.made_up(rng)
     keys = rng.sample(KEYS, rng.randint(1, 3))
-    if rng.random() < 0.3:
-        keys[0] = words.made_up(rng)
+    keys = [words.made_up(rng) if rng.random() < 0.2 else key for key in keys]
     kinds = {key: _TYPES.get(key, "string") for key in keys}
 
     def ask(rng: Random, held_out: bool) -> Ask:
