@@ -17,8 +17,9 @@ from torch import Tensor
 
 from espalier.kernels import native
 from espalier.kernels.errors import KernelError
+from espalier.kernels.huge_pages import use_huge_pages
 from espalier.kernels.linear import Linear
-from espalier.kernels.packed_linear import PackedLinear
+from espalier.kernels.packed_linear import PackedLinear, gather
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,11 +76,10 @@ class StepTensors(Protocol):
 class NativeDecoder:
     """The packed stack. One call at a time: its working memory is kept from call to call."""
 
-    def __init__(
-        self, library: native.Library, model: native.Model, layers: Sequence[DecoderLayer], *keep: Tensor
-    ) -> None:
-        """`model` points into `layers` and `keep`, which stay alive as long as the decoder."""
-        self._library, self._model, self._keep = library, model, (layers, keep)
+    def __init__(self, library: native.Library, model: native.Model, *keep: object) -> None:
+        """`model` points into the tensors of `keep`, which stay alive as long as the decoder."""
+        self._library, self._model, self._keep = library, model, keep
+        self._advised: int | None = None
         self._handle = library.decoder_new(ctypes.byref(model))
         weakref.finalize(self, library.decoder_free, self._handle)
 
@@ -112,10 +112,16 @@ class NativeDecoder:
         model = self._model
         if k_lmsd.ndim != 4 or k_lmsd.shape[::3] != (model.num_layers, model.head_size):
             raise KernelError(
-                f"k pool has shape {tuple(k_lmsd.shape)}, [{model.num_layers}, heads, slots, {model.head_size}] is needed"
+                f"k pool has shape {tuple(k_lmsd.shape)}, "
+                f"[{model.num_layers}, heads, slots, {model.head_size}] is needed"
             )
         if k_lmsd.shape[1] != model.num_kv_heads:
             raise KernelError(f"k pool has {k_lmsd.shape[1]} heads, the model {model.num_kv_heads}")
+        if self._advised != k_lmsd.data_ptr():
+            # Once for each pool, in practice before its first use.
+            self._advised = k_lmsd.data_ptr()
+            use_huge_pages(k_lmsd)
+            use_huge_pages(v_lmsd)
         return native.pool(k_lmsd[0].transpose(0, 1), v_lmsd[0].transpose(0, 1)), k_lmsd.stride(0)
 
 
@@ -139,23 +145,22 @@ def native_decoder(
     library = native.library()
     if library is None or not layers or head_dim > native.MAX_HEAD_DIM or num_heads > native.MAX_GROUP * num_kv_heads:
         return None
-    if not native.is_plain(final_norm_h, cos_sin_pd) or embedding_vh.device.type != "cpu":
+    if embedding_vh.dtype not in native.ELEMENT_TYPES or not native.is_plain(final_norm_h, cos_sin_pd):
         return None
-    if embedding_vh.dtype not in native.ELEMENT_TYPES or not isinstance(head, PackedLinear):
+    linears = [linear for layer in layers for linear in (layer.qkv, layer.o, layer.gate_up, layer.down)]
+    packed = [linear for linear in (*linears, head) if isinstance(linear, PackedLinear)]
+    if len(packed) != len(linears) + 1 or not all(_has_plain_norms(layer) for layer in layers):
         return None
-    packed = [_layer(layer) for layer in layers]
-    kept = [layer for layer in packed if layer is not None]
-    if len(kept) != len(packed):
-        return None
-    embedding_vh, final_norm_h, cos_sin_pd = (
-        embedding_vh.contiguous(),
-        final_norm_h.contiguous(),
-        cos_sin_pd.contiguous(),
-    )
+    for layer in layers:
+        _check_sizes(layer, embedding_vh.shape[1], num_heads, num_kv_heads, head_dim)
+    gather(packed)
+    embedding_vh, final_norm_h, cos_sin_pd = (x.contiguous() for x in (embedding_vh, final_norm_h, cos_sin_pd))
+    matrices = [linear.matrix for linear in packed]
+    native_layers = [_layer(layer, matrices[4 * i : 4 * i + 4]) for i, layer in enumerate(layers)]
     model = native.Model(
-        layers=(native.Layer * len(kept))(*kept),
-        num_layers=len(kept),
-        head=head.matrix,
+        layers=(native.Layer * len(native_layers))(*native_layers),
+        num_layers=len(native_layers),
+        head=matrices[-1],
         embedding=embedding_vh.data_ptr(),
         final_norm=final_norm_h.data_ptr(),
         cos_sin=cos_sin_pd.data_ptr(),
@@ -168,19 +173,30 @@ def native_decoder(
         eps=eps,
         scale=head_dim**-0.5,
     )
-    return NativeDecoder(library, model, tuple(layers), embedding_vh, final_norm_h, cos_sin_pd)
+    return NativeDecoder(library, model, (tuple(layers), head), embedding_vh, final_norm_h, cos_sin_pd)
 
 
-def _layer(layer: DecoderLayer) -> native.Layer | None:
-    """The layer as the library takes it, or None if something in it is not what that takes."""
+def _has_plain_norms(layer: DecoderLayer) -> bool:
     norms = [layer.input_norm, layer.post_norm, *(x for x in (layer.q_norm, layer.k_norm) if x is not None)]
-    if not native.is_plain(*norms) or not all(norm.is_contiguous() for norm in norms):
-        return None
-    matrices = [
-        linear.matrix for linear in (layer.qkv, layer.o, layer.gate_up, layer.down) if isinstance(linear, PackedLinear)
-    ]
-    if len(matrices) != 4:
-        return None
+    return native.is_plain(*norms) and all(norm.is_contiguous() for norm in norms)
+
+
+def _check_sizes(layer: DecoderLayer, hidden: int, num_heads: int, num_kv_heads: int, head_dim: int) -> None:
+    """Raise KernelError unless the layer's matrices fit together: nothing below checks them again."""
+    inner = layer.down.in_features
+    expected = {
+        "qkv": (layer.qkv, (num_heads + 2 * num_kv_heads) * head_dim, hidden),
+        "o": (layer.o, hidden, num_heads * head_dim),
+        "gate_up": (layer.gate_up, 2 * inner, hidden),
+        "down": (layer.down, hidden, inner),
+    }
+    for name, (linear, out_features, in_features) in expected.items():
+        if (linear.out_features, linear.in_features) != (out_features, in_features):
+            came = f"[{linear.out_features}, {linear.in_features}]"
+            raise KernelError(f"{name} is {came}, [{out_features}, {in_features}] is needed")
+
+
+def _layer(layer: DecoderLayer, matrices: Sequence[native.Matrix]) -> native.Layer:
     return native.Layer(
         *matrices,
         layer.input_norm.data_ptr(),

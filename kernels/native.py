@@ -9,6 +9,7 @@ import ctypes
 import functools
 import logging
 import os
+from collections.abc import Callable
 from ctypes import POINTER, Structure, c_float, c_int32, c_int64, c_void_p
 from typing import Final
 
@@ -150,8 +151,9 @@ class Library:
             function = getattr(loaded, f"espalier_{name}")
             function.restype, function.argtypes = result, arguments
 
-    def __getattr__(self, name: str) -> ctypes._CFuncPtr:
-        return getattr(self._loaded, f"espalier_{name}")  # type: ignore[no-any-return]
+    def __getattr__(self, name: str) -> Callable[..., int]:
+        function: Callable[..., int] = getattr(self._loaded, f"espalier_{name}")
+        return function
 
     def layout_of(self, weight_format: int) -> tuple[int, int, int, int]:
         """Outputs of a panel, inputs of a lane, inputs of a group, and what is added to a weight."""
@@ -215,7 +217,8 @@ def check_index(name: str, tensor: Tensor, dtype: torch.dtype) -> None:
     """Raise KernelError unless `tensor` is a vector of `dtype`, contiguous, on the CPU."""
     if tensor.dtype != dtype or tensor.ndim != 1 or not tensor.is_contiguous() or tensor.device.type != "cpu":
         raise KernelError(
-            f"{name} is {tensor.dtype} {tuple(tensor.shape)} on {tensor.device}, a contiguous {dtype} vector on the CPU is needed"
+            f"{name} is {tensor.dtype} {tuple(tensor.shape)} on {tensor.device}, "
+            f"a contiguous {dtype} vector on the CPU is needed"
         )
 
 
@@ -230,7 +233,8 @@ def sequences(slot_table: Tensor, rows: Tensor, query_start: Tensor, context_len
         )
     if len(query_start) != len(rows) + 1 or len(context_len) != len(rows):
         raise KernelError(
-            f"{len(rows)} rows, {len(query_start)} query starts and {len(context_len)} context lengths do not go together"
+            f"{len(rows)} rows, {len(query_start)} query starts and {len(context_len)} context lengths "
+            "do not go together"
         )
     return Sequences(
         slot_table=slot_table.data_ptr(),
@@ -245,14 +249,11 @@ def sequences(slot_table: Tensor, rows: Tensor, query_start: Tensor, context_len
 
 def pool(k_smd: Tensor, v_smd: Tensor) -> Pool:
     """The pools [S, M, D] of one layer, in any strides that both share, the last one 1. Raises KernelError."""
-    if k_smd.shape != v_smd.shape or k_smd.stride() != v_smd.stride() or k_smd.dtype != v_smd.dtype:
-        raise KernelError(
-            f"k pool is {k_smd.dtype} {tuple(k_smd.shape)} {k_smd.stride()}, v pool {v_smd.dtype} {tuple(v_smd.shape)} {v_smd.stride()}"
-        )
+    k, v = ((tuple(x.shape), x.stride(), x.dtype, x.device.type) for x in (k_smd, v_smd))
+    if k != v:
+        raise KernelError(f"k pool and v pool differ in shape, strides, dtype or device: {k} and {v}")
     if k_smd.stride(2) != 1 or k_smd.dtype not in ELEMENT_TYPES or k_smd.device.type != "cpu":
-        raise KernelError(
-            f"the pool is {k_smd.dtype} on {k_smd.device} with strides {k_smd.stride()}, floats on the CPU with a last stride of 1 are needed"
-        )
+        raise KernelError(f"the pools are {k}: floats on the CPU with a last stride of 1 are needed")
     return Pool(
         k=k_smd.data_ptr(),
         v=v_smd.data_ptr(),

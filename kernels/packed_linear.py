@@ -6,6 +6,7 @@ Weights are laid out once: panels of neighbouring outputs, each by rising input.
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
@@ -13,6 +14,7 @@ from torch import Tensor
 
 from espalier.kernels import native
 from espalier.kernels.errors import KernelError
+from espalier.kernels.huge_pages import empty_bytes
 
 
 class PackedLinear:
@@ -40,6 +42,16 @@ class PackedLinear:
             bias=native.pointer(self._bias_o),
         )
 
+    @property
+    def panel_bytes(self) -> int:
+        """Bytes of the packed weights."""
+        return self._panels.nbytes
+
+    def move_to(self, place: Tensor) -> None:
+        """Keep the packed weights in `place`, uint8 [panel_bytes], from now on."""
+        self._panels = place.copy_(self._panels.view(-1).view(torch.uint8))
+        self.matrix.panels = place.data_ptr()
+
     def __call__(self, x_ti: Tensor) -> Tensor:
         if x_ti.ndim != 2 or x_ti.shape[1] != self.in_features:
             raise KernelError(f"x has shape {tuple(x_ti.shape)}, [tokens, {self.in_features}] is needed")
@@ -52,6 +64,15 @@ class PackedLinear:
                 ctypes.byref(self.matrix), x_ti.data_ptr(), len(x_ti), out.data_ptr(), torch.get_num_threads()
             )
         return out
+
+
+def gather(linears: Sequence[PackedLinear]) -> None:
+    """Move the weights of all layers into one piece of memory, in order, so that it can lie in huge pages."""
+    # Each begins at a cache line.
+    sizes = [-(-linear.panel_bytes // 64) * 64 for linear in linears]
+    region = empty_bytes(sum(sizes))
+    for linear, place in zip(linears, region.split(sizes), strict=True):
+        linear.move_to(place[: linear.panel_bytes])
 
 
 def _panels(weight_oi: Tensor, panel: int, depth: int, group: int, offset: int) -> Tensor:
