@@ -146,5 +146,9 @@ def write_random_checkpoint(folder: Path, shape: Shape, seed: int = 0) -> Path:
     save_file(_weights(shape, seed), folder / "model.safetensors")
     (folder / "config.json").write_text(json.dumps(_config(shape), indent=2))
     (folder / "tokenizer.json").write_text(json.dumps(_tokenizer(shape.vocab)))
-    (folder / "tokenizer_config.json").write_text(json.dumps({"chat_template": CHAT_TEMPLATE, "eos_token": "<|end|>"}))
+    (folder / "tokenizer_config.json").write_text(
+        json.dumps(
+            {"chat_template": CHAT_TEMPLATE, "eos_token": "<|end|>", "tokenizer_class": "PreTrainedTokenizerFast"}
+        )
+    )
     return folder

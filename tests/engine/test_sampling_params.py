@@ -41,7 +41,7 @@ BAD: list[tuple[str, Any]] = [
 
 
 @pytest.mark.parametrize(("field", "value"), BAD)
-def test_a_value_out_of_range_is_refused_by_its_name(field: str, value: object) -> None:
+def test_a_value_out_of_range_is_refused_by_its_name(field: str, value: Any) -> None:
     with pytest.raises(RequestError) as caught:
         check(SamplingParams(**{field: value}), vocab_size=100)
     assert caught.value.param == field
