@@ -76,7 +76,7 @@ def run(arguments: argparse.Namespace) -> int:
     try:
         levels, about = asyncio.run(_measure(arguments, Console(stderr=True)))
     except httpx.HTTPError as error:
-        print(f"espalier bench serve: error: {arguments.url}: {error or type(error).__name__}", file=sys.stderr)
+        print(f"espalier bench serve: error: {arguments.url}: {str(error) or type(error).__name__}", file=sys.stderr)
         return 1
     title = f"{about['model']} at {arguments.url}"
     Console(stderr=arguments.json).print(report.table(levels, title))
