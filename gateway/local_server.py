@@ -23,7 +23,7 @@ def local_server(model: str | None = None, words: Sequence[str] = ()) -> Iterato
     with (
         tempfile.TemporaryFile("w+") as log,
         # A session of its own: the terminal's Ctrl-C stops an answer, not the server.
-        subprocess.Popen(  # noqa: S603  # our own command
+        subprocess.Popen(
             [*command, "--host", "127.0.0.1", "--port", "0", "--log-level", "warning"],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,

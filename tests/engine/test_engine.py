@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -65,7 +66,7 @@ class Faulty:
     def forward(self, batch: Batch, kv: KVPool) -> Tensor:
         logits = self._model.forward(batch, kv)
         starts = batch.query_start.tolist()
-        for row, (begin, end) in enumerate(zip(starts, starts[1:], strict=False)):
+        for row, (begin, end) in enumerate(pairwise(starts)):
             if self._marker in batch.token_ids[begin:end].tolist():
                 if self._raises:
                     raise RuntimeError("the model broke")

@@ -114,7 +114,7 @@ def test_aborted_neighbours_change_nothing(options: EngineOptions, reference: An
     engine = Engine(options)
     for index, prompt in enumerate(prompts()):
         engine.submit(Generate(str(index), prompt, PARAMS))
-        engine.submit(Generate(f"gone-{index}", prompt[:-1] + [7], PARAMS))
+        engine.submit(Generate(f"gone-{index}", [*prompt[:-1], 7], PARAMS))
     told: Answers = {name: [] for name in reference}
     step = 0
     while engine.has_work():

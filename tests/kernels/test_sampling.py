@@ -67,7 +67,9 @@ def test_a_row_draws_the_same_whatever_shares_the_batch() -> None:
     together = draw(logits, mixed)
     for row in range(9):
         one = slice(row, row + 1)
-        alone = Settings(mixed.temperature[one], mixed.top_k[one], mixed.top_p[one], mixed.min_p[one], mixed.uniform[one])
+        alone = Settings(
+            mixed.temperature[one], mixed.top_k[one], mixed.top_p[one], mixed.min_p[one], mixed.uniform[one]
+        )
         assert int(draw(logits[one], alone)) == int(together[row])
 
 
