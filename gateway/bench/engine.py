@@ -38,6 +38,7 @@ ANSWER_LEN = 32
 CHATS = 8
 TURNS = 4
 WIDTH = 32
+SHORTEST, LONGEST = 20, 2000
 BATCHED = 4 * WIDTH
 
 
@@ -94,7 +95,7 @@ def decode(bench: Bench) -> None:
         for run in range(bench.repeat):
             engine, rng = bench.engine(), Random(run)
             for index in range(batch):
-                engine.submit(Generate(str(index), bench.tokens(rng, PROMPT_LEN), answer_params(10**3)))
+                engine.submit(Generate(str(index), bench.tokens(rng, PROMPT_LEN), answer_params(steps + PROMPT_LEN)))
             while any(not sequence.is_decoding for sequence in engine.scheduler.running) or engine.scheduler.waiting:
                 engine.step()
             began = time.perf_counter()
@@ -132,7 +133,7 @@ def batching(bench: Bench) -> None:
     cheaper; and padded, as request-level servers compute it, where each row runs as long as its batch's longest.
     """
     rng = Random(7)
-    lengths = [round(math.exp(rng.uniform(math.log(20), math.log(2000)))) for _ in range(BATCHED)]
+    lengths = [round(math.exp(rng.uniform(math.log(SHORTEST), math.log(LONGEST)))) for _ in range(BATCHED)]
     prompts = [bench.tokens(rng, 16) for _ in lengths]
     batches = [lengths[at : at + WIDTH] for at in range(0, BATCHED, WIDTH)]
     padded = [max(batch) for batch in batches for _ in batch]
