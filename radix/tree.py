@@ -32,12 +32,13 @@ def common_prefix_len(a: Ids, b: Ids) -> int:
 class Node:
     """The end of an edge; `token_ids` and `slots` are those of the edge."""
 
-    __slots__ = ("children", "last_used", "locks", "parent", "slots", "token_ids")
+    __slots__ = ("children", "is_offered", "last_used", "locks", "parent", "slots", "token_ids")
 
     def __init__(self, parent: Node | None, token_ids: Ids, slots: Ids, last_used: int) -> None:
         self.parent, self.token_ids, self.slots, self.last_used = parent, token_ids, slots, last_used
         self.children: dict[int, Node] = {}
         self.locks = 0
+        self.is_offered = False
 
     def path(self) -> Iterator[Node]:
         """This node and all above it, the root included."""
@@ -128,6 +129,7 @@ class PrefixTree:
         wanted = num_slots
         while wanted > 0 and self._heap:
             stamp, _, node = heapq.heappop(self._heap)
+            node.is_offered = False
             if not self._is_evictable(node):
                 continue
             if stamp != node.last_used:
@@ -152,6 +154,11 @@ class PrefixTree:
             num_tokens -= len(cut)
             current = above
         return np.concatenate(freed) if freed else _EMPTY
+
+    @property
+    def num_offers(self) -> int:
+        """Leaves noted for eviction, those among them that were used or went since; at most one for each node."""
+        return len(self._heap)
 
     def slots(self) -> Ids:
         """All slots held."""
@@ -226,7 +233,9 @@ class PrefixTree:
             return
         if isinstance(node, _Top):
             self._roots.pop(node.key, None)
-        else:
+        elif not node.is_offered:
+            # Once: a leaf that is used again and again is not offered again and again.
+            node.is_offered = True
             heapq.heappush(self._heap, (node.last_used, next(self._ticket), node))
 
     def _cut_end(self, node: Node, num_tokens: int) -> Ids:

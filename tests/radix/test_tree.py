@@ -134,6 +134,16 @@ def test_discard_stops_at_what_another_holds() -> None:
     tree.check()
 
 
+def test_a_leaf_that_is_used_again_and_again_takes_no_more_room() -> None:
+    tree = PrefixTree()
+    end = put(tree, "a", ids(1, 2), ids(0, 1))
+    for _ in range(1000):
+        tree.lock(end)
+        tree.unlock(end)
+    assert tree.num_offers <= 1
+    assert sorted(int(slot) for slot in tree.evict(9)) == [0, 1]
+
+
 class Model:
     """What the tree should hold: every prefix with its slot, and who holds which."""
 
