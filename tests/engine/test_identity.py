@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -76,9 +77,18 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_random_checkpoint(tmp_path_factory.mktemp("tiny"), SHAPES["tiny"])
 
 
-@pytest.fixture(scope="module", params=[True, False], ids=["exact", "fast"])
-def options(request: pytest.FixtureRequest, folder: Path) -> EngineOptions:
-    return EngineOptions(model=str(folder), exact=request.param, kv_memory_bytes=2**20, threads=1)
+@pytest.fixture(scope="module", params=["exact", "exact, plain torch", "fast", "fast, plain torch", "exact, int8"])
+def options(request: pytest.FixtureRequest, folder: Path) -> Iterator[EngineOptions]:
+    with pytest.MonkeyPatch.context() as patch:
+        if "plain torch" in request.param:
+            patch.setenv("ESPALIER_NATIVE", "0")
+        yield EngineOptions(
+            model=str(folder),
+            exact="exact" in request.param,
+            weights="int8" if "int8" in request.param else "auto",
+            kv_memory_bytes=2**20,
+            threads=1,
+        )
 
 
 @pytest.fixture(scope="module")
