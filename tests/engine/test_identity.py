@@ -7,9 +7,11 @@ With `exact` token for token, always. Without it a difference is allowed only wh
 from __future__ import annotations
 
 import dataclasses
+import shutil
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -58,6 +60,10 @@ def answers(engine: Engine, several: list[list[int]], apart: int = 0) -> Answers
                 told[output.request_id].append((entry.token_id, lead))
     engine.scheduler.check()
     return told
+
+
+def tokens_of(told: Answers) -> dict[str, list[int]]:
+    return {name: [token for token, _ in tokens] for name, tokens in told.items()}
 
 
 def near_ties(reference: Answers, other: Answers) -> int:
@@ -114,8 +120,7 @@ def test_greedy_output_is_the_same(options: EngineOptions, reference: Answers, s
     if scenario == "batched":
         assert engine.stats().cached_tokens > 0
     if options.exact:
-        assert {k: [t for t, _ in v] for k, v in fresh.items()} == {k: [t for t, _ in v] for k, v in reference.items()}
-        assert {k: [t for t, _ in v] for k, v in cached.items()} == {k: [t for t, _ in v] for k, v in reference.items()}
+        assert tokens_of(fresh) == tokens_of(cached) == tokens_of(reference)
     elif count := near_ties(reference, fresh) + near_ties(reference, cached):
         warnings.warn(pytest.PytestWarning(f"{count} near ties went the other way"), stacklevel=1)
 
@@ -138,3 +143,27 @@ def test_aborted_neighbours_change_nothing(options: EngineOptions, reference: An
                 ]
         engine.scheduler.check()
     assert near_ties(reference, told) == 0 or not options.exact
+
+
+@pytest.mark.parametrize("way", ["native", "plain torch"])
+@pytest.mark.parametrize("case", ["mistral-window", "qwen2-window", "qwen3", "qwen3-moe", "llama-yarn"])
+def test_every_architecture_answers_the_same_when_exact(
+    case: str, way: str, make_checkpoint: Callable[..., Path], folder: Path
+) -> None:
+    checkpoint = make_checkpoint(case)
+    if not (checkpoint / "tokenizer.json").exists():
+        shutil.copy(folder / "tokenizer.json", checkpoint)
+    several = [[token % 97 for token in prompt] for prompt in prompts()]
+    with pytest.MonkeyPatch.context() as patch:
+        if way == "plain torch":
+            patch.setenv("ESPALIER_NATIVE", "0")
+        options = EngineOptions(model=str(checkpoint), exact=True, kv_memory_bytes=2**20, threads=1)
+        loaded = load(options)
+        alone = {str(at): answers(Engine(options, loaded=loaded), [prompt])["0"] for at, prompt in enumerate(several)}
+        every: list[dict[str, Any]] = [{}, {"step_tokens": 9}, {"prefix_cache": False}]
+        for changes in every:
+            chosen = dataclasses.replace(options, **changes)
+            engine = Engine(chosen, loaded=loaded)
+            for apart in (0, 2):
+                told = answers(engine, several, apart)
+                assert tokens_of(told) == tokens_of(alone)
