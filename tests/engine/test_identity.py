@@ -10,6 +10,7 @@ import dataclasses
 import shutil
 import warnings
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ import pytest
 from espalier.engine import Engine, EngineOptions, Generate, SamplingParams
 from espalier.engine.loader import Loaded, load
 from espalier.engine.random_checkpoint import SHAPES, write_random_checkpoint
+from espalier.kernels import native
 
 PARAMS = SamplingParams(temperature=0, max_tokens=12, ignore_eos=True, logprobs=2)
 NEAR_TIE = 1e-4
@@ -78,6 +80,17 @@ def near_ties(reference: Answers, other: Answers) -> int:
     return count
 
 
+@contextmanager
+def computed(way: str) -> Iterator[None]:
+    """By the native library, or in plain torch where `way` says so."""
+    with pytest.MonkeyPatch.context() as patch:
+        if "plain torch" in way:
+            patch.setenv("ESPALIER_NATIVE", "0")
+        native.library.cache_clear()
+        yield
+    native.library.cache_clear()
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_random_checkpoint(tmp_path_factory.mktemp("tiny"), SHAPES["tiny"])
@@ -85,9 +98,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module", params=["exact", "exact, plain torch", "fast", "fast, plain torch", "exact, int8"])
 def options(request: pytest.FixtureRequest, folder: Path) -> Iterator[EngineOptions]:
-    with pytest.MonkeyPatch.context() as patch:
-        if "plain torch" in request.param:
-            patch.setenv("ESPALIER_NATIVE", "0")
+    with computed(request.param):
         yield EngineOptions(
             model=str(folder),
             exact="exact" in request.param,
@@ -154,9 +165,7 @@ def test_every_architecture_answers_the_same_when_exact(
     if not (checkpoint / "tokenizer.json").exists():
         shutil.copy(folder / "tokenizer.json", checkpoint)
     several = [[token % 97 for token in prompt] for prompt in prompts()]
-    with pytest.MonkeyPatch.context() as patch:
-        if way == "plain torch":
-            patch.setenv("ESPALIER_NATIVE", "0")
+    with computed(way):
         options = EngineOptions(model=str(checkpoint), exact=True, kv_memory_bytes=2**20, threads=1)
         loaded = load(options)
         alone = {str(at): answers(Engine(options, loaded=loaded), [prompt])["0"] for at, prompt in enumerate(several)}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -28,13 +28,15 @@ Make = Callable[..., Path]
 
 
 @pytest.fixture(params=["native", "torch"])
-def backend(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+def backend(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """Both ways of computing: the native library, and plain torch."""
     name: str = request.param
     monkeypatch.setenv("ESPALIER_NATIVE", "0" if name == "torch" else "1")
+    native.library.cache_clear()
     if name == "native" and native.library() is None:
         pytest.skip("there is no native library here")
-    return name
+    yield name
+    native.library.cache_clear()
 
 
 class Runner:
