@@ -1,6 +1,6 @@
 """Trains the bundled model: on two CPU cores in hours, on a GPU in minutes; deterministic, and resumable at any step.
 
-    python examples/bundled_model/train.py --folder /some/folder --steps 3000 --decay-from 2200 --long-from 2600
+    python examples/bundled_model/train.py --folder /some/folder --steps 4600 --decay-from 2400 --long-from 4300
 
 Matrices learn by Muon (Keller Jordan, 2024), the rest by AdamW. The learning rate is constant, then falls linearly to
 zero from `--decay-from` on; both numbers may be changed when resuming, so a run can be ended well at any time. From
@@ -139,12 +139,14 @@ def main() -> None:
     """Parse the command line and train."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--folder", type=Path, required=True, help="where training.pt is written and resumed from")
-    parser.add_argument("--steps", type=int, default=3000)
-    parser.add_argument("--decay-from", type=int, default=2200)
-    parser.add_argument("--long-from", type=int, default=2600)
-    parser.add_argument("--row-len", type=int, default=512)
-    parser.add_argument("--drills-until", type=int, default=600, help="a quarter of the rows are copying drills before")
-    parser.add_argument("--batch-tokens", type=int, default=4096)
+    parser.add_argument("--steps", type=int, default=4600)
+    parser.add_argument("--decay-from", type=int, default=2400)
+    parser.add_argument("--long-from", type=int, default=4300)
+    parser.add_argument("--row-len", type=int, default=384)
+    parser.add_argument(
+        "--drills-until", type=int, default=1500, help="a quarter of the rows are copying drills before"
+    )
+    parser.add_argument("--batch-tokens", type=int, default=2304)
     parser.add_argument("--matrix-rate", type=float, default=0.02)
     parser.add_argument("--other-rate", type=float, default=0.004)
     parser.add_argument("--seed", type=int, default=1)
