@@ -5,6 +5,7 @@ Names are loaded when first used, so that a process which only needs messages or
 
 from __future__ import annotations
 
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,10 @@ _HOMES = {
     "Output": "messages",
     "SamplingParams": "messages",
 }
+
+# Read when torch is first imported: its threads else keep a core for milliseconds after each operation, which those of
+# the native library then miss.
+os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
 
 def __getattr__(name: str) -> Any:

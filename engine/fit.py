@@ -51,10 +51,12 @@ def show_bytes(size: float) -> str:
     return f"{size:.4g} GiB"
 
 
-def fit(config: ModelConfig, options: EngineOptions, *, dtype: str, weights: str, device: str, free_bytes: int) -> Fit:
+def fit(
+    config: ModelConfig, options: EngineOptions, *, kv_dtype: str, weights: str, device: str, free_bytes: int
+) -> Fit:
     """Sizes for `free_bytes` of memory that weights and pool share. Raises DoesNotFitError with the shortfall."""
     weight_bytes = config.num_parameters() * BYTES[weights]
-    per_token = config.kv_bytes_per_token(BYTES[dtype])
+    per_token = config.kv_bytes_per_token(BYTES[kv_dtype])
     if weight_bytes > free_bytes:
         raise DoesNotFitError(
             f"the weights take {show_bytes(weight_bytes)}, {show_bytes(weight_bytes - free_bytes)} more than is free; "

@@ -51,11 +51,12 @@ def load(options: EngineOptions) -> Loaded:
     if weights not in ("int8", dtype):
         raise UnsupportedModelError(f"--weights {weights} needs --dtype {weights}, which is {dtype}")
     free = torch.cuda.mem_get_info()[0] if device == "cuda" else free_memory_bytes()
-    sizes = fit(config, options, dtype=dtype, weights=weights, device=device, free_bytes=free)
+    kv_dtype = _kv_dtype(options, dtype, weights)
+    sizes = fit(config, options, kv_dtype=kv_dtype, weights=weights, device=device, free_bytes=free)
     tokenizer = Tokenizer.load(folder)
     placement = Placement(device, getattr(torch, dtype), weights, options.exact)
     model = load_model(checkpoint, config, placement, sizes.max_context)
-    kv = KVPool(config, sizes.num_slots, device=device, dtype=placement.dtype)
+    kv = KVPool(config, sizes.num_slots, device=device, dtype=getattr(torch, kv_dtype))
     return Loaded(model, kv, tokenizer, sizes, device, folder)
 
 
@@ -76,3 +77,10 @@ def _dtype(options: EngineOptions, config: ModelConfig, device: str) -> DTypeNam
     if config.dtype not in ("float32", "bfloat16", "float16"):
         raise UnsupportedModelError(f"dtype {config.dtype!r} of the checkpoint is not implemented; give --dtype")
     return cast(DTypeName, config.dtype)
+
+
+def _kv_dtype(options: EngineOptions, dtype: DTypeName, weights: WeightFormat) -> DTypeName:
+    if options.kv_dtype != "auto":
+        return options.kv_dtype
+    # Who takes rounded weights for speed has no use for exact keys: decoding many requests is bound by reading them.
+    return "float16" if weights == "int8" else dtype

@@ -114,6 +114,7 @@ class CausalLM:
             num_kv_heads=config.num_kv_heads,
             head_dim=config.head_dim,
             eps=config.rms_eps,
+            exact=self.exact,
         )
 
     @torch.inference_mode()

@@ -89,14 +89,15 @@ def paged_attention(
     if (library := _native_for(q_tnd, k_pool_smd, v_pool_smd)) is not None:
         pool = native.pool(k_pool_smd, v_pool_smd)
         sequences = native.sequences(slot_table, rows, query_start, context_len)
-        return _attend_native(library, q_tnd.contiguous(), pool, sequences, scale, window, k_pool_smd.shape[1])
+        return _attend_native(library, q_tnd.contiguous(), pool, sequences, scale, window, exact, k_pool_smd.shape[1])
     attend = _attend_exact if exact else _attend
     out = torch.empty_like(q_tnd)
     starts, lengths, places = query_start.tolist(), context_len.tolist(), rows.tolist()
     for b, (row, length) in enumerate(zip(places, lengths, strict=True)):
         begin, end = starts[b], starts[b + 1]
         slots = slot_table[row, :length].long()
-        out[begin:end] = attend(q_tnd[begin:end], k_pool_smd[slots], v_pool_smd[slots], scale, window)
+        k_lmd, v_lmd = k_pool_smd[slots].to(q_tnd.dtype), v_pool_smd[slots].to(q_tnd.dtype)
+        out[begin:end] = attend(q_tnd[begin:end], k_lmd, v_lmd, scale, window)
     return out
 
 
@@ -118,6 +119,7 @@ def _attend_native(
     sequences: native.Sequences,
     scale: float,
     window: int | None,
+    exact: bool,
     num_kv_heads: int,
 ) -> Tensor:
     out = torch.empty_like(q_tnd)
@@ -132,6 +134,7 @@ def _attend_native(
         out.data_ptr(),
         scale,
         window or 0,
+        exact,
         torch.get_num_threads(),
     )
     native.check(fault)

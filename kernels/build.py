@@ -19,7 +19,7 @@ from espalier.kernels.errors import NativeBuildError
 
 SOURCES = Path(__file__).parent / "csrc"
 # Contraction would fuse products and sums differently from place to place: bits would depend on the tile.
-FLAGS = ("-std=c++17", "-O3", "-march=native", "-ffp-contract=off", "-fopenmp", "-fPIC", "-fvisibility=hidden", "-w")
+FLAGS = ("-std=c++17", "-O3", "-march=native", "-ffp-contract=off", "-pthread", "-fPIC", "-fvisibility=hidden", "-w")
 COMPILERS = ("c++", "g++", "clang++")
 TIMEOUT_S = 300
 
@@ -41,30 +41,25 @@ def find_compiler() -> str:
     raise NativeBuildError(f"no C++ compiler ({chosen or ', '.join(COMPILERS)}); install g++ or set CXX")
 
 
-def build_library(*, shared_openmp: bool) -> Path:
-    """The library for this machine, from the cache or newly built.
-
-    With `shared_openmp` the OpenMP runtime is left to the one that torch has loaded, so that there is one pool of
-    threads; else the library brings the compiler's own. Raises NativeBuildError.
-    """
+def build_library() -> Path:
+    """The library for this machine, from the cache or newly built. Raises NativeBuildError."""
     if platform.machine() not in ("x86_64", "AMD64"):
         raise NativeBuildError(f"the native library is for x86-64, this is {platform.machine()!r}")
     compiler, folder = find_compiler(), cache_folder()
-    link = () if shared_openmp else ("-fopenmp",)
-    target = folder / f"kernels-{_key(compiler, link)}.so"
+    target = folder / f"kernels-{_key(compiler)}.so"
     if not target.exists():
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            _build(compiler, link, target)
+            _build(compiler, target)
         except OSError as error:
             raise NativeBuildError(f"cannot write {folder}: {error}; set ESPALIER_CACHE_DIR") from error
     return target
 
 
-def _key(compiler: str, link: Sequence[str]) -> str:
+def _key(compiler: str) -> str:
     """A digest of everything that the library's bytes depend on."""
     digest = hashlib.sha256(_run([compiler, "--version"]).encode())
-    digest.update(repr((FLAGS, link, _processor())).encode())
+    digest.update(repr((FLAGS, _processor())).encode())
     for path in sorted(SOURCES.iterdir()):
         digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
     return digest.hexdigest()[:24]
@@ -79,7 +74,7 @@ def _processor() -> str:
     return "\n".join(sorted({line for line in lines if line.startswith(("model name", "flags"))}))
 
 
-def _build(compiler: str, link: Sequence[str], target: Path) -> None:
+def _build(compiler: str, target: Path) -> None:
     with tempfile.TemporaryDirectory(dir=target.parent, prefix="build-") as name:
         work = Path(name)
         sources = sorted(SOURCES.glob("*.cpp"))
@@ -94,7 +89,7 @@ def _build(compiler: str, link: Sequence[str], target: Path) -> None:
         failures = [_wait(job) for job in jobs]
         if any(failures):
             raise NativeBuildError(f"{compiler} failed: {next(filter(None, failures))[:2000]}")
-        _run([compiler, "-shared", *link, *map(str, objects), "-o", str(work / target.name)])
+        _run([compiler, "-shared", "-pthread", *map(str, objects), "-o", str(work / target.name)])
         # In one move: who looks for the library finds none or a whole one.
         (work / target.name).replace(target)
 

@@ -1,7 +1,7 @@
 """The dense decoder stack in one native call: embedding, all layers, final norm and logits.
 
 Legend: T new tokens, R rows of logits, H hidden features, V vocabulary, P positions, N query heads, M KV heads,
-D head size, L layers, S slots. Results never depend on what shares the step.
+D head size, L layers, S slots. With `exact` results don't depend on what shares the step, to the bit.
 """
 
 from __future__ import annotations
@@ -136,6 +136,7 @@ def native_decoder(
     num_kv_heads: int,
     head_dim: int,
     eps: float,
+    exact: bool,
 ) -> NativeDecoder | None:
     """The stack as one native call, or None where that is not possible: then the caller goes operation by operation.
 
@@ -172,6 +173,7 @@ def native_decoder(
         embedding_type=native.ELEMENT_TYPES[embedding_vh.dtype],
         eps=eps,
         scale=head_dim**-0.5,
+        exact=exact,
     )
     return NativeDecoder(library, model, (tuple(layers), head), embedding_vh, final_norm_h, cos_sin_pd)
 

@@ -10,7 +10,7 @@ import functools
 import logging
 import os
 from collections.abc import Callable
-from ctypes import POINTER, Structure, c_float, c_int32, c_int64, c_void_p
+from ctypes import POINTER, Structure, c_bool, c_float, c_int32, c_int64, c_void_p
 from typing import Final
 
 import torch
@@ -106,7 +106,7 @@ class Model(Structure):
         ("embedding_type", c_int32),
         ("eps", c_float),
         ("scale", c_float),
-        ("reserved", c_int32),
+        ("exact", c_int32),
     )
 
 
@@ -133,9 +133,10 @@ SIGNATURES: Final = {
     "linear": (None, POINTER(Matrix), c_void_p, c_int64, c_void_p, c_int32),
     "rms_norm": (None, c_void_p, c_void_p, c_int64, c_int64, c_float, c_void_p, c_int32),
     "silu_mul": (None, c_void_p, c_int64, c_int64, c_void_p, c_int32),
+    "argmax": (None, c_void_p, c_int64, c_int64, c_void_p, c_void_p, c_int32),
     "rotary": (None, c_void_p, c_void_p, c_void_p, c_int64, c_int64, c_int64, c_int32),
     "attention": (c_int32, POINTER(Sequences), POINTER(Pool), c_int64, c_int64, c_int64, c_void_p, c_int64, c_void_p,
-                  c_float, c_int64, c_int32),
+                  c_float, c_int64, c_bool, c_int32),
     "decoder_new": (c_void_p, POINTER(Model)),
     "decoder_free": (None, c_void_p),
     "decoder_run": (c_int32, c_void_p, POINTER(Step), c_int32),
@@ -175,13 +176,10 @@ def library() -> Library | None:
 
 
 def _load() -> ctypes.CDLL:
-    failure: OSError | None = None
-    for shared_openmp in (True, False):
-        try:
-            return ctypes.CDLL(str(build_library(shared_openmp=shared_openmp)))
-        except OSError as error:
-            failure = error
-    raise NativeBuildError(f"the built library does not load: {failure}")
+    try:
+        return ctypes.CDLL(str(build_library()))
+    except OSError as error:
+        raise NativeBuildError(f"the built library does not load: {error}") from error
 
 
 def pointer(tensor: Tensor | None) -> int | None:

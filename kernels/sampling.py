@@ -1,4 +1,4 @@
-"""Drawing the next tokens of a batch, in plain torch: temperature, top-k, top-p, min-p, by inverse distribution.
+"""Drawing the next tokens of a batch: the best, or by temperature, top-k, top-p, min-p and the inverse distribution.
 
 Legend: R rows, V vocabulary. Rows are independent: a row's token is a function of its logits, settings and uniform
 number alone, whatever else is drawn with it.
@@ -12,6 +12,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+
+from espalier.kernels import native
 
 CANDIDATES = 1024
 """Best tokens looked at first for top-p; where they hold too little, the whole row is sorted."""
@@ -46,6 +48,12 @@ def _mix(z: NDArray[np.uint64]) -> NDArray[np.uint64]:
 
 def greedy(logits_rv: Tensor) -> tuple[Tensor, Tensor]:
     """Best token int64 [R] of each row and its logit; NaN where the row has one."""
+    if native.is_plain(logits_rv) and logits_rv.is_contiguous() and (library := native.library()) is not None:
+        token, best = torch.empty(len(logits_rv), dtype=torch.int64), torch.empty(len(logits_rv))
+        library.argmax(
+            logits_rv.data_ptr(), *logits_rv.shape, token.data_ptr(), best.data_ptr(), torch.get_num_threads()
+        )
+        return token, best
     best, token = logits_rv.max(dim=-1)
     return token, best
 

@@ -2,7 +2,8 @@
 //
 // A query's blocks begin at multiples of KEY_BLOCK of its own positions, and what a block adds to it is one chain of
 // operations, whatever else is computed beside it. A block it does not see at all changes nothing, to the bit: it
-// multiplies by e^0 and adds zeros. So a query's result depends on its own history alone.
+// multiplies by e^0 and adds zeros. So a query's result depends on its own history alone, unless exactness is given up:
+// then blocks of few rows go another way (few_rows.h).
 #include "attention.h"
 
 #include <algorithm>
@@ -12,6 +13,7 @@
 #include <type_traits>
 
 #include "export.h"
+#include "few_rows.h"
 #include "simd.h"
 
 namespace espalier {
@@ -29,18 +31,6 @@ constexpr int TILE = 12;
 #else
 constexpr int TILE = 6;
 #endif
-
-inline vf read(const float* p) { return load(p); }
-
-// Elements of a 16-bit pool, told apart by type.
-struct Float16 {
-  uint16_t bits;
-};
-struct BFloat16 {
-  uint16_t bits;
-};
-inline vf read(const Float16* p) { return load_float16(&p->bits); }
-inline vf read(const BFloat16* p) { return load_bfloat16(&p->bits); }
 
 template <class T>
 float read_one(const T* p) {
@@ -117,6 +107,9 @@ class KeyBlock {
       }
   }
 
+  const T* k() const { return k_; }
+  const T* v() const { return v_; }
+
   const float* values = nullptr;
   int64_t value_stride = 0;
 
@@ -192,8 +185,8 @@ float soften(float* score, int64_t begin, int64_t first_seen, int64_t last_seen,
 template <class T>
 class Attention {
  public:
-  Attention(const Heads& heads, const Pool& pool, const Queries& queries, const Mixed& mixed, float scale, int64_t window)
-      : heads_(heads), pool_(pool), queries_(queries), mixed_(mixed), scale_(scale), window_(window),
+  Attention(const Heads& heads, const Pool& pool, const Queries& queries, const Mixed& mixed, const Manner& manner)
+      : heads_(heads), pool_(pool), queries_(queries), mixed_(mixed), manner_(manner), window_(manner.window),
         group_(heads.query / heads.kv), width_(round_up(heads.size, 2 * LANES)) {}
 
   // All queries of the block, for the query heads of one KV head.
@@ -203,11 +196,16 @@ class Attention {
     for (int64_t r = 0; r < rows; ++r) start(query[block.begin + r / group_].token, kv_head * group_ + r % group_, r, scratch);
     KeyBlock<T> keys(static_cast<const T*>(pool_.k) + kv_head * pool_.head_stride,
                      static_cast<const T*>(pool_.v) + kv_head * pool_.head_stride, pool_.slot_stride, heads_.size);
+    const bool is_few = !manner_.exact && rows <= FEW_ROWS && block.end - block.begin == 1 && heads_.size % LANES == 0;
     const int64_t first = window_ > 0 ? std::max<int64_t>(0, query[block.begin].position + 1 - window_) : 0;
     for (int64_t begin = first / KEY_BLOCK * KEY_BLOCK; begin < end; begin += KEY_BLOCK) {
       const int64_t count = std::min(KEY_BLOCK, end - begin), after = begin + KEY_BLOCK;
-      keys.read(block.slots + begin, count, scratch);
       if (after < end) keys.prefetch(block.slots + after, std::min(KEY_BLOCK, end - after));
+      if (is_few) {
+        few(keys, block, begin, count, rows, query[block.begin].position, scratch);
+        continue;
+      }
+      keys.read(block.slots + begin, count, scratch);
       for (int64_t i = 0; i < count; i += 2 * LANES)
         tiles<ROW_STRIDE, KEY_BLOCK, false>(rows, scratch.query[0], &scratch.keys[0][i], KEY_BLOCK, heads_.size, &scratch.score[0][i]);
       for (int64_t r = 0; r < rows; ++r) weigh(query[block.begin + r / group_].position, begin, r, scratch);
@@ -218,9 +216,21 @@ class Attention {
   }
 
  private:
+  // One query with all its heads.
+  void few(const KeyBlock<T>& keys, const QueryBlock& block, int64_t begin, int64_t count, int64_t rows, int64_t position,
+           Scratch& scratch) const {
+    const int32_t* slots = block.slots + begin;
+    with_rows(rows, [&](auto number) {
+      constexpr int R = decltype(number)::value;
+      score_rows<R>(scratch.query[0], ROW_STRIDE, keys.k(), pool_.slot_stride, slots, count, heads_.size, scratch.score[0], KEY_BLOCK);
+      for (int64_t r = 0; r < R; ++r) weigh(position, begin, r, scratch);
+      mix_rows<R>(scratch.score[0], KEY_BLOCK, keys.v(), pool_.slot_stride, slots, count, heads_.size, scratch.mixed[0], ROW_STRIDE);
+    });
+  }
+
   void start(int64_t token, int64_t head, int64_t r, Scratch& scratch) const {
     const float* from = queries_.data + token * queries_.stride + head * heads_.size;
-    for (int64_t d = 0; d < heads_.size; ++d) scratch.query[r][d] = from[d] * scale_;
+    for (int64_t d = 0; d < heads_.size; ++d) scratch.query[r][d] = from[d] * manner_.scale;
     std::memset(scratch.mixed[r], 0, sizeof(float) * static_cast<size_t>(width_));
     scratch.best[r] = -std::numeric_limits<float>::infinity();
     scratch.total[r] = 0;
@@ -243,15 +253,15 @@ class Attention {
   const Pool& pool_;
   const Queries& queries_;
   const Mixed& mixed_;
-  float scale_;
+  const Manner& manner_;
   int64_t window_, group_, width_;
 };
 
 template <class T>
 void attend_as(const AttentionPlan& plan, const Heads& heads, const Pool& pool, const Queries& queries, const Mixed& mixed,
-               float scale, int64_t window, Team& team) {
+               const Manner& manner, Team& team) {
   static thread_local Scratch scratch;
-  const Attention<T> attention(heads, pool, queries, mixed, scale, window);
+  const Attention<T> attention(heads, pool, queries, mixed, manner);
   const auto blocks = static_cast<int64_t>(plan.blocks.size());
   // Later blocks of a prompt read more keys: the longest work is given out first.
   team.share(blocks * heads.kv, [&](int64_t item) {
@@ -299,11 +309,11 @@ void AttentionPlan::build(const Sequences& sequences, const Heads& heads, const 
 }
 
 void attend(const AttentionPlan& plan, const Heads& heads, const Pool& pool, const Queries& queries, const Mixed& mixed,
-            float scale, int64_t window, Team& team) {
+            const Manner& manner, Team& team) {
   const auto run = pool.type == KV_FLOAT32   ? attend_as<float>
                    : pool.type == KV_FLOAT16 ? attend_as<Float16>
                                              : attend_as<BFloat16>;
-  run(plan, heads, pool, queries, mixed, scale, window, team);
+  run(plan, heads, pool, queries, mixed, manner, team);
 }
 
 }  // namespace espalier
@@ -313,12 +323,12 @@ using namespace espalier;
 // q and out [T, N, D] contiguous; window 0 is none. Returns a Fault.
 EXPORT int32_t espalier_attention(const Sequences* sequences, const Pool* pool, int64_t num_heads, int64_t num_kv_heads,
                                   int64_t head_size, const float* q, int64_t num_tokens, float* out, float scale,
-                                  int64_t window, int32_t threads) {
+                                  int64_t window, bool exact, int32_t threads) {
   if (const Fault fault = find_fault(*sequences, num_tokens, pool->num_slots)) return fault;
   const Heads heads{num_heads, num_kv_heads, head_size};
   AttentionPlan plan;
   plan.build(*sequences, heads, nullptr, 0);
   const int64_t stride = num_heads * head_size;
-  parallel(threads, [&](Team& team, int) { attend(plan, heads, *pool, {q, stride}, {out, stride}, scale, window, team); });
+  parallel(threads, [&](Team& team, int) { attend(plan, heads, *pool, {q, stride}, {out, stride}, {scale, window, exact}, team); });
   return NONE;
 }

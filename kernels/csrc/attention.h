@@ -92,8 +92,15 @@ class AttentionPlan {
 constexpr int64_t MAX_HEAD_SIZE = 256;
 constexpr int64_t MAX_GROUP = 64;
 
-// Result i of the plan goes to row i of `mixed`. Shared out among the team; no thread waits at its end.
+// How: `window` 0 is none; with `exact` a query's result depends on its own history alone, to the bit.
+struct Manner {
+  float scale;
+  int64_t window;
+  bool exact;
+};
+
+// Result i of the plan goes to row i of `mixed`. Shared out among the team.
 void attend(const AttentionPlan& plan, const Heads& heads, const Pool& pool, const Queries& queries, const Mixed& mixed,
-            float scale, int64_t window, Team& team);
+            const Manner& manner, Team& team);
 
 }  // namespace espalier

@@ -43,7 +43,7 @@ struct Model {
   int32_t embedding_type;
   float eps;
   float scale;
-  int32_t reserved;
+  int32_t exact;
 };
 
 struct Step {
@@ -86,7 +86,7 @@ class Decoder {
   }
 
  private:
-  // One thread's way through the step. A method is one or a few phases, each ended by a wait.
+  // One thread's way through the step. A method is one or a few loops; each begins when the one before it is done.
   struct Worker {
     Decoder& decoder;
     const Step& step;
@@ -128,7 +128,6 @@ class Decoder {
         for (int64_t t = begin; t < end; ++t)
           read_row(model.embedding, model.embedding_type, step.token_ids[t], decoder.hidden_, residual(t));
       });
-      team.wait();
     }
 
     void prepare_norm(const float* weight, int64_t rows, const Matrix& next) {
@@ -138,12 +137,10 @@ class Decoder {
           prepare_row(next, decoder.prepared_.data(), rows, t, row);
         }
       });
-      team.wait();
     }
 
     void product(const Matrix& matrix, int64_t rows, float* out, bool add) {
       multiply(matrix, decoder.prepared_.data(), rows, {out, matrix.outputs, add}, team);
-      team.wait();
     }
 
     // Norm and rotate the queries and keys of each token; put keys and values into its slot.
@@ -162,7 +159,6 @@ class Decoder {
           }
         }
       });
-      team.wait();
     }
 
     void turn(float* first, int64_t count, const float* norm, int64_t position) {
@@ -177,17 +173,14 @@ class Decoder {
     void attention(const Layer& weights, const Pool& pool, const AttentionPlan& plan, int64_t wanted) {
       float* mixed = decoder.mix_.floats();
       attend(plan, decoder.heads_, pool, {decoder.work_.floats(), decoder.fused_}, {mixed, decoder.mixed_},
-             decoder.model_.scale, weights.window, team);
-      team.wait();
+             {decoder.model_.scale, weights.window, decoder.model_.exact != 0}, team);
       const bool fewer = wanted != step.num_tokens;
       // Rising: row i moves to a place at or before its own, but another thread may not have read that place yet.
       if (fewer) team.share(1, [&](int64_t) { gather_residual(); });
-      if (fewer) team.wait();
       team.share_ranges(wanted, 12, [&](int64_t begin, int64_t end) {
         for (int64_t t = begin; t < end; ++t)
           prepare_row(weights.o, decoder.prepared_.data(), wanted, t, mixed + t * decoder.mixed_);
       });
-      team.wait();
     }
 
     void gather_residual() {
@@ -205,7 +198,6 @@ class Decoder {
           prepare_row(weights.down, decoder.prepared_.data(), rows, t, row);
         }
       });
-      team.wait();
     }
 
     Pool pool_of(size_t index) const {

@@ -11,9 +11,31 @@
 namespace espalier {
 namespace {
 
-int64_t max_height(const Matrix& matrix) { return matrix.format == INT8 ? int8::MAX_HEIGHT : float32::MAX_HEIGHT; }
+// One way of computing products.
+struct Way {
+  int64_t max_height;
+  int64_t panel;
+  // How the weights lie: inputs of a lane, inputs of a group, and what is added to a weight.
+  int32_t depth, group, offset;
+  int64_t (*prepared_bytes)(int64_t rows, int64_t inputs);
+  void (*prepare_row)(void* prepared, int64_t rows, int64_t inputs, int64_t row, const float* x);
+  void (*multiply)(const Matrix& matrix, const void* prepared, int64_t rows, const Target& target, const Piece& piece);
+};
 
-int64_t panel_width(const Matrix& matrix) { return matrix.format == INT8 ? int8::PANEL : float32::PANEL; }
+constexpr Way FLOATS = {float32::MAX_HEIGHT, float32::PANEL, 1, 1, 0, float32::prepared_bytes, float32::prepare_row, float32::multiply};
+constexpr Way BYTES = {int8::MAX_HEIGHT, int8::PANEL, int8::DEPTH, int8::GROUP, int8::OFFSET,
+                       int8::prepared_bytes, int8::prepare_row, int8::multiply};
+#ifdef ESPALIER_AMX
+constexpr Way TILES = {amx::MAX_HEIGHT, amx::PANEL, amx::DEPTH, amx::GROUP, 0, amx::prepared_bytes, amx::prepare_row, amx::multiply};
+#endif
+
+const Way& way_of(int32_t format) {
+  if (format != INT8) return FLOATS;
+#ifdef ESPALIER_AMX
+  if (amx::is_available()) return TILES;
+#endif
+  return BYTES;
+}
 
 // Rows that are read again for every panel should stay in the core's own cache, beside the panel.
 int64_t row_cache_bytes() {
@@ -26,31 +48,27 @@ int64_t row_cache_bytes() {
 
 }  // namespace
 
-int64_t prepared_bytes(const Matrix& matrix, int64_t rows) {
-  const auto bytes = matrix.format == INT8 ? int8::prepared_bytes : float32::prepared_bytes;
-  return bytes(rows, matrix.inputs);
-}
+int64_t prepared_bytes(const Matrix& matrix, int64_t rows) { return way_of(matrix.format).prepared_bytes(rows, matrix.inputs); }
 
 void prepare_row(const Matrix& matrix, void* prepared, int64_t rows, int64_t row, const float* x) {
-  const auto prepare = matrix.format == INT8 ? int8::prepare_row : float32::prepare_row;
-  prepare(prepared, rows, matrix.inputs, row, x);
+  way_of(matrix.format).prepare_row(prepared, rows, matrix.inputs, row, x);
 }
 
 void multiply(const Matrix& matrix, const void* prepared, int64_t rows, const Target& target, Team& team) {
   if (rows == 0) return;
-  const int64_t height = strip_height(rows, max_height(matrix)), strips = ceil_div(rows, height);
-  const int64_t panels = ceil_div(matrix.outputs, panel_width(matrix));
+  const Way& way = way_of(matrix.format);
+  const int64_t height = strip_height(rows, way.max_height), strips = ceil_div(rows, height);
+  const int64_t panels = ceil_div(matrix.outputs, way.panel);
   const int64_t strip_bytes = prepared_bytes(matrix, height);
   const int64_t block = std::clamp<int64_t>(row_cache_bytes() / strip_bytes, 1, strips);
   const int64_t blocks = ceil_div(strips, block);
   // Small products are cut into one piece a thread; large ones finer, for threads that lose their core for a while.
   const int64_t share = ceil_div(panels, team.size), cuts = std::clamp<int64_t>(share * strips / 16, 1, 16);
   const int64_t step = ceil_div(share, cuts), steps = ceil_div(panels, step);
-  const auto run = matrix.format == INT8 ? int8::multiply : float32::multiply;
   team.share(blocks * steps, [&](int64_t item) {
     const int64_t strip = item / steps * block, panel = item % steps * step;
-    run(matrix, prepared, rows, target,
-        {strip, std::min(strip + block, strips), panel, std::min(panel + step, panels)});
+    way.multiply(matrix, prepared, rows, target,
+                 {strip, std::min(strip + block, strips), panel, std::min(panel + step, panels)});
   });
 }
 
@@ -64,16 +82,12 @@ EXPORT void espalier_linear(const Matrix* matrix, const float* x, int64_t rows, 
   prepared.reserve(prepared_bytes(*matrix, rows));
   parallel(threads, [&](Team& team, int) {
     team.share(rows, [&](int64_t row) { prepare_row(*matrix, prepared.data(), rows, row, x + row * matrix->inputs); });
-    team.wait();
     multiply(*matrix, prepared.data(), rows, {out, matrix->outputs, false}, team);
   });
 }
 
 // How pack.py has to lay the weights of a format: {outputs of a panel, inputs of a lane, inputs of a group, offset}.
 EXPORT void espalier_layout(int32_t format, int32_t* layout) {
-  if (format == INT8) {
-    layout[0] = int8::PANEL, layout[1] = int8::DEPTH, layout[2] = int8::GROUP, layout[3] = int8::OFFSET;
-  } else {
-    layout[0] = float32::PANEL, layout[1] = 1, layout[2] = 1, layout[3] = 0;
-  }
+  const Way& way = way_of(format);
+  layout[0] = static_cast<int32_t>(way.panel), layout[1] = way.depth, layout[2] = way.group, layout[3] = way.offset;
 }

@@ -42,7 +42,7 @@ struct Piece {
 // Strips of equal height (but for the last), none above `most`: eight rows become 4 + 4, not 6 + 2.
 inline int64_t strip_height(int64_t rows, int64_t most) { return ceil_div(rows, ceil_div(rows, most)); }
 
-// Both formats have the same face.
+// Every way has the same face.
 namespace float32 {
 #ifdef ESPALIER_AVX512
 constexpr int MAX_HEIGHT = 12;
@@ -73,9 +73,24 @@ void prepare_row(void* prepared, int64_t rows, int64_t inputs, int64_t row, cons
 void multiply(const Matrix& matrix, const void* prepared, int64_t rows, const Target& target, const Piece& piece);
 }  // namespace int8
 
+#if defined(ESPALIER_AVX512) && defined(__AMX_INT8__)
+#define ESPALIER_AMX 1
+namespace amx {
+constexpr int MAX_HEIGHT = 16;
+constexpr int PANEL = 2 * LANES;
+constexpr int DEPTH = 4;
+constexpr int GROUP = 64;
+// Whether the kernel lets this process use tiles; the library then takes this for all its int8 matrices.
+bool is_available();
+int64_t prepared_bytes(int64_t rows, int64_t inputs);
+void prepare_row(void* prepared, int64_t rows, int64_t inputs, int64_t row, const float* x);
+void multiply(const Matrix& matrix, const void* prepared, int64_t rows, const Target& target, const Piece& piece);
+}  // namespace amx
+#endif
+
 int64_t prepared_bytes(const Matrix& matrix, int64_t rows);
 void prepare_row(const Matrix& matrix, void* prepared, int64_t rows, int64_t row, const float* x);
-// The whole product, shared out among the team; no thread waits at its end.
+// The whole product, shared out among the team.
 void multiply(const Matrix& matrix, const void* prepared, int64_t rows, const Target& target, Team& team);
 
 }  // namespace espalier

@@ -91,6 +91,19 @@ inline void transpose(const vf (&in)[LANES], float* out, int64_t stride) {
   }
 }
 
+// Lane i is the sum of in[i].
+inline vf sum_each(const vf (&in)[LANES]) {
+  vf a[8], b[4];
+  for (int i = 0; i < 8; ++i) a[i] = add(_mm512_unpacklo_ps(in[2 * i], in[2 * i + 1]), _mm512_unpackhi_ps(in[2 * i], in[2 * i + 1]));
+  for (int i = 0; i < 4; ++i) {
+    const __m512d left = _mm512_castps_pd(a[2 * i]), right = _mm512_castps_pd(a[2 * i + 1]);
+    b[i] = add(_mm512_castpd_ps(_mm512_unpacklo_pd(left, right)), _mm512_castpd_ps(_mm512_unpackhi_pd(left, right)));
+  }
+  const vf c = add(_mm512_shuffle_f32x4(b[0], b[1], 0x88), _mm512_shuffle_f32x4(b[0], b[1], 0xdd));
+  const vf d = add(_mm512_shuffle_f32x4(b[2], b[3], 0x88), _mm512_shuffle_f32x4(b[2], b[3], 0xdd));
+  return add(_mm512_shuffle_f32x4(c, d, 0x88), _mm512_shuffle_f32x4(c, d, 0xdd));
+}
+
 #else
 
 using vf = __m256;
@@ -168,6 +181,16 @@ inline void transpose(const vf (&in)[LANES], float* out, int64_t stride) {
     store(out + j * stride, _mm256_permute2f128_ps(b[j], b[4 + j], 0x20));
     store(out + (j + 4) * stride, _mm256_permute2f128_ps(b[j], b[4 + j], 0x31));
   }
+}
+
+// Lane i is the sum of in[i].
+inline vf sum_each(const vf (&in)[LANES]) {
+  vf a[4], b[2];
+  for (int i = 0; i < 4; ++i) a[i] = add(_mm256_unpacklo_ps(in[2 * i], in[2 * i + 1]), _mm256_unpackhi_ps(in[2 * i], in[2 * i + 1]));
+  for (int i = 0; i < 2; ++i) {
+    b[i] = add(_mm256_shuffle_ps(a[2 * i], a[2 * i + 1], 0x44), _mm256_shuffle_ps(a[2 * i], a[2 * i + 1], 0xee));
+  }
+  return add(_mm256_permute2f128_ps(b[0], b[1], 0x20), _mm256_permute2f128_ps(b[0], b[1], 0x31));
 }
 
 #endif

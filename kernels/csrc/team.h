@@ -1,53 +1,55 @@
-// The threads of one call: they run the same function, share out its loops and wait for each other between them.
+// The threads of one call: they run the same function and share out its loops.
+//
+// A loop is over when its items are done, not when every thread has come by: a thread that lost its core between two
+// loops holds nobody up, and finds the loops that it missed over. So threads may be fewer than asked for at any time.
 #pragma once
 
-#include <immintrin.h>
-#include <linux/futex.h>
-#include <omp.h>
-#include <sys/syscall.h>
-#include <unistd.h>
-
 #include <atomic>
-#include <climits>
 #include <cstdint>
+#include <utility>
+
+#include "pool.h"
 
 namespace espalier {
 
+// What the threads of one call share. `place` is the number of the running loop and the next item of it.
+struct Progress {
+  alignas(64) std::atomic<uint64_t> place{0};
+  alignas(64) std::atomic<int64_t> done{0};
+};
+
+// One thread's view of the call.
 class Team {
  public:
-  // Known only inside the parallel region: OpenMP may grant fewer threads than were asked for.
-  int size = 1;
+  const int size;
 
-  // Every thread arrives; all leave together, with the loop of the next phase at its start.
-  void wait() {
-    const uint32_t now = phase_.load(std::memory_order_relaxed);
-    if (arrived_.fetch_add(1, std::memory_order_acq_rel) + 1 == size) {
-      arrived_.store(0, std::memory_order_relaxed);
-      next_.store(0, std::memory_order_relaxed);
-      phase_.store(now + 1, std::memory_order_seq_cst);
-      if (sleepers_.load(std::memory_order_seq_cst) > 0) futex(FUTEX_WAKE_PRIVATE, INT_MAX);
-      return;
-    }
-    for (int spins = 0; spins < SPINS; ++spins) {
-      if (phase_.load(std::memory_order_acquire) != now) return;
-      _mm_pause();
-    }
-    // The others are much later than they should be: one may be queued behind another process, and can have our core.
-    sleepers_.fetch_add(1, std::memory_order_seq_cst);
-    while (phase_.load(std::memory_order_seq_cst) == now) futex(FUTEX_WAIT_PRIVATE, now);
-    sleepers_.fetch_sub(1, std::memory_order_relaxed);
-  }
+  Team(Progress& progress, int threads) : size(threads), progress_(progress) {}
 
-  // Give out the items [0, count) of this phase one by one, to whichever thread is free.
+  // Do the items [0, count) of the next loop, with whoever is free, and return when all of them are done. Every thread
+  // has to come with the same counts in the same order.
   template <class Work>
   void share(int64_t count, Work work) {
-    for (int64_t i = next_.fetch_add(1, std::memory_order_relaxed); i < count;
-         i = next_.fetch_add(1, std::memory_order_relaxed)) {
-      work(i);
+    if (size == 1) {
+      for (int64_t i = 0; i < count; ++i) work(i);
+      return;
     }
+    if (count <= 0) return;
+    const uint64_t loop = loop_++;
+    uint64_t place = progress_.place.load(std::memory_order_acquire);
+    while (place >> 32 == loop && index_of(place) < count) {
+      if (!progress_.place.compare_exchange_weak(place, place + 1, std::memory_order_acq_rel)) continue;
+      work(index_of(place));
+      if (progress_.done.fetch_add(1, std::memory_order_acq_rel) + 1 == count) {
+        progress_.done.store(0, std::memory_order_relaxed);
+        progress_.place.store((loop + 1) << 32, std::memory_order_release);
+        return;
+      }
+      place = progress_.place.load(std::memory_order_acquire);
+    }
+    wait_until([&] { return progress_.place.load(std::memory_order_acquire) >> 32 > loop; });
   }
 
-  // Give out [0, count) in pieces of `step`: work(begin, end).
+  // Share out [0, count) in pieces of `step`: work(begin, end).
   template <class Work>
   void share_ranges(int64_t count, int64_t step, Work work) {
     share((count + step - 1) / step, [&](int64_t i) {
@@ -57,28 +59,22 @@ class Team {
   }
 
  private:
-  // About a tenth of a millisecond: longer than most phases, shorter than a time slice.
-  static constexpr int SPINS = 8000;
+  static int64_t index_of(uint64_t place) { return static_cast<int64_t>(place & 0xffffffffu); }
 
-  void futex(int operation, uint32_t value) { syscall(SYS_futex, &phase_, operation, value, nullptr, nullptr, 0); }
-
-  // Apart from each other: one is read while the others change.
-  alignas(64) std::atomic<uint32_t> phase_{0};
-  alignas(64) std::atomic<int> arrived_{0};
-  alignas(64) std::atomic<int64_t> next_{0};
-  alignas(64) std::atomic<int> sleepers_{0};
+  Progress& progress_;
+  uint64_t loop_ = 0;
 };
 
-// Run body(team, index) on up to `threads` threads of the process's OpenMP pool.
+// Run body(team, index) on up to `threads` threads; returns when none of them is in it any more.
 template <class Body>
 void parallel(int threads, Body body) {
-  Team team;
-#pragma omp parallel num_threads(threads)
-  {
-#pragma omp single
-    team.size = omp_get_num_threads();
-    body(team, omp_get_thread_num());
-  }
+  Progress progress;
+  threads = threads < 1 ? 1 : threads;
+  const auto run = [&](int index, int size) {
+    Team team(progress, size);
+    body(team, index);
+  };
+  if (threads == 1 || !run_with_helpers(threads - 1, [&](int index) { run(index, threads); })) run(0, 1);
 }
 
 }  // namespace espalier

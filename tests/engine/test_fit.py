@@ -29,7 +29,7 @@ PER_TOKEN = 512
 
 def sizes(free_bytes: int, **options: object) -> Fit:
     chosen = EngineOptions(**options)  # type: ignore[arg-type]
-    return fit(CONFIG, chosen, dtype="float32", weights="float32", device="cpu", free_bytes=free_bytes)
+    return fit(CONFIG, chosen, kv_dtype="float32", weights="float32", device="cpu", free_bytes=free_bytes)
 
 
 def test_the_pool_takes_its_share_of_what_the_weights_leave() -> None:

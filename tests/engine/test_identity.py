@@ -33,8 +33,8 @@ SCENARIOS: dict[str, tuple[dict[str, object], int]] = {
     "small chunks": ({"step_tokens": 7}, 0),
     "odd chunks": ({"step_tokens": 33}, 2),
     "without the prefix cache": ({"prefix_cache": False}, 0),
-    "preempted": ({"max_running": 6, "kv_memory_bytes": 160 * 512}, 0),
-    "worst case admission": ({"admission": "worst_case", "kv_memory_bytes": 200 * 512}, 0),
+    "preempted": ({"max_running": 6, "num_slots": 160}, 0),
+    "worst case admission": ({"admission": "worst_case", "num_slots": 200}, 0),
     "static batches": ({"batching": "static", "max_running": 3}, 0),
 }
 
@@ -96,7 +96,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_random_checkpoint(tmp_path_factory.mktemp("tiny"), SHAPES["tiny"])
 
 
-@pytest.fixture(scope="module", params=["exact", "exact, plain torch", "fast", "fast, plain torch", "exact, int8"])
+@pytest.fixture(
+    scope="module", params=["exact", "exact, plain torch", "fast", "fast, plain torch", "exact, int8", "fast, int8"]
+)
 def options(request: pytest.FixtureRequest, folder: Path) -> Iterator[EngineOptions]:
     with computed(request.param):
         yield EngineOptions(
@@ -118,11 +120,21 @@ def reference(options: EngineOptions) -> Answers:
     return alone
 
 
+def with_changes(options: EngineOptions, changes: dict[str, object]) -> tuple[EngineOptions, Loaded]:
+    """The options changed, and a model with as many slots as `num_slots` says."""
+    others = {name: value for name, value in changes.items() if name != "num_slots"}
+    chosen = dataclasses.replace(options, **others)  # type: ignore[arg-type]
+    loaded = load(chosen)
+    if (slots := changes.get("num_slots")) is not None:
+        sized = dataclasses.replace(chosen, kv_memory_bytes=int(str(slots)) * loaded.fit.kv_bytes_per_token)
+        return sized, load(sized)
+    return chosen, loaded
+
+
 @pytest.mark.parametrize("scenario", SCENARIOS)
 def test_greedy_output_is_the_same(options: EngineOptions, reference: Answers, scenario: str) -> None:
     changes, apart = SCENARIOS[scenario]
-    chosen = dataclasses.replace(options, **changes)  # type: ignore[arg-type]
-    loaded: Loaded = load(chosen)
+    chosen, loaded = with_changes(options, changes)
     engine = Engine(chosen, loaded=loaded)
     fresh = answers(engine, prompts(), apart)
     cached = answers(engine, prompts(), apart)

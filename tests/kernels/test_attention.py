@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import pytest
@@ -10,6 +12,17 @@ from torch import Tensor
 
 from espalier.kernels.attention import paged_attention
 from espalier.kernels.errors import KernelError
+
+
+def with_threads(threads: int, check: Callable[[], None]) -> None:
+    """Check several times, since threads come in another order each time."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        for _ in range(20):
+            check()
+    finally:
+        torch.set_num_threads(before)
 
 
 @dataclass
@@ -96,6 +109,22 @@ def test_half_precision_works_in_plain_torch(dtype: torch.dtype) -> None:
     out = case.run()
     assert out.dtype == dtype
     torch.testing.assert_close(out.double(), case.expected(), rtol=0.05, atol=0.02)
+
+
+@pytest.mark.parametrize("exact", [False, True])
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("name", CASES)
+def test_a_pool_of_half_precision_serves_float32_queries(way: str, name: str, dtype: torch.dtype, exact: bool) -> None:
+    case = dataclasses.replace(CASES[name], dtype=dtype)
+    case.q = case.q.float()
+    torch.testing.assert_close(case.run(exact=exact).double(), case.expected(), rtol=1e-5, atol=2e-6)
+
+
+@pytest.mark.parametrize("threads", [2, 5])
+@pytest.mark.parametrize("name", CASES)
+def test_the_number_of_threads_changes_no_bit(way: str, name: str, threads: int) -> None:
+    alone = CASES[name].run()
+    with_threads(threads, lambda: torch.testing.assert_close(CASES[name].run(), alone, rtol=0, atol=0))
 
 
 @pytest.mark.parametrize("window", [None, 20])

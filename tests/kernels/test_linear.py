@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 import torch
 
@@ -51,6 +53,41 @@ def test_a_row_is_the_same_bit_for_bit_in_every_batch(
     for size in (2, 6, 7, 32, 33, 70):
         together = torch.cat([linear(part) for part in x.split(size)])
         assert torch.equal(alone, together)
+
+
+@pytest.mark.parametrize("threads", [2, 5])
+@pytest.mark.parametrize("weight_format", ["float32", "int8"])
+@pytest.mark.parametrize("rows", [1, 37])
+def test_the_number_of_threads_changes_no_bit(weight_format: WeightFormat, rows: int, threads: int) -> None:
+    weight, bias, x = make(300, 257, rows)
+    linear = pack_linear(weight, bias, weight_format, exact=True)
+    alone, before = linear(x), torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        assert all(torch.equal(linear(x), alone) for _ in range(50))
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_several_callers_at_once_get_what_each_gets_alone() -> None:
+    made = [make(300, 257, rows) for rows in (1, 5, 40)]
+    linears = [pack_linear(weight, bias, "int8") for weight, bias, _ in made]
+    alone = [linear(x) for linear, (_, _, x) in zip(linears, made, strict=True)]
+    with ThreadPoolExecutor(6) as pool:
+        jobs = [(at, pool.submit(linears[at], made[at][2])) for _ in range(100) for at in range(3)]
+        assert all(torch.equal(job.result(), alone[at]) for at, job in jobs)
+
+
+@pytest.mark.parametrize("weight_format", ["float32", "int8"])
+@pytest.mark.parametrize("odd", [float("nan"), float("inf")])
+def test_what_is_no_number_spoils_its_own_row_alone(way: str, weight_format: WeightFormat, odd: float) -> None:
+    weight, bias, x = make(48, 130, 5)
+    linear = pack_linear(weight, bias, weight_format)
+    clean = linear(x)
+    x[2, 77] = odd
+    out = linear(x)
+    assert not bool(out[2].isfinite().any())
+    assert torch.equal(out[[0, 1, 3, 4]], clean[[0, 1, 3, 4]])
 
 
 @pytest.mark.parametrize("weight_format", ["bfloat16", "float16"])

@@ -96,6 +96,18 @@ def test_greedy_shows_rows_that_are_no_numbers() -> None:
     assert torch.isfinite(best).tolist() == [True, False]
 
 
+@pytest.mark.parametrize("size", [1, 7, 16, 33, 1000])
+def test_greedy_takes_the_first_of_the_largest(way: str, size: int) -> None:
+    random = torch.Generator().manual_seed(size)
+    logits = torch.randint(-3, 3, (9, size), generator=random).float()
+    logits[3] = -5.0
+    logits[4, size // 2] = float("inf")
+    logits[5] = float("-inf")
+    token, best = greedy(logits)
+    assert torch.equal(best, logits.amax(-1))
+    assert token.tolist() == [row.index(max(row)) for row in logits.tolist()]
+
+
 def test_log_probabilities_agree_with_log_softmax() -> None:
     torch.manual_seed(1)
     logits = torch.randn(5, 40)
