@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from itertools import pairwise
 
 from espalier.grammar.text.code_points import LAST, SURROGATES, Ranges
@@ -31,7 +31,6 @@ class Alphabet:
             if kind >= 0:
                 self.sizes[kind] += after - low
                 self._intervals[kind].append((low, after - 1))
-        self._samples: list[str] | None = None
 
     def class_of(self, point: int) -> int:
         """The class of a code point."""
@@ -42,13 +41,19 @@ class Alphabet:
         return self.kinds[bisect_right(self.starts, first) - 1 : bisect_left(self.starts, last + 1)]
 
     @property
+    def ascii(self) -> list[int]:
+        """The class of each code point below 0x80."""
+        found: list[int] = []
+        for kind, after in zip(self.kinds, self.starts[1:], strict=False):
+            found.extend([kind] * (min(after, 0x80) - len(found)))
+        return found
+
+    @cached_property
     def samples(self) -> list[str]:
         """A character of each class: a letter or a digit if there is one, else printable ASCII, else any."""
-        if self._samples is None:
-            self._samples = [chr(_sample(intervals)) for intervals in self._intervals]
-        return self._samples
+        return [chr(_sample(intervals)) for intervals in self._intervals]
 
-    @property
+    @cached_property
     def by_niceness(self) -> list[int]:
         """The classes, those with the nicest samples first."""
         return sorted(range(self.num_classes), key=lambda kind: _niceness(ord(self.samples[kind])))

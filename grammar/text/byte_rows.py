@@ -14,8 +14,6 @@ from espalier.grammar.text.leaf import Row
 from espalier.grammar.text.product import NOWHERE, Product
 from espalier.grammar.text.utf8 import SHAPES, Branch, Node, Uniform, leads
 
-_LEADS = slice(0x80, 0x100)
-
 
 class ByteRows:
     """See the module; `rows_of` gives the product's rows, pruned to what lives."""
@@ -24,25 +22,13 @@ class ByteRows:
         self._rows_of = rows_of
         alphabet = product.alphabet
         self._num_classes = alphabet.num_classes
-        self._ascii = np.array([alphabet.class_of(point) for point in range(0x80)], dtype=np.intp)
-        branches = leads(alphabet)
-        shared = [branch.place for branch, _ in branches if isinstance(branch, Uniform)]
-        self._usual = max(set(shared), key=shared.count) if shared else -1
-        self._branches = [(branch, bytes_) for branch, bytes_ in branches if not self._is_usual(branch)]
-        self._usual_shapes = [
-            (branch.shape, bytes_)
-            for branch, bytes_ in branches
-            if isinstance(branch, Uniform) and self._is_usual(branch)
-        ]
+        self._ascii = np.array(alphabet.ascii, dtype=np.intp)
+        self._leads, self._classes = leads(alphabet)
         self._usual_leads: dict[int, np.ndarray] = {}
         self._ids: dict[object, int] = {}
-        self._inside: list[
-            tuple[int, Node | None, np.ndarray]
-        ] = []  # shape (0: between code points), node, product states
+        # The shape (0: between code points), the node if there is one, states of the product.
+        self._inside: list[tuple[int, Node | None, np.ndarray]] = []
         self._rows: list[np.ndarray | None] = []
-
-    def _is_usual(self, branch: Branch) -> bool:
-        return isinstance(branch, Uniform) and branch.place == self._usual
 
     def between(self, target: int) -> int:
         """The state before a code point."""
@@ -102,18 +88,19 @@ class ByteRows:
             targets[kind] = target
             states[kind] = NOWHERE if target == NOWHERE else self.between(target)
         row[:0x80] = states[self._ascii]
-        usual = NOWHERE if self._usual < 0 else int(targets[self._usual])
+        longer = targets[self._classes]
+        usual = NOWHERE if self._leads.usual < 0 else int(longer[self._leads.usual])
         if usual != NOWHERE:
-            row[_LEADS] = self._leads_to(usual)
-        self._fill_branches(row, self._branches, targets)
+            row[0x80:] = self._leads_to(usual)
+        self._fill_branches(row, self._leads.branches, longer)
 
     def _leads_to(self, target: int) -> np.ndarray:
         """The upper half of a row, as far as code points of the most usual class come."""
         found = self._usual_leads.get(target)
         if found is None:
             found = np.full(0x80, NOWHERE, dtype=np.int32)
-            for shape, bytes_ in self._usual_shapes:
-                found[np.array(bytes_) - 0x80] = self._id(shape, None, target)
+            for shape, places in self._leads.shapes:
+                found[places] = self._id(shape, None, target)
             self._usual_leads[target] = found
         return found
 

@@ -7,9 +7,10 @@ are enough.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import TypeAlias
 
 import numpy as np
@@ -62,10 +63,40 @@ class Node:
 Branch: TypeAlias = Uniform | Node
 
 
-def leads(alphabet: Alphabet) -> list[tuple[Branch, list[int]]]:
-    """What the first bytes of longer code points lead to, and which bytes lead there."""
-    order = {kind: kind for kind in range(alphabet.num_classes)}
-    return _grouped((byte, _branch(alphabet, shape, code, order)) for byte, shape, code in _LEADS)
+class Leads:
+    """What the first bytes of code points from U+0080 on lead to.
+
+    Most of them lead to code points of one class, the `usual` one: `shapes` are those bytes, as positions in 0x80 to
+    0xFF. `branches` is the rest, with which bytes lead to each.
+    """
+
+    def __init__(self, alphabet: Alphabet) -> None:
+        order = {kind: kind for kind in range(alphabet.num_classes)}
+        found = _grouped((byte, _branch(alphabet, shape, code, order)) for byte, shape, code in _LEADS)
+        shared = [branch.place for branch, _ in found if isinstance(branch, Uniform)]
+        self.usual = max(set(shared), key=shared.count) if shared else -1
+        self.shapes: list[tuple[int, np.ndarray]] = []
+        self.branches: list[tuple[Branch, list[int]]] = []
+        for branch, bytes_ in found:
+            if isinstance(branch, Uniform) and branch.place == self.usual:
+                self.shapes.append((branch.shape, np.array(bytes_) - 0x80))
+            else:
+                self.branches.append((branch, bytes_))
+
+
+def leads(alphabet: Alphabet) -> tuple[Leads, np.ndarray]:
+    """The first bytes of an alphabet's longer code points, shared where only classes' numbers differ, and the
+    numbers of its classes.
+    """
+    first = bisect_right(alphabet.starts, 0x80) - 1
+    numbers: dict[int, int] = {}
+    kinds = tuple(kind if kind < 0 else numbers.setdefault(kind, len(numbers)) for kind in alphabet.kinds[first:])
+    return _leads((0, *alphabet.starts[first + 1 :]), kinds), np.array(list(numbers), dtype=np.intp)
+
+
+@lru_cache(maxsize=256)
+def _leads(starts: tuple[int, ...], kinds: tuple[int, ...]) -> Leads:
+    return Leads(Alphabet(list(starts), list(kinds)))
 
 
 def _branch(alphabet: Alphabet, shape: int, prefix: int, order: dict[int, int]) -> Branch:
