@@ -53,11 +53,12 @@ class Reach:
         product, formula, known = self._product, self._formula, self._nearest
         came: dict[int, tuple[int, int]] = {start: (0, -1)}  # code points read, the state before
         closed: set[int] = set()
-        pending = [(product.bound(start, formula), 0, start)]
+        pending = [(0, 0, start)]  # the length of a shortest text if the bound is right, the bound, the state
         while pending:
-            _, num_read, state = heappop(pending)
+            state = heappop(pending)[2]
             if state in closed:
                 continue
+            num_read = came[state][0]
             if state not in known and product.holds(state, formula):
                 known[state] = 0
             if known.get(state, FAR) < FAR:
@@ -70,7 +71,7 @@ class Reach:
                     bound = product.bound(after, formula) if bound is None else bound
                     if bound < FAR:
                         came[after] = (num_read + 1, state)
-                        heappush(pending, (num_read + 1 + bound, num_read + 1, after))
+                        heappush(pending, (num_read + 1 + bound, bound, after))
         known.update(dict.fromkeys(closed, FAR))
 
     def _remember(self, state: int, came: dict[int, tuple[int, int]]) -> None:
