@@ -1,1 +1,56 @@
-"""The grammar: from JSON Schema, regex, choice or tool set to a byte automaton and token masks. Not built yet."""
+"""The grammar: from JSON Schema, regex, choice or tool set to a byte automaton, token masks and parse events."""
+
+from espalier.grammar.constraint import (
+    AnyConstraint,
+    AnyJson,
+    Choice,
+    Constraint,
+    Json,
+    Literal,
+    OneOf,
+    Regex,
+    Repeat,
+    Sequence,
+    Special,
+    Text,
+)
+from espalier.grammar.cursor import Cursor
+from espalier.grammar.errors import (
+    GrammarError,
+    GrammarTooLargeError,
+    PatternError,
+    RejectedError,
+    SchemaError,
+    UnsatisfiableError,
+    VocabularyError,
+)
+from espalier.grammar.grammar import Grammar, compile_grammar
+from espalier.grammar.limits import Limits
+from espalier.grammar.vocabulary import Vocabulary
+
+__all__ = [
+    "AnyConstraint",
+    "AnyJson",
+    "Choice",
+    "Constraint",
+    "Cursor",
+    "Grammar",
+    "GrammarError",
+    "GrammarTooLargeError",
+    "Json",
+    "Limits",
+    "Literal",
+    "OneOf",
+    "PatternError",
+    "Regex",
+    "RejectedError",
+    "Repeat",
+    "SchemaError",
+    "Sequence",
+    "Special",
+    "Text",
+    "UnsatisfiableError",
+    "Vocabulary",
+    "VocabularyError",
+    "compile_grammar",
+]

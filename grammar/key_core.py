@@ -1,0 +1,143 @@
+"""What a member's name says so far: a place in the trie of the known names, and the machines of the classes of others.
+
+A name that is known or used is never one of a class; whether it is allowed as itself is the object's to say.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Hashable
+
+from espalier.grammar.name_trie import Trie
+from espalier.grammar.names import NameTable, fresh, runs_out
+from espalier.grammar.state import Outcome
+from espalier.grammar.text_frame import BACKSLASH, QUOTE, Core, MachineCore, machines_frame, moved
+
+
+class KeyContext(ABC):
+    """The object that a name is read for."""
+
+    table: NameTable
+    trie: Trie
+    used: Trie | None  # names of classes that the object has already; None if there are none
+
+    @abstractmethod
+    def allows(self, place: int) -> bool:
+        """Whether a member of a known name or of a class may come now."""
+
+
+class KeyCore(Core):
+    """See the module; `classes` has a state for each class that the name may still be of."""
+
+    __slots__ = ("_classes", "_context", "_known", "_used")
+
+    def __init__(
+        self,
+        context: KeyContext,
+        known: Trie | None,
+        used: Trie | None,
+        classes: tuple[tuple[int, int] | None, ...],
+    ) -> None:
+        super().__init__()
+        self._context, self._known, self._used, self._classes = context, known, used, classes
+
+    def make(self, byte: int) -> Core | None:
+        """One step in the tries and in each machine."""
+        known = None if self._known is None else self._known.children.get(byte)
+        used = None if self._used is None else self._used.children.get(byte)
+        classes = tuple(
+            None if state is None else moved(names.machine, state, byte)
+            for names, state in zip(self._context.table.classes, self._classes, strict=True)
+        )
+        return key_core(self._context, known, used, classes)
+
+    def outcome(self) -> Outcome | None:
+        """The place of the name, if it may be a member now."""
+        if self._known is not None and self._known.place >= 0:
+            return self._known.place if self._context.allows(self._known.place) else None
+        if self._used is not None and self._used.place >= 0:
+            return None
+        for index, (names, state) in enumerate(zip(self._context.table.classes, self._classes, strict=True)):
+            if state is not None and names.machine.accepts(*state):
+                return len(self._context.table.names) + index
+        return None
+
+    def is_live(self) -> bool:
+        """Whether a name begins so that may come now."""
+        if any(state is not None for state in self._classes):
+            return True
+        return self._known is not None and any(self._context.allows(place) for place in self._known.below)
+
+    def completion(self) -> tuple[bytes, Outcome]:
+        """The rest of the first known name that may come, or of a fresh one."""
+        if self._known is not None:
+            for place in self._known.below:
+                if self._context.allows(place):
+                    return self._known.completion(place), place
+        for index, (names, state) in enumerate(zip(self._context.table.classes, self._classes, strict=True)):
+            if state is not None:
+                text = fresh(names.machine, state, (self._known, self._used))
+                if text is None:
+                    continue
+                return text, len(self._context.table.names) + index
+        raise AssertionError("a name that cannot end")
+
+    @property
+    def mask_key(self) -> Hashable:
+        """Where no known or used name begins so, only the machines count."""
+        horizons = tuple(
+            None if state is None else names.machine.horizon(*state, 128)
+            for names, state in zip(self._context.table.classes, self._classes, strict=True)
+        )
+        if self._known is None and self._used is None:
+            return (KeyCore, tuple(names.machine for names in self._context.table.classes), horizons)
+        return (KeyCore, self._context, self._known, self._used, horizons)
+
+    @property
+    def is_used(self) -> bool:
+        """Whether a name that the object has already begins so."""
+        return self._used is not None
+
+    def background(self) -> MachineCore | None:
+        """The core of the classes alone, whose outcomes count from the first class; None where no class begins so."""
+        if all(state is None for state in self._classes):
+            return None
+        return machines_frame(tuple(names.machine for names in self._context.table.classes)).core(self._classes)
+
+    @property
+    def first_class(self) -> int:
+        """The place of the first class."""
+        return len(self._context.table.names)
+
+    def special_bytes(self) -> set[int]:
+        """The bytes of JSON after which this may differ from its background: of known and used names, and their end."""
+        found: set[int] = set()
+        for node in (self._known, self._used):
+            if node is not None:
+                found.update(BACKSLASH if byte < 0x20 or byte in b'"\\' else byte for byte in node.children)
+                if node.place >= 0:
+                    found.add(QUOTE)
+        return found
+
+
+def key_core(
+    context: KeyContext, known: Trie | None, used: Trie | None, classes: tuple[tuple[int, int] | None, ...]
+) -> KeyCore | None:
+    """A core; None if no name that begins so may come. A class may have run out of names that begin so."""
+    if used is not None:
+        classes = tuple(
+            None if state is None or runs_out(names.machine, state, used) else state
+            for names, state in zip(context.table.classes, classes, strict=True)
+        )
+    core = KeyCore(context, known, used, classes)
+    return core if core.is_live() else None
+
+
+def start(context: KeyContext) -> KeyCore | None:
+    """Before the first byte of a name."""
+    table = context.table
+    classes = tuple(
+        (names.machine.start, 0) if context.allows(len(table.names) + index) else None
+        for index, names in enumerate(table.classes)
+    )
+    return key_core(context, context.trie, context.used, classes)

@@ -1,0 +1,116 @@
+"""What a formula about the rest of an array or object says at a glance: whether it may end, and what it still needs."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+
+from espalier.grammar.atom import Contains, Count, ExactArray, ExactObject, Items, Required, Unique
+from espalier.grammar.formula import Formula, Kind, Space, truth
+
+
+def at_end(formula: Formula) -> bool:
+    """Whether a formula holds if no member or item follows."""
+    cache = formula.remember()
+    if "at_end" not in cache:
+        cache["at_end"] = truth(formula, _atom_at_end)
+    return cache["at_end"] is True
+
+
+def _atom_at_end(atom: Hashable) -> bool:
+    return atom.at_end()  # type: ignore[attr-defined,no-any-return]
+
+
+def conjuncts(formula: Formula) -> tuple[Formula, ...]:
+    """The parts of a conjunction; a formula that is none is its only part."""
+    return formula.parts if formula.kind is Kind.ALL else (formula,)
+
+
+def disjuncts(space: Space, formula: Formula) -> list[Formula] | None:
+    """The formula as a disjunction, one at a time, what needs least first; None if it has none.
+
+    Negated counts become positive.
+    """
+    if formula.kind is Kind.ANY:
+        return sorted(formula.parts, key=num_needed)
+    parts = conjuncts(formula)
+    for place, part in enumerate(parts):
+        arms = part.parts if part.kind is Kind.ANY else _refuted(space, part)
+        if arms is not None:
+            others = [other for index, other in enumerate(parts) if index != place]
+            return sorted((space.all([*others, arm]) for arm in arms), key=num_needed)
+    return None
+
+
+def _refuted(space: Space, literal: Formula) -> tuple[Formula, ...] | None:
+    """The ways in which a negated count fails."""
+    if literal.kind is not Kind.LITERAL or literal.positive or not isinstance(literal.atom, Count | Contains):
+        return None
+    atom = literal.atom
+    wide: list[tuple[int, int | None]] = [(0, atom.least - 1)] if atom.least > 0 else []
+    if atom.most is not None:
+        wide.append((atom.most + 1, None))
+    if isinstance(atom, Count):
+        return tuple(space.atom(Count(least, most)) for least, most in wide)
+    return tuple(space.atom(Contains(atom.shape, least, most)) for least, most in wide)
+
+
+def needed_name(formula: Formula) -> str | None:
+    """A name that every completion has."""
+    for part in conjuncts(formula):
+        if part.kind is Kind.LITERAL and part.positive:
+            if isinstance(part.atom, Required):
+                return part.atom.missing[0]
+            if isinstance(part.atom, ExactObject) and part.atom.members:
+                return part.atom.members[0][0]
+    return None
+
+
+def num_needed(formula: Formula) -> int:
+    """How many members or items a formula may still ask for: no completion need be longer, as far as counts go."""
+    cache = formula.remember()
+    found = cache.get("needed")
+    if found is None:
+        found = cache["needed"] = _num_needed(formula)
+    assert isinstance(found, int)
+    return found
+
+
+def _num_needed(formula: Formula) -> int:
+    if formula.kind is Kind.CONSTANT:
+        return 0
+    if formula.kind is Kind.LITERAL:
+        return _least(formula.atom) if formula.positive else _least_against(formula.atom)
+    needs = [num_needed(part) for part in formula.parts]
+    return sum(needs) if formula.kind is Kind.ALL else max(needs)
+
+
+def _least(atom: Hashable) -> int:
+    if isinstance(atom, Count | Contains):
+        return atom.least
+    if isinstance(atom, ExactArray):
+        return len(atom.items)
+    if isinstance(atom, ExactObject):
+        return len(atom.members)
+    return len(atom.missing) if isinstance(atom, Required) else 0
+
+
+def _least_against(atom: Hashable) -> int:
+    if isinstance(atom, Count | Contains):
+        return 0 if atom.most is None else atom.most + 1
+    if isinstance(atom, ExactArray):
+        return len(atom.items) + 1
+    return len(atom.prefix) + 1 if isinstance(atom, Items) else 2 if isinstance(atom, Unique) else 1
+
+
+def least_of(left: int | None, right: int | None) -> int | None:
+    """The smaller of two bounds, of which None is no bound."""
+    if left is None or right is None:
+        return right if left is None else left
+    return min(left, right)
+
+
+def has_negated(formula: Formula, kind: type) -> bool:
+    """Whether an atom of a class stands in a formula under a negation."""
+    if formula.kind is Kind.LITERAL:
+        return not formula.positive and isinstance(formula.atom, kind)
+    return any(has_negated(part, kind) for part in formula.parts)

@@ -1,0 +1,57 @@
+"""How JSON is spelled: white space between its tokens, the order of members, escapes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from espalier.grammar.state import State, Step
+
+MAX_INDENT = 64  # spaces or tabs after a line break
+_SPACES = b" \t"
+
+
+@dataclass(frozen=True, slots=True)
+class Spelling:
+    """What a schema does not say about its JSON."""
+
+    property_order: Literal["schema", "any"] = "schema"
+    white_space: Literal["compact", "natural"] = "compact"
+    escapes: Literal["needed", "any"] = "needed"
+
+    @property
+    def is_natural(self) -> bool:
+        """Whether there may be white space."""
+        return self.white_space == "natural"
+
+
+class Gap(State):
+    """White space before a token: one space, or a line break and an indentation. `then` allows no white space."""
+
+    __slots__ = ("_then", "_width", "is_between")
+
+    def __init__(self, then: State, width: int = 0) -> None:
+        super().__init__()
+        self._then, self._width = then, width
+        self.is_between = then.is_between
+
+    def make(self, byte: int) -> Step:
+        """More indentation, or the token."""
+        if byte in _SPACES and self._width < MAX_INDENT:
+            return Gap(self._then, self._width + 1)
+        return self._then.step(byte)
+
+    def candidates(self) -> list[int]:
+        """Those of the token, and indentation."""
+        return sorted({*_SPACES, *self._then.candidates()})
+
+    def completion(self) -> tuple[bytes, int]:
+        """None of it is needed."""
+        return self._then.completion()
+
+
+def gap(byte: int, then: State) -> State | None:
+    """The state after a first byte of white space before `then`; None if the byte is none."""
+    if byte == 0x20:
+        return then
+    return Gap(then) if byte == 0x0A else None
