@@ -67,7 +67,7 @@ def _resource(ucs: str, private: str, is_relative: bool) -> str:
 _TEMPLATE_NAME = rf"(?:\w|{_PERCENT})(?:\.?(?:\w|{_PERCENT}))*"
 _VARIABLE = rf"{_TEMPLATE_NAME}(?:\*|:[1-9]\d{{0,3}})?"
 _TEMPLATE = (  # RFC 6570, 2; the apostrophe by erratum 6937
-    rf"^(?:[!#$&'()*+,./:;=?@\[\]~\w{_UCS}{_PRIVATE}-]|{_PERCENT}|\{{[+#./;?&]?{_VARIABLE}(?:,{_VARIABLE})*\}})*$"
+    rf"^(?:[!#$&'()*+,./:;=?@\[\]~\w{_UCS}{_PRIVATE}-]|{_PERCENT}|\{{[+#./;?&=,!@|]?{_VARIABLE}(?:,{_VARIABLE})*\}})*$"
 )
 _POINTER = r"(?:/(?:[^~/]|~[01])*)*"
 _DURATION_DAYS = r"(?:\d+Y(?:\d+M(?:\d+D)?)?|\d+M(?:\d+D)?|\d+D)"

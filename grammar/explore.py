@@ -1,0 +1,290 @@
+"""Finds the nodes of a trie that a thread can come to: the tokens of a mask, or the tails of tokens behind a quote.
+
+Strings, numbers and free text are taken in whole slices that all grammars share. What an inner frame said is not known
+to a walk that takes slices, so returns that compare values are resumed without it; what might depend on it is noted as
+doubtful, to be tried token by token, and whoever keeps the result has to keep apart what was read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+
+from espalier.grammar.key_core import KeyCore
+from espalier.grammar.leaf import Slice, is_leaf
+from espalier.grammar.part import FREE
+from espalier.grammar.state import Outcome, State
+from espalier.grammar.text_frame import QUOTE, MachineCore, TextState
+from espalier.grammar.thread import END, Frame, FrameKeys, Sequel, Tape, Thread, behind, closure
+from espalier.grammar.trie import TokenTrie
+from espalier.grammar.vocabulary import Tails
+
+_FEW_KIDS = 16
+Watch = frozenset[int]  # depths of frames that compare what they were not told
+UNWATCHED: Watch = frozenset()
+
+
+@dataclass(slots=True)
+class Found:
+    """What a walk came to: nodes, or tokens by themselves; and what it could not say.
+
+    `is_sensitive`: what is found may be wrong, and a walk that knows what was read has to be made.
+    """
+
+    nodes: list[int] = field(default_factory=list)
+    slices: list[np.ndarray] = field(default_factory=list)
+    tokens: list[np.ndarray] = field(default_factory=list)
+    doubtful: list[int] = field(default_factory=list)  # nodes at and below which nothing is decided
+    doubtful_tokens: list[np.ndarray] = field(default_factory=list)
+    is_sensitive: bool = False
+
+    def all_nodes(self) -> np.ndarray:
+        """The nodes found, in no order."""
+        return np.concatenate([np.array(self.nodes, dtype=np.int32), *self.slices])
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Rest:
+    """What may follow a string, by place of the tails' trie: bool each.
+
+    `number` is that of the set of live places; `doubtful` ones take knowledge of what was read.
+    """
+
+    number: int
+    live: np.ndarray
+    doubtful: np.ndarray | None
+    is_sensitive: bool
+
+
+class Quotes(Protocol):
+    """Where a walk of the vocabulary asks what may stand behind the quote that ends a string."""
+
+    @property
+    def tails(self) -> Tails:
+        """What tokens say behind quotes."""
+        ...
+
+    def rest(self, thread: Thread, outcome: Outcome, watch: Watch) -> Rest:
+        """What may follow the thread's string."""
+        ...
+
+
+class Slices(Protocol):
+    """Where slices are kept."""
+
+    def get(self, trie: TokenTrie, node: int, state: State) -> Slice:
+        """The slice of a leaf state below a node."""
+        ...
+
+
+class Explorer:
+    """One walk over one trie. With `is_exact` what was read is known, and exits of strings are left in doubt."""
+
+    def __init__(
+        self,
+        trie: TokenTrie,
+        slices: Slices,
+        keys: FrameKeys,
+        max_depth: int,
+        quotes: Quotes | None = None,
+        is_exact: bool = False,
+    ) -> None:
+        self.found = Found()
+        self._trie, self._slices, self._keys, self._max_depth = trie, slices, keys, max_depth
+        self._quotes, self._is_exact = quotes, is_exact
+        self._resumed: list[int] = []
+
+    def explore(self, node: int, threads: Iterable[Thread], watch: Watch = UNWATCHED) -> Found:
+        """All that the threads can come to below a node."""
+        pending = [(node, thread, watch) for thread in threads]
+        while pending:
+            at, thread, watched = pending.pop()
+            state = thread.state
+            if isinstance(state, TextState) and not state.pending and isinstance(state.core, MachineCore | KeyCore):
+                self._text(at, thread, watched)
+            elif state is FREE:
+                self.found.slices.append(np.arange(at + 1, self._trie.end[at], dtype=np.int32))
+            elif is_leaf(state) and not (thread.frame is not None and thread.frame.is_recording):
+                self._leaf(at, thread, watched)
+            else:
+                pending.extend(self._step(at, thread, watched))
+        return self.found
+
+    def _step(self, node: int, thread: Thread, watch: Watch) -> Iterator[tuple[int, Thread, Watch]]:
+        """One byte further."""
+        kids = self._trie.children(node)
+        if not kids:
+            return
+        wanted = (
+            kids.keys() if len(kids) <= _FEW_KIDS or thread.state.at_end() is not None else thread.state.candidates()
+        )
+        for byte in wanted:
+            kid = kids.get(byte)
+            if kid is not None:
+                yield from self._arrive(kid, *self._advance(thread, byte, watch))
+
+    def _arrive(
+        self, kid: int, threads: list[Thread], watch: Watch, in_doubt: bool
+    ) -> Iterator[tuple[int, Thread, Watch]]:
+        if in_doubt:
+            self.found.doubtful.append(kid)
+            return
+        if threads:
+            self.found.nodes.append(kid)
+        for after in threads:
+            yield kid, after, watch
+
+    def _advance(self, thread: Thread, byte: int, watch: Watch) -> tuple[list[Thread], Watch, bool]:
+        """The threads behind a byte, the depths watched there, and whether it takes knowledge to say so."""
+        self._resumed.clear()
+        threads = thread.advance(byte, self._max_depth, self._behind)
+        if watch and threads and thread.frame is not None:
+            depth, after = thread.frame.depth, threads[0].frame
+            if after is not None and after.depth > depth and depth in watch and thread.state.is_between:
+                return [], watch, True
+        if self._resumed:
+            watch = watch.union(self._resumed)
+        return closure(threads, self._keys), watch, False
+
+    def _behind(self, frame: Frame, outcome: Outcome, tape: Tape) -> tuple[State, Frame | None, Tape]:
+        """Where a frame that ends goes on; what it said is not asked, so that the walk is good for whatever it was."""
+        if self._is_exact or not frame.back.captures:
+            return behind(frame, outcome, tape)
+        if frame.back.is_sensitive(outcome):
+            self.found.is_sensitive = True
+            return behind(frame, outcome, tape)
+        outer = frame.outer
+        self._resumed.append(0 if outer is None else outer.depth)
+        return frame.back.resume_unknown(outcome), outer, tape
+
+    def _ended(self, thread: Thread, outcome: Outcome) -> list[Thread]:
+        """The threads behind the end of a thread's frame."""
+        assert thread.frame is not None
+        if isinstance(thread.frame.back, Sequel):
+            return closure(thread.frame.back.begin(thread.frame.outer), self._keys)
+        return closure([Thread(*self._behind(thread.frame, outcome, thread.tape))], self._keys)
+
+    def _leaf(self, node: int, thread: Thread, watch: Watch) -> None:
+        """A number, a pattern or a free text, taken whole."""
+        found = self._slices.get(self._trie, node, thread.state)
+        self.found.slices.append(found.inside)
+        for outcome in dict.fromkeys(found.outcomes.tolist()):
+            exits = found.exits[found.outcomes == outcome]
+            self.found.slices.append(exits)
+            self._go_on(exits.tolist(), thread, outcome, watch)
+        for outcome in dict.fromkeys(found.end_outcomes.tolist()):
+            self._go_on(found.endings[found.end_outcomes == outcome].tolist(), thread, outcome, watch)
+
+    def _go_on(self, nodes: list[int], thread: Thread, outcome: Outcome, watch: Watch) -> None:
+        """From several nodes on with what follows the thread's frame."""
+        self._resumed.clear()
+        threads = self._ended(thread, outcome)
+        watch = watch.union(self._resumed)
+        if all(after.state is END for after in threads):
+            return
+        for node in nodes:
+            if self._trie.children(node):
+                self.explore(node, threads, watch)
+
+    def _text(self, node: int, thread: Thread, watch: Watch) -> None:
+        """The inside of a JSON string, taken whole but for names that are known."""
+        state = thread.state
+        assert isinstance(state, TextState)
+        core, base = state.core, 0
+        special: list[int] = []
+        if isinstance(core, KeyCore):
+            special = self.names(node, thread, watch)
+            base, background = core.first_class, core.background()
+            if background is None:
+                return
+            state = background.shell(state.any_escapes)
+        found = self._slices.get(self._trie, node, state)
+        if special:
+            found = _without(found, self._trie, special)
+        self.found.slices.append(found.inside)
+        if not found.exits.size:
+            return
+        if self._quotes is not None:
+            self._behind_quotes(found, thread, base, watch, self._quotes)
+            return
+        self.found.slices.append(found.exits)
+        for outcome in dict.fromkeys(found.outcomes.tolist()):
+            self._go_on(found.exits[found.outcomes == outcome].tolist(), thread, base + outcome, watch)
+
+    def _behind_quotes(self, found: Slice, thread: Thread, base: int, watch: Watch, quotes: Quotes) -> None:
+        which, rows = quotes.tails.rows(found.exits)
+        tokens, places, outcomes = quotes.tails.tokens[rows], quotes.tails.places[rows], found.outcomes[which]
+        if self._is_exact:
+            self.found.doubtful_tokens.append(tokens)
+            return
+        for outcome in dict.fromkeys(found.outcomes.tolist()):
+            rest = quotes.rest(thread, base + outcome, watch)
+            here = outcomes == outcome
+            self.found.is_sensitive |= rest.is_sensitive
+            self.found.tokens.append(tokens[here & rest.live[places]])
+            if rest.doubtful is not None:
+                self.found.doubtful_tokens.append(tokens[here & rest.doubtful[places]])
+
+    def rest(self, thread: Thread, outcome: Outcome, watch: Watch, number: Callable[[np.ndarray], int]) -> Rest:
+        """What may follow the thread's string, in a walk over tails from their root."""
+        size = len(self._trie)
+        live, doubtful = np.zeros(size, dtype=np.bool_), np.zeros(size, dtype=np.bool_)
+        self._go_on([0], thread, outcome, watch)
+        live[self.found.all_nodes()] = live[0] = True
+        for node in self.found.doubtful:
+            doubtful[node : self._trie.end[node]] = True
+        return Rest(number(live), live, doubtful if self.found.doubtful else None, self.found.is_sensitive)
+
+    def names(self, node: int, thread: Thread, watch: Watch) -> list[int]:
+        """Walks where a name begins as a known or used one does.
+
+        Returns the nodes at and below which the core's background says nothing.
+        """
+        special: list[int] = []
+        pending = [(node, thread)]
+        while pending:
+            at, reached = pending.pop()
+            state, kids = reached.state, self._trie.children(at)
+            assert isinstance(state, TextState) and isinstance(state.core, KeyCore)
+            wanted = state.core.special_bytes()
+            if state.any_escapes:
+                wanted.add(0x5C)
+            for byte in wanted if kids else ():
+                kid = kids.get(byte)
+                if kid is None:
+                    continue
+                if byte in (QUOTE, 0x5C):
+                    special.append(kid)
+                    for onward in self._arrive(kid, *self._advance(reached, byte, watch)):
+                        self.explore(onward[0], [onward[1]], onward[2])
+                    continue
+                for after in reached.advance(byte, self._max_depth):
+                    assert isinstance(after.state, TextState) and isinstance(after.state.core, KeyCore)
+                    if after.state.core.background() is None:
+                        self.found.nodes.append(kid)
+                    pending.append((kid, after))
+        return special
+
+
+def _without(found: Slice, trie: TokenTrie, nodes: list[int]) -> Slice:
+    """A slice without what lies at and below some nodes."""
+    inside, exits = (_outside(places, trie, nodes) for places in (found.inside, found.exits))
+    return Slice(
+        found.inside[inside],
+        found.inside_counts[inside],
+        found.exits[exits],
+        found.outcomes[exits],
+        found.counts[exits],
+        found.endings,
+        found.end_outcomes,
+    )
+
+
+def _outside(places: np.ndarray, trie: TokenTrie, nodes: list[int]) -> np.ndarray:
+    keep = np.ones(places.size, dtype=np.bool_)
+    for node in nodes:
+        keep &= (places < node) | (places >= trie.end[node])
+    return keep

@@ -1,0 +1,89 @@
+"""A compiled constraint over a vocabulary."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+from espalier.grammar.compiler import Compiler
+from espalier.grammar.constraint import AnyConstraint, AnyJson, Json
+from espalier.grammar.cursor import Cursor
+from espalier.grammar.dialect import BY_NAME
+from espalier.grammar.errors import GrammarTooLargeError, SchemaError, UnsatisfiableError
+from espalier.grammar.formula import TRUE, Space
+from espalier.grammar.frames import Frames
+from espalier.grammar.limits import Limits
+from espalier.grammar.mask import Masks
+from espalier.grammar.program import Program
+from espalier.grammar.spelling import Spelling
+from espalier.grammar.state import State
+from espalier.grammar.thread import FrameKeys, closure
+from espalier.grammar.value import Json as JsonData
+from espalier.grammar.value import nesting, parse
+from espalier.grammar.vocabulary import Vocabulary
+
+
+class Grammar:
+    """Made by `compile_grammar`; may be shared by any number of cursors of one thread of execution."""
+
+    def __init__(
+        self, constraint: AnyConstraint, vocabulary: Vocabulary, end_tokens: frozenset[int], limits: Limits
+    ) -> None:
+        self.constraint, self.vocabulary, self.end_tokens, self.limits = constraint, vocabulary, end_tokens, limits
+        self._compilers: list[Compiler] = []
+        self._program = Program(constraint, self._json, limits)
+        self.keys = FrameKeys()
+        self.masks = Masks(vocabulary, self.keys, end_tokens, limits)
+        self._start = tuple(closure(self._program.start(), self.keys))
+
+    def start(self) -> Cursor:
+        """A cursor before the first token."""
+        return Cursor(self, self._start)
+
+    def _json(self, part: Json | AnyJson) -> State:
+        if isinstance(part, AnyJson):
+            return Frames(Space(), Spelling(), self.limits).value((TRUE,))
+        data = load(str(part.schema), self.limits)
+        documents = {str(uri): load(str(text), self.limits) for uri, text in dict(part.documents).items()}
+        compiler = Compiler(data, documents, BY_NAME[part.draft], part.assert_formats, self.limits)
+        self._compilers.append(compiler)
+        spelling = Spelling(part.property_order, part.white_space, part.escapes)
+        frames = Frames(compiler.space, spelling, self.limits)
+        if frames.search.value(compiler.root) is None:
+            if frames.search.bounded:
+                raise GrammarTooLargeError("digits", 64, "no number of the schema can be spelled")
+            raise UnsatisfiableError("no value satisfies the schema")
+        return frames.value((compiler.root,))
+
+    def coverage(self) -> dict[str, list[str]]:
+        """Which keywords are enforced, which are annotations, and which were ignored because the draft says so."""
+        return {
+            name: sorted(set().union(*(getattr(compiler, name) for compiler in self._compilers)))
+            for name in ("enforced", "annotations", "ignored")
+        }
+
+
+def load(text: str, limits: Limits) -> JsonData:
+    """A schema's JSON. SchemaError if it is none, GrammarTooLargeError if it is too long or too deep."""
+    if len(text) > limits.schema_bytes:
+        raise GrammarTooLargeError("schema_bytes", limits.schema_bytes, "the schema")
+    if nesting(text) > limits.nesting:
+        raise GrammarTooLargeError("nesting", limits.nesting, "the schema")
+    try:
+        return parse(text)
+    except ValueError as error:
+        raise SchemaError(f"a schema has to be JSON: {error}") from None
+
+
+def compile_grammar(
+    constraint: AnyConstraint,
+    vocabulary: Vocabulary | Sequence[bytes | None],
+    end_tokens: Collection[int] = (),
+    limits: Limits | None = None,
+) -> Grammar:
+    """The grammar of a constraint over a vocabulary: the bytes of each token, None for a special one.
+
+    `end_tokens` are allowed exactly when the constraint is complete. Raises the errors of `errors`: what is malformed,
+    what nothing satisfies, what is over a limit.
+    """
+    known = vocabulary if isinstance(vocabulary, Vocabulary) else Vocabulary(vocabulary)
+    return Grammar(constraint, known, frozenset(end_tokens), limits or Limits())

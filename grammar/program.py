@@ -1,0 +1,173 @@
+"""Composed constraints: each part is a frame, and what follows it lies on the stack beneath it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from espalier.grammar.constraint import (
+    AnyConstraint,
+    AnyJson,
+    Json,
+    Literal,
+    OneOf,
+    Regex,
+    Repeat,
+    Sequence,
+    Special,
+    Text,
+)
+from espalier.grammar.errors import GrammarTooLargeError
+from espalier.grammar.limits import Limits
+from espalier.grammar.name_trie import Trie
+from espalier.grammar.part import FREE, ChoiceState, RegexState, SpecialState, UntilState
+from espalier.grammar.state import State
+from espalier.grammar.text import Language, text_machine
+from espalier.grammar.thread import END, Frame, Sequel, Thread
+
+
+class Program:
+    """A compiled constraint: where reading begins."""
+
+    def __init__(
+        self, constraint: AnyConstraint, json_start: Callable[[Json | AnyJson], State], limits: Limits
+    ) -> None:
+        self._json_start, self._limits = json_start, limits
+        self._json: dict[AnyConstraint, State] = {}
+        self._prepare(constraint)
+        self._constraint = constraint
+
+    def start(self) -> list[Thread]:
+        """The threads before the first byte."""
+        return self.begin(self._constraint, None)
+
+    def _prepare(self, constraint: AnyConstraint) -> None:
+        """Compiles every JSON part, so that what is wrong with it is known at once."""
+        pending = [constraint]
+        while pending:
+            part = pending.pop()
+            if isinstance(part, Json | AnyJson) and part not in self._json:
+                self._json[part] = self._json_start(part)
+            elif isinstance(part, Sequence):
+                pending.extend(part.items)
+            elif isinstance(part, OneOf):
+                pending.extend(part.options)
+            elif isinstance(part, Repeat):
+                pending.append(part.item)
+
+    def begin(self, constraint: AnyConstraint, outer: Frame | None, depth: int = 0) -> list[Thread]:
+        """The threads at the beginning of a constraint, `outer` being what follows it."""
+        if depth > self._limits.nesting:
+            raise GrammarTooLargeError("nesting", self._limits.nesting, "constraints inside each other")
+        if isinstance(constraint, Sequence):
+            return self.items(constraint, 0, outer, depth)
+        if isinstance(constraint, OneOf):
+            return [t for option in constraint.options for t in self.begin(option, outer, depth + 1)]
+        if isinstance(constraint, Repeat):
+            return self.repeat(constraint, 0, outer, depth)
+        if isinstance(constraint, Text) and isinstance(constraint.until, int):
+            ended = Sequence((Text(part=constraint.part), Special(constraint.until, part=constraint.part)))
+            return self.begin(ended, outer, depth + 1)
+        state = self._state(constraint)
+        if state is None:  # the empty text
+            return leave(outer)
+        return [Thread(state, Frame(Leave(), outer, None, constraint.part))]
+
+    def items(self, sequence: Sequence, index: int, outer: Frame | None, depth: int) -> list[Thread]:
+        """The threads at an item of a sequence."""
+        if index == len(sequence.items):
+            return leave(outer)
+        back = NextItem(self, sequence, index + 1, depth)
+        return self.begin(sequence.items[index], Frame(back, outer, None), depth + 1)
+
+    def repeat(self, repeat: Repeat, num_done: int, outer: Frame | None, depth: int) -> list[Thread]:
+        """The threads behind some repetitions: more, or what follows."""
+        threads = leave(outer) if num_done >= repeat.least else []
+        if repeat.most is None or num_done < repeat.most:
+            count = min(num_done + 1, repeat.least) if repeat.most is None else num_done + 1
+            threads = [
+                *threads,
+                *self.begin(repeat.item, Frame(Again(self, repeat, count, depth), outer, None), depth + 1),
+            ]
+        return threads
+
+    def _state(self, constraint: AnyConstraint) -> State | None:
+        """The first state of a part; None if its text is empty."""
+        if isinstance(constraint, Json | AnyJson):
+            return self._json[constraint]
+        if isinstance(constraint, Special):
+            return SpecialState(constraint.token)
+        if isinstance(constraint, Text):
+            if isinstance(constraint.until, bytes):
+                return UntilState(constraint.until, 0) if constraint.until else None
+            return FREE
+        if isinstance(constraint, Regex):
+            language = Language.pattern(f"^(?:{constraint.pattern})$")
+            machine = text_machine(language, self._limits)
+            return RegexState(machine, (machine.start, 0))
+        texts = (constraint.text,) if isinstance(constraint, Literal) else constraint.texts  # type: ignore[union-attr]
+        trie = Trie()
+        for place, text in enumerate(texts):
+            trie.add(text, place)
+        return ChoiceState(trie) if trie.children else None
+
+
+def leave(outer: Frame | None) -> list[Thread]:
+    """The threads behind a composed part."""
+    if outer is None:
+        return [Thread(END, None)]
+    assert isinstance(outer.back, Sequel)
+    return outer.back.begin(outer.outer)
+
+
+class Leave(Sequel):
+    """Behind a simple part."""
+
+    __slots__ = ()
+
+    def begin(self, outer: Frame | None) -> list[Thread]:
+        """What follows."""
+        return leave(outer)
+
+    @property
+    def mask_key(self) -> type:
+        """They are all alike."""
+        return Leave
+
+
+@dataclass(frozen=True, eq=False)
+class NextItem(Sequel):
+    """Behind an item of a sequence."""
+
+    program: Program
+    sequence: Sequence
+    index: int
+    depth: int
+
+    def begin(self, outer: Frame | None) -> list[Thread]:
+        """The next item."""
+        return self.program.items(self.sequence, self.index, outer, self.depth)
+
+    @property
+    def mask_key(self) -> tuple[object, ...]:
+        """By content."""
+        return (NextItem, self.program, self.sequence, self.index)
+
+
+@dataclass(frozen=True, eq=False)
+class Again(Sequel):
+    """Behind a repetition."""
+
+    program: Program
+    repeated: Repeat
+    num_done: int
+    depth: int
+
+    def begin(self, outer: Frame | None) -> list[Thread]:
+        """Another one, or what follows."""
+        return self.program.repeat(self.repeated, self.num_done, outer, self.depth)
+
+    @property
+    def mask_key(self) -> tuple[object, ...]:
+        """By content."""
+        return (Again, self.program, self.repeated, self.num_done)

@@ -1,0 +1,332 @@
+"""The frame of a JSON string: a shell of escapes around a core that reads what the string says.
+
+The core sees decoded UTF-8 bytes only, so `\\u0061` and `a` are the same to it. Written answers escape only what JSON
+must; with `any_escapes` every escape is read, surrogate pairs included, lone surrogates never (RFC 8259, 7).
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Hashable, Iterator
+from functools import lru_cache
+
+from espalier.grammar.limits import Limits
+from espalier.grammar.state import Outcome, Pop, State, Step
+from espalier.grammar.text import Language, TextMachine, text_machine
+
+_SHORT = {ord("b"): 8, ord("t"): 9, ord("n"): 10, ord("f"): 12, ord("r"): 13, ord('"'): 34, ord("\\"): 92}
+_SHORT_OF = {code: letter for letter, code in _SHORT.items()}
+_HEX = b"0123456789ABCDEFabcdef"
+_CONTENT = bytes(byte for byte in range(0x20, 0x100) if byte not in b'"\\')
+QUOTE, BACKSLASH = 0x22, 0x5C
+Ranges = tuple[tuple[int, int], ...]
+
+
+class Core(ABC):
+    """What a string says so far; live: some completion is allowed. Equal strings share one as far as they matter."""
+
+    __slots__ = ("__weakref__", "_after", "_shells")
+
+    def __init__(self) -> None:
+        self._after: dict[int, Core | None] = {}
+        self._shells: dict[tuple[bytes, bool], TextState] = {}
+
+    def follow(self, byte: int) -> Core | None:
+        """The core after one more byte of UTF-8; None if nothing completes that."""
+        try:
+            return self._after[byte]
+        except KeyError:
+            found = self._after[byte] = self.make(byte)
+            return found
+
+    @abstractmethod
+    def make(self, byte: int) -> Core | None:
+        """Find out what a byte leads to."""
+
+    @abstractmethod
+    def outcome(self) -> Outcome | None:
+        """The outcome if the string ends here."""
+
+    @abstractmethod
+    def completion(self) -> tuple[bytes, Outcome]:
+        """A short tail in UTF-8, and the outcome at its end."""
+
+    @property
+    @abstractmethod
+    def mask_key(self) -> Hashable:
+        """Cores with equal keys allow the same tokens."""
+
+    def shell(self, any_escapes: bool, pending: bytes = b"") -> TextState:
+        """The state of a JSON string that said this, `pending` being an escape begun."""
+        key = (pending, any_escapes)
+        found = self._shells.get(key)
+        if found is None:
+            found = self._shells[key] = TextState(self, any_escapes, pending)
+        return found
+
+    def follow_all(self, text: bytes) -> Core | None:
+        """The core after several bytes."""
+        core: Core | None = self
+        for byte in text:
+            if core is None:
+                return None
+            core = core.follow(byte)
+        return core
+
+
+class TextState(State):
+    """Inside a JSON string, perhaps inside an escape."""
+
+    __slots__ = ("any_escapes", "core", "pending")
+
+    def __init__(self, core: Core, any_escapes: bool, pending: bytes) -> None:
+        super().__init__()
+        self.core, self.any_escapes, self.pending = core, any_escapes, pending
+
+    def make(self, byte: int) -> Step:
+        """Content goes to the core; the quote ends the string where the core may end."""
+        if self.pending:
+            return self._escape(self.pending + bytes([byte]))
+        if byte == QUOTE:
+            outcome = self.core.outcome()
+            return None if outcome is None else Pop(outcome)
+        if byte == BACKSLASH:
+            return self._if_live(b"\\")
+        return self._after(bytes([byte])) if byte >= 0x20 else None
+
+    def _after(self, decoded: bytes) -> State | None:
+        core = self.core.follow_all(decoded)
+        return None if core is None else core.shell(self.any_escapes)
+
+    def _escape(self, pending: bytes) -> State | None:
+        if len(pending) == 2 and pending[1] in _SHORT:
+            return self._after(bytes([_SHORT[pending[1]]]))
+        if pending == b"\\/":
+            return self._after(b"/") if self.any_escapes else None
+        code = _code_points(pending)
+        if code is None or not _at_boundary(self.core):
+            return None
+        first, last, needs = code
+        if first == last and not needs:
+            if not self.any_escapes and (first >= 0x20 or first in _SHORT_OF):
+                return None
+            return self._after(chr(first).encode())
+        return self._if_live(pending)
+
+    def _if_live(self, pending: bytes) -> State | None:
+        """The state inside an escape, if one of its endings is allowed."""
+        state = self.core.shell(self.any_escapes, pending)
+        if pending == b"\\":
+            return state if any(state.step(byte) is not None for byte in sorted((*_SHORT, *b"/u"))) else None
+        code = _code_points(pending)
+        assert code is not None
+        first, last, _ = code
+        if not self.any_escapes:
+            last = min(last, 0x1F)
+            alive = any(c not in _SHORT_OF and self.core.follow(c) is not None for c in range(first, last + 1))
+            return state if alive else None
+        alive = any(low <= last and first <= high for low, high in _live_points(self.core))
+        return state if alive else None
+
+    def candidates(self) -> bytes:
+        """Content, the quote and the backslash; inside an escape its letters."""
+        if self.pending:
+            return _HEX if len(self.pending) > 1 else bytes(sorted((*_SHORT, *b"/u")))
+        return bytes([QUOTE, BACKSLASH]) + _CONTENT
+
+    def completion(self) -> tuple[bytes, Outcome]:
+        """The escape, the rest of the text, the quote."""
+        if self.pending:
+            for byte in self.candidates() if len(self.pending) != 6 else b"\\":
+                after = self.step(byte)
+                if isinstance(after, TextState):
+                    tail, outcome = after.completion()
+                    return bytes([byte]) + tail, outcome
+            raise AssertionError("an escape that cannot end")
+        tail, outcome = self.core.completion()
+        return escaped(tail) + b'"', outcome
+
+    @property
+    def mask_key(self) -> Hashable:
+        """What the core allows, and where in an escape."""
+        return (TextState, self.core.mask_key, self.any_escapes, self.pending)
+
+
+def escaped(text: bytes) -> bytes:
+    """UTF-8 as the inside of a JSON string, only what must be escaped."""
+    found = bytearray()
+    for byte in text:
+        if byte in _SHORT_OF:
+            found += bytes([BACKSLASH, _SHORT_OF[byte]])
+        elif byte < 0x20:
+            found += b"\\u%04x" % byte
+        else:
+            found.append(byte)
+    return bytes(found)
+
+
+def _at_boundary(core: Core) -> bool:
+    """Whether a code point may begin here: an escape does not continue a character begun in bytes."""
+    return not any(core.follow(byte) is not None for byte in (0x80, 0x90, 0xA0, 0xBF))
+
+
+@lru_cache(maxsize=8192)
+def _code_points(pending: bytes) -> tuple[int, int, bool] | None:
+    """The code points that an escape begun so can mean, and whether it still needs the second half of a surrogate pair.
+
+    None if it means none.
+    """
+    if pending[1:2] != b"u" or any(byte not in _HEX for byte in pending[2:6]):
+        return None
+    digits = pending[2:6].decode()
+    first, last = int(digits.ljust(4, "0"), 16), int(digits.ljust(4, "f"), 16)
+    if len(digits) < 4 or not 0xD800 <= first <= 0xDBFF:
+        if first >= 0xDC00 and last <= 0xDFFF:
+            return None
+        # A prefix that covers high surrogates reaches the planes behind the first.
+        if first <= 0xDBFF and last >= 0xD800:
+            return first, 0x10FFFF, True
+        return first, last, len(digits) < 4
+    high = 0x10000 + ((first - 0xD800) << 10)
+    rest = pending[6:]
+    if not b"\\u".startswith(rest[:2]) or any(byte not in _HEX for byte in rest[2:]):
+        return None
+    low_digits = rest[2:].decode()
+    low_first, low_last = int(low_digits.ljust(4, "0"), 16), int(low_digits.ljust(4, "f"), 16)
+    low_first, low_last = max(low_first, 0xDC00), min(low_last, 0xDFFF)
+    if low_first > low_last:
+        return None
+    return high + low_first - 0xDC00, high + low_last - 0xDC00, len(low_digits) < 4
+
+
+def _live_points(core: Core) -> Ranges:
+    """The code points that may come next, as ranges; equal rows are looked at once."""
+    return tuple(_merged(_ranges(core, 0, 0, 0)))
+
+
+def _merged(ranges: Iterator[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+    last: tuple[int, int] | None = None
+    for low, high in ranges:
+        if last is not None and last[1] + 1 == low:
+            last = (last[0], high)
+        else:
+            if last is not None:
+                yield last
+            last = (low, high)
+    if last is not None:
+        yield last
+
+
+def _ranges(core: Core, num_left: int, code: int, lead: int) -> Iterator[tuple[int, int]]:
+    """Code points below a partial UTF-8 sequence with `num_left` bytes to come."""
+    if lead and not num_left:
+        yield code, code
+        return
+    for byte in range(0x80, 0xC0) if lead else (*range(0x80), *range(0xC2, 0xF5)):
+        after = core.follow(byte)
+        if after is None:
+            continue
+        if not lead:
+            more = 0 if byte < 0x80 else 1 if byte < 0xE0 else 2 if byte < 0xF0 else 3
+            yield from _ranges(after, more, byte & (0x7F if not more else 0x3F >> more), 1)
+        else:
+            yield from _ranges(after, num_left - 1, code << 6 | byte & 0x3F, 1)
+
+
+class MachineCore(Core):
+    """A string of one of several disjoint languages; the outcome is the number of the language."""
+
+    __slots__ = ("frame", "states")
+
+    def __init__(self, frame: LanguagesFrame, states: tuple[tuple[int, int] | None, ...]) -> None:
+        super().__init__()
+        self.frame, self.states = frame, states
+
+    def make(self, byte: int) -> Core | None:
+        """Each machine's next state, if it lives."""
+        return self.frame.after(self.states, byte)
+
+    def outcome(self) -> Outcome | None:
+        """The language that the text is in."""
+        for index, (machine, state) in enumerate(zip(self.frame.machines, self.states, strict=True)):
+            if state is not None and machine.accepts(*state):
+                return index
+        return None
+
+    def completion(self) -> tuple[bytes, Outcome]:
+        """The shortest tail into any of the languages."""
+        found: list[tuple[bytes, Outcome]] = []
+        for index, (machine, state) in enumerate(zip(self.frame.machines, self.states, strict=True)):
+            tail = None if state is None else machine.witness(*state)
+            if tail is not None:
+                found.append((tail, index))
+        return min(found, key=_length)
+
+    @property
+    def mask_key(self) -> Hashable:
+        """The machines and their states, counters collapsed beyond the longest token."""
+        return (
+            self.frame,
+            *(
+                None if state is None else machine.horizon(*state, self.frame.far)
+                for machine, state in zip(self.frame.machines, self.states, strict=True)
+            ),
+        )
+
+
+def _length(found: tuple[bytes, Outcome]) -> int:
+    return len(found[0])
+
+
+class LanguagesFrame:
+    """All cores of one row of disjoint languages; one in the process."""
+
+    far = 128  # code points: longer than any token
+
+    def __init__(self, machines: tuple[TextMachine, ...]) -> None:
+        self.machines = machines
+        self._cores: dict[Hashable, MachineCore] = {}
+        self._counts = any(machine.counts for machine in self.machines)
+
+    def start(self) -> MachineCore | None:
+        """Before the first byte; None if no string is in any of the languages."""
+        states = tuple((m.start, 0) if m.lives(m.start, 0) else None for m in self.machines)
+        return self.core(states)
+
+    def after(self, states: tuple[tuple[int, int] | None, ...], byte: int) -> Core | None:
+        """The core one byte further."""
+        return self.core(
+            tuple(None if s is None else moved(m, s, byte) for m, s in zip(self.machines, states, strict=True))
+        )
+
+    def core(self, states: tuple[tuple[int, int] | None, ...]) -> MachineCore | None:
+        """The core in which each machine is in a state, with so many code points read; None if all are dead."""
+        if not self._counts:
+            states = tuple(state and (state[0], 0) for state in states)
+        found = self._cores.get(states)
+        if found is None:
+            if all(state is None for state in states):
+                return None
+            found = MachineCore(self, states)
+            if len(self._cores) < 100_000:
+                self._cores[states] = found
+        return found
+
+
+def moved(machine: TextMachine, state: tuple[int, int], byte: int) -> tuple[int, int] | None:
+    """State and count one byte further; None if nothing completes that."""
+    after = machine.step(state[0], byte)
+    count = state[1] + (byte & 0xC0 != 0x80)
+    return (after, count) if after >= 0 and machine.lives(after, count) else None
+
+
+@lru_cache(maxsize=2048)
+def languages_frame(languages: tuple[Language, ...], limits: Limits) -> LanguagesFrame:
+    """The frame of these languages: one in the process."""
+    return machines_frame(tuple(text_machine(language, limits) for language in languages))
+
+
+@lru_cache(maxsize=2048)
+def machines_frame(machines: tuple[TextMachine, ...]) -> LanguagesFrame:
+    """The frame of machines of disjoint languages: one in the process."""
+    return LanguagesFrame(machines)

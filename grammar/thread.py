@@ -1,0 +1,169 @@
+"""Where a reading of a constraint is: a state, and the frames around it.
+
+JSON is deterministic and needs one thread; where a part of a sequence could end or go on there are several. A thread is
+immutable, so copies and rollbacks cost nothing.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Hashable, Iterable
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from espalier.grammar.state import Outcome, Push, Return, State, Step
+
+Tape: TypeAlias = "tuple[Tape, int] | None"  # bytes, the last one first, as far as some frame wants them
+
+
+class Frame:
+    """An open frame: where it returns to, and the frame around it."""
+
+    __slots__ = ("back", "depth", "is_recording", "key", "mark", "outer", "part")
+
+    def __init__(self, back: Return, outer: Frame | None, mark: Tape, part: str | None = None) -> None:
+        self.back, self.outer, self.mark = back, outer, mark
+        self.depth: int = 1 if outer is None else outer.depth + 1
+        self.is_recording: bool = back.captures or (outer is not None and outer.is_recording)
+        self.part: str | None = part if part is not None or outer is None else outer.part
+        self.key: int | None = None  # a number that equal frames share, given by `FrameKeys`
+
+
+class FrameKeys:
+    """Gives frames of one grammar numbers: those that go on alike have the same."""
+
+    def __init__(self) -> None:
+        self._numbers: dict[tuple[Hashable, int], int] = {}
+
+    def of(self, frame: Frame | None) -> int:
+        """A frame's number; -1 for none."""
+        if frame is None:
+            return -1
+        if frame.key is None:
+            unknown = [frame]
+            while (outer := unknown[-1].outer) is not None and outer.key is None:
+                unknown.append(outer)
+            for one in reversed(unknown):
+                around = -1 if one.outer is None or one.outer.key is None else one.outer.key
+                one.key = self._numbers.setdefault((one.back.mask_key, around), len(self._numbers))
+        assert frame.key is not None
+        return frame.key
+
+
+class Sequel(Return):
+    """What follows a part of a composed constraint: it may begin in several ways."""
+
+    __slots__ = ()
+
+    @abstractmethod
+    def begin(self, outer: Frame | None) -> list[Thread]:
+        """The threads that go on behind the part."""
+
+    def resume(self, outcome: Outcome, text: bytes | None) -> State:
+        """Never called: threads go on by `begin`."""
+        raise NotImplementedError
+
+
+class End(State):
+    """Behind everything."""
+
+    __slots__ = ()
+
+    def make(self, byte: int) -> Step:
+        """Nothing follows."""
+        return None
+
+    def candidates(self) -> bytes:
+        """None."""
+        return b""
+
+    def completion(self) -> tuple[bytes, Outcome]:
+        """Nothing."""
+        return b"", 0
+
+
+END = End()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Thread:
+    """One way to read what was read; live."""
+
+    state: State
+    frame: Frame | None
+    tape: Tape = None
+
+    def advance(self, byte: int, max_depth: int, popped: Popped | None = None) -> list[Thread]:
+        """The threads behind one more byte; none if it is not allowed. `popped` says where frames that end go on."""
+        popped = popped or behind
+        state, frame, tape = self.state, self.frame, self.tape
+        while True:
+            step = state.step(byte)
+            if step is None:
+                return []
+            if isinstance(step, State):
+                if frame is not None and frame.is_recording:
+                    tape = (tape, byte)
+                return [Thread(step, frame, tape)]
+            if isinstance(step, Push):
+                inner = Frame(step.back, frame, tape)
+                if inner.depth > max_depth:
+                    return []
+                if inner.is_recording:
+                    tape = (tape, byte)
+                    if not step.inside:
+                        inner.mark = tape
+                return [Thread(step.state, inner, tape)]
+            assert frame is not None
+            if not step.again:
+                if frame.is_recording:
+                    tape = (tape, byte)
+                if isinstance(frame.back, Sequel):
+                    return frame.back.begin(frame.outer)
+                return [Thread(*popped(frame, step.outcome, tape))]
+            if isinstance(frame.back, Sequel):
+                return []  # `endings` has gone on behind the part already
+            state, frame, tape = popped(frame, step.outcome, tape)
+
+    def endings(self) -> list[Thread]:
+        """The threads that follow if a composed constraint's part ends here."""
+        if self.frame is None or not isinstance(self.frame.back, Sequel) or self.state.at_end() is None:
+            return []
+        return self.frame.back.begin(self.frame.outer)
+
+    def key(self, keys: FrameKeys) -> Hashable:
+        """Equal threads allow the same, whatever they have read."""
+        return (self.state.mask_key, keys.of(self.frame))
+
+
+Popped: TypeAlias = "Callable[[Frame, Outcome, Tape], tuple[State, Frame | None, Tape]]"
+
+
+def behind(frame: Frame, outcome: Outcome, tape: Tape) -> tuple[State, Frame | None, Tape]:
+    """Where reading goes on behind a frame that ended."""
+    outer = frame.outer
+    text = recorded(tape, frame.mark) if frame.back.captures else None
+    return frame.back.resume(outcome, text), outer, tape if outer is not None and outer.is_recording else None
+
+
+def recorded(tape: Tape, mark: Tape) -> bytes:
+    """The bytes of a tape behind a mark."""
+    found = bytearray()
+    while tape is not mark and tape is not None:
+        tape, byte = tape
+        found.append(byte)
+    found.reverse()
+    return bytes(found)
+
+
+def closure(threads: Iterable[Thread], keys: FrameKeys) -> list[Thread]:
+    """The threads, and those that follow where parts end; each once."""
+    pending = list(threads)
+    if len(pending) == 1 and not pending[0].endings():
+        return pending
+    found: dict[Hashable, Thread] = {}
+    while pending:
+        thread = pending.pop()
+        if found.setdefault(thread.key(keys), thread) is thread:
+            pending.extend(thread.endings())
+    return list(found.values())
