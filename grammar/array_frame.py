@@ -66,7 +66,7 @@ class ArrayFrame:
         if found is None:
             derived = tuple(derive(self.space, formula, Item(index)) for formula in vector)
             merged: dict[Vector, list[Formula]] = {}
-            for shape, left in split(self.space, derived, self.frames.limits.verdicts):
+            for shape, left in split(self.space, derived, self.frames.limits.verdicts, self.search):
                 if any(map(is_open, left)):
                     shape = self._without_dead_ends(shape, left, index + 1)
                     alive: Vector | None = left

@@ -7,19 +7,35 @@ the other).
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping
 from functools import partial
+from typing import Protocol
 
-from espalier.grammar.atom import Demand, Unevaluated, Unique
+from espalier.grammar.atom import Demand, Unevaluated, Unique, Values
 from espalier.grammar.errors import GrammarTooLargeError
 from espalier.grammar.formula import FALSE, TRUE, Formula, Kind, Space, atoms
+from espalier.grammar.kind import Kind as ValueKind
+from espalier.grammar.kind import algebras
+from espalier.grammar.schema import typed
+from espalier.grammar.text import Language
 from espalier.grammar.value import Value
 
 Vector = tuple[Formula, ...]
 Branch = tuple[Formula, Vector]  # the value's shape, and what is left
+PATIENCE = 16  # decisions after which shapes that no value has are looked for
 
 
-def split(space: Space, vector: Vector, most: int) -> tuple[Branch, ...]:
+class Judge(Protocol):
+    """Counts the work, and knows which shapes no value has."""
+
+    def step(self, weight: int = 1) -> None:
+        """Raises GrammarTooLargeError if there was too much work."""
+
+    def is_empty(self, shape: Formula) -> bool:
+        """Whether no value has a shape."""
+
+
+def split(space: Space, vector: Vector, most: int, judge: Judge) -> tuple[Branch, ...]:
     """The outcomes of a vector of formulas with demands; those that leave only FALSE are left out.
 
     Raises GrammarTooLargeError if there are more than `most`.
@@ -29,25 +45,97 @@ def split(space: Space, vector: Vector, most: int) -> tuple[Branch, ...]:
         if single is not None:
             return (single,) if single[1][0] is not FALSE else ()
     merged: dict[Vector, list[Formula]] = {}
-    pending: list[Branch] = [(TRUE, vector)]
+    pending = _by_literals(space, vector)
     steps = 0
     while pending:
         shape, left = pending.pop()
-        steps += 1
-        if steps > most:
-            raise GrammarTooLargeError("verdicts", most, "combinations of subschemas that a value may satisfy")
         if all(formula is FALSE for formula in left):
             continue
         demand = _first_demand(left)
         if demand is None:
             merged.setdefault(left, []).append(shape)
             continue
+        steps += 1
+        if steps > most:
+            raise GrammarTooLargeError("verdicts", most, "combinations of subschemas that a value may satisfy")
+        judge.step(1 + sum(len(formula.parts) for formula in left) // 16)
         for holds in (False, True):
             claim = demand.shape if holds else space.invert(demand.shape)
             narrowed = space.all([shape, claim])
-            if narrowed is not FALSE:
+            if narrowed is not FALSE and not (steps > PATIENCE and judge.is_empty(narrowed)):
                 pending.append((narrowed, tuple(_decide(space, formula, demand, holds) for formula in left)))
     return tuple((space.any(shapes), left) for left, shapes in merged.items())
+
+
+def _by_literals(space: Space, vector: Vector) -> list[Branch]:
+    """The outcomes of demands that name finitely many strings, as a discriminator does, decided value by value."""
+    named: dict[Demand, frozenset[str]] = {}
+    for formula in vector:
+        for found in _all_demands(formula):
+            texts = _literals(space, found.shape)
+            if texts is not None:
+                named[found] = texts
+    if len(named) < 2:
+        return [(TRUE, vector)]
+    holding: dict[str, list[Demand]] = {}
+    for found, texts in named.items():
+        for text in texts:
+            holding.setdefault(text, []).append(found)
+    groups: dict[frozenset[Demand], list[str]] = {}
+    for text, held in holding.items():
+        groups.setdefault(frozenset(held), []).append(text)
+    other = space.invert(space.atom(Values(frozenset(holding))))
+    branches = [(other, tuple(_decide_all(space, formula, dict.fromkeys(named, False)) for formula in vector))]
+    for true, group in groups.items():
+        verdicts = {one: one in true for one in named}
+        shape = space.atom(Values(frozenset(group)))
+        branches.append((shape, tuple(_decide_all(space, formula, verdicts) for formula in vector)))
+    return branches
+
+
+def _literals(space: Space, shape: Formula) -> frozenset[str] | None:
+    """The strings that are all values of a shape; None if there are others, or too many to tell."""
+    cache = shape.remember()
+    if "literals" not in cache:
+        cache["literals"] = _find_literals(space, shape)
+    found = cache["literals"]
+    assert found is None or isinstance(found, frozenset)
+    return found
+
+
+def _find_literals(space: Space, shape: Formula) -> frozenset[str] | None:
+    language = typed(shape, ValueKind.STRING, space)
+    if not isinstance(language, Language) or language.operator != "literals" or not isinstance(language.key, frozenset):
+        return None
+    known = algebras(space)
+    others = (kind for kind in ValueKind if kind is not ValueKind.STRING)
+    return language.key if all(typed(shape, kind, space) == known[kind].bottom for kind in others) else None
+
+
+def _all_demands(formula: Formula) -> tuple[Demand, ...]:
+    cache = formula.remember()
+    if "demands" not in cache:
+        found: dict[Demand, None] = {}
+        for atom in atoms(formula):
+            if isinstance(atom, Demand):
+                found[atom] = None
+            elif isinstance(atom, Unevaluated):
+                found.update(dict.fromkeys(one for _, left in atom.covers for one in _all_demands(left)))
+        cache["demands"] = tuple(found)
+    known = cache["demands"]
+    assert isinstance(known, tuple)
+    return known
+
+
+def _decide_all(space: Space, formula: Formula, verdicts: Mapping[Demand, bool]) -> Formula:
+    def decided(atom: Hashable) -> Formula:
+        if isinstance(atom, Demand) and atom in verdicts:
+            return TRUE if verdicts[atom] else FALSE
+        if isinstance(atom, Unevaluated):
+            return atom.inside(space, partial(_decide_all, space, verdicts=verdicts))
+        return space.atom(atom)
+
+    return space.map(formula, decided)
 
 
 def _conjunction(space: Space, formula: Formula) -> Branch | None:

@@ -62,7 +62,9 @@ class ItemSearch:
                 rest = next((tail for tail in found if tail is not None), None)
                 return None if rest is None else (*done, *rest)
             settled = settled_at(formula)
-            branches = split(self._space, (derive(self._space, formula, Item(index)),), self._limits.verdicts)
+            branches = split(
+                self._space, (derive(self._space, formula, Item(index)),), self._limits.verdicts, self._search
+            )
             if index >= settled:
                 branches = tuple(branch for branch in branches if self._gains(formula, branch[1][0]))
             if len(branches) == 1 and not is_open(branches[0][1][0]):
@@ -217,6 +219,8 @@ class ItemSearch:
                 return None
         if most is not None and most < least:
             return (None,)
+        if least > self._limits.search_steps:
+            raise GrammarTooLargeError("search_steps", self._limits.search_steps, f"{least} items")
         settled = settled_at(formula)
         if unique is not None:
             return self._distinct(found, index, least, unique)

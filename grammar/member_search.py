@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from espalier.grammar.atom import Count, Members, Names, Required, derive
+from espalier.grammar.atom import Count, Members, Names, Required, derive, formula_atoms
 from espalier.grammar.choice import Branch, split
 from espalier.grammar.formula import Formula, Kind
 from espalier.grammar.names import NameTable
@@ -35,7 +35,7 @@ class MemberSearch:
             return simple[0]
         done: list[tuple[int, str]] = []
         while not at_end(formula):
-            self._search.step()
+            self._search.step(1 + len(formula_atoms(formula)) // 8)
             arms = disjuncts(self._space, formula)
             needed = None if arms is not None else needed_name(formula)
             if arms is not None:
@@ -61,7 +61,9 @@ class MemberSearch:
         return tuple(done)
 
     def _branches(self, formula: Formula, table: NameTable, place: int) -> tuple[Branch, ...]:
-        return split(self._space, (derive(self._space, formula, table.members[place]),), self._limits.verdicts)
+        return split(
+            self._space, (derive(self._space, formula, table.members[place]),), self._limits.verdicts, self._search
+        )
 
     def _independent(self, formula: Formula, table: NameTable, forbidden: int) -> tuple[Tail | None] | None:
         """Decides conjunctions whose members don't interact; None if they may."""

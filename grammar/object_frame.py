@@ -56,6 +56,11 @@ class ObjectFrame:
         self._keys: dict[Hashable, Keys] = {}
         self._branches: dict[Hashable, tuple[Branch, ...]] = {}
 
+    @property
+    def num_states(self) -> int:
+        """States between members, and sets of names, made so far."""
+        return len(self._states) + len(self._keys) + len(self._branches)
+
     def start(self, vector: Vector) -> ObjectState | None:
         """Behind the brace; None if no object completes it."""
         alive = self.alive(vector, 0)
@@ -104,7 +109,7 @@ class ObjectFrame:
             derived = tuple(derive(space, formula, member) for formula in vector)
             behind = self.after(forbidden, place)
             merged: dict[Vector, list[Formula]] = {}
-            for shape, left in split(space, derived, self.frames.limits.verdicts):
+            for shape, left in split(space, derived, self.frames.limits.verdicts, self.search):
                 alive = self.alive(left, behind)
                 if alive is not None and self.search.value(shape) is not None:
                     merged.setdefault(alive, []).append(shape)

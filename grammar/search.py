@@ -108,9 +108,15 @@ class Search:
         self._lowest = min(outer, reached)
         return found
 
-    def step(self) -> None:
-        """Counts one step of a search."""
-        self._steps += 1
+    def is_empty(self, shape: Formula) -> bool:
+        """Whether no value has a shape."""
+        return self.value(shape) is None
+
+    def step(self, weight: int = 1) -> None:
+        """Counts one step of a search, or some."""
+        if not self._active:
+            self._steps = 0
+        self._steps += weight
         if self._steps > self.limits.search_steps:
             raise GrammarTooLargeError("search_steps", self.limits.search_steps, "the search for a value")
 

@@ -13,7 +13,7 @@ from random import Random
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from tests.grammar.check import check  # noqa: E402 -- found by the line above
+from tests.grammar.check import check
 
 
 def main() -> int:

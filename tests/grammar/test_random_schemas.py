@@ -1,4 +1,4 @@
-"""Random schemas against independent validators: every keyword with every other, valid and invalid values, no dead ends."""
+"""Random schemas against independent validators: every keyword with every other, all values judged, no dead ends."""
 
 from __future__ import annotations
 
