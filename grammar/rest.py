@@ -26,19 +26,25 @@ def conjuncts(formula: Formula) -> tuple[Formula, ...]:
 
 
 def disjuncts(space: Space, formula: Formula) -> list[Formula] | None:
-    """The formula as a disjunction, one at a time, what needs least first; None if it has none.
+    """The formula as a disjunction, what needs least first; None if it has none.
 
-    Negated counts become positive.
+    Of several disjunctions the one with the fewest arms that the rest of the formula allows. Negated counts become
+    positive.
     """
     if formula.kind is Kind.ANY:
         return sorted(formula.parts, key=num_needed)
     parts = conjuncts(formula)
+    given, best = set(parts), None
     for place, part in enumerate(parts):
         arms = part.parts if part.kind is Kind.ANY else _refuted(space, part)
         if arms is not None:
-            others = [other for index, other in enumerate(parts) if index != place]
-            return sorted((space.all([*others, arm]) for arm in arms), key=num_needed)
-    return None
+            open_arms = [arm for arm in arms if not any(one.negation in given for one in conjuncts(arm))]
+            if best is None or len(open_arms) < len(best[1]):
+                best = (place, open_arms)
+    if best is None:
+        return None
+    others = [other for index, other in enumerate(parts) if index != best[0]]
+    return sorted((space.all([*others, arm]) for arm in best[1]), key=num_needed)
 
 
 def _refuted(space: Space, literal: Formula) -> tuple[Formula, ...] | None:
@@ -95,6 +101,8 @@ def _least(atom: Hashable) -> int:
 
 
 def _least_against(atom: Hashable) -> int:
+    if not _atom_at_end(atom):
+        return 0
     if isinstance(atom, Count | Contains):
         return 0 if atom.most is None else atom.most + 1
     if isinstance(atom, ExactArray):
