@@ -61,6 +61,9 @@ class Space:
         self._sums: dict[tuple[Kind, frozenset[Formula]], Formula] = {}
         self.algebras: dict[Any, Any] | None = None  # a place for `kind.algebras`
 
+    def __len__(self) -> int:
+        return 2 * len(self._literals) + len(self._sums)
+
     def atom(self, atom: Hashable) -> Formula:
         """The formula that holds when the atom does."""
         found = self._literals.get(atom)
@@ -113,12 +116,19 @@ class Space:
 
     def map(self, formula: Formula, of_atom: Callable[[Hashable], Formula]) -> Formula:
         """The formula with each atom replaced."""
+        return self._map(formula, of_atom, {})
+
+    def _map(self, formula: Formula, of_atom: Callable[[Hashable], Formula], done: dict[Formula, Formula]) -> Formula:
         if formula.kind is Kind.CONSTANT:
             return formula
         if formula.kind is Kind.LITERAL:
             image = of_atom(formula.atom)
             return image if formula.positive else self.invert(image)
-        return (self.all if formula.kind is Kind.ALL else self.any)([self.map(p, of_atom) for p in formula.parts])
+        found = done.get(formula)
+        if found is None:
+            combine = self.all if formula.kind is Kind.ALL else self.any
+            found = done[formula] = combine([self._map(part, of_atom, done) for part in formula.parts])
+        return found
 
 
 def truth(formula: Formula, of_atom: Callable[[Hashable], bool]) -> bool:
@@ -133,11 +143,12 @@ def truth(formula: Formula, of_atom: Callable[[Hashable], bool]) -> bool:
 def atoms(formula: Formula) -> Iterable[Hashable]:
     """Its atoms, each once, in the order in which they were written."""
     found: dict[Hashable, None] = {}
-    stack = [formula]
+    stack, seen = [formula], set[Formula]()  # parts are shared: the tree may be far larger than the formula
     while stack:
         top = stack.pop()
         if top.kind is Kind.LITERAL:
             found[top.atom] = None
-        else:
+        elif top not in seen:
+            seen.add(top)
             stack.extend(reversed(top.parts))
     return found
