@@ -6,6 +6,7 @@ from collections.abc import Collection, Sequence
 
 from espalier.grammar.compiler import Compiler
 from espalier.grammar.constraint import AnyConstraint, AnyJson, Json
+from espalier.grammar.culprit import culprit
 from espalier.grammar.cursor import Cursor
 from espalier.grammar.dialect import BY_NAME
 from espalier.grammar.errors import GrammarTooLargeError, SchemaError, UnsatisfiableError
@@ -51,7 +52,7 @@ class Grammar:
         if frames.search.value(compiler.root) is None:
             if frames.search.bounded:
                 raise GrammarTooLargeError("digits", 64, "no number of the schema can be spelled")
-            raise UnsatisfiableError("no value satisfies the schema")
+            raise UnsatisfiableError("no value satisfies the schema", culprit(compiler, frames.search.is_empty))
         return frames.value((compiler.root,))
 
     def coverage(self) -> dict[str, list[str]]:
