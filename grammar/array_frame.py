@@ -40,6 +40,11 @@ class ArrayFrame:
         self._states: dict[Hashable, ArrayState] = {}
         self._branches: dict[Hashable, tuple[Branch, ...]] = {}
 
+    @property
+    def num_states(self) -> int:
+        """States between items, made so far."""
+        return len(self._states) + len(self._branches)
+
     def start(self, vector: Vector) -> ArrayState | None:
         """Behind the bracket; None if no array completes it."""
         alive = self.alive(vector, 0)

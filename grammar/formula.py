@@ -61,7 +61,9 @@ class Space:
         self._sums: dict[tuple[Kind, frozenset[Formula]], Formula] = {}
         self.algebras: dict[Any, Any] | None = None  # a place for `kind.algebras`
 
-    def __len__(self) -> int:
+    @property
+    def num_formulas(self) -> int:
+        """How many were made so far."""
         return 2 * len(self._literals) + len(self._sums)
 
     def atom(self, atom: Hashable) -> Formula:

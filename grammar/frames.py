@@ -42,6 +42,11 @@ class Frames:
         self._objects: dict[Vector, ObjectFrame] = {}
         self._values: dict[Vector, ValueState] = {}
 
+    @property
+    def num_states(self) -> int:
+        """States of values, arrays and objects made so far; strings and numbers belong to the process."""
+        return len(self._values) + self.arrays.num_states + sum(found.num_states for found in self._objects.values())
+
     def value(self, shapes: Vector) -> ValueState:
         """The start of a value that has one of some shapes, no value having two: the outcome is its shape's number."""
         found = self._values.get(shapes)

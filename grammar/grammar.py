@@ -22,6 +22,9 @@ from espalier.grammar.value import Json as JsonData
 from espalier.grammar.value import nesting, parse
 from espalier.grammar.vocabulary import Vocabulary
 
+# Bytes that a grammar takes, and that each character of its schemas, each formula, state and frame adds.
+_GRAMMAR, _TEXT, _FORMULA, _STATE, _FRAME = 8_000, 12, 900, 1_200, 300
+
 
 class Grammar:
     """Made by `compile_grammar`; may be shared by any number of cursors of one thread of execution."""
@@ -31,6 +34,8 @@ class Grammar:
     ) -> None:
         self.constraint, self.vocabulary, self.end_tokens, self.limits = constraint, vocabulary, end_tokens, limits
         self._compilers: list[Compiler] = []
+        self._frames: list[Frames] = []
+        self._text_len = 0  # of schemas and documents
         self._program = Program(constraint, self._json, limits)
         self.keys = FrameKeys()
         self.masks = Masks(vocabulary, self.keys, end_tokens, limits)
@@ -42,18 +47,34 @@ class Grammar:
 
     def _json(self, part: Json | AnyJson) -> State:
         if isinstance(part, AnyJson):
-            return Frames(Space(), Spelling(), self.limits).value((TRUE,))
+            frames = Frames(Space(), Spelling(), self.limits)
+            self._frames.append(frames)
+            return frames.value((TRUE,))
         data = load(str(part.schema), self.limits)
         documents = {str(uri): load(str(text), self.limits) for uri, text in dict(part.documents).items()}
+        self._text_len += len(str(part.schema)) + sum(len(str(text)) for text in dict(part.documents).values())
         compiler = Compiler(data, documents, BY_NAME[part.draft], part.assert_formats, self.limits)
         self._compilers.append(compiler)
         spelling = Spelling(part.property_order, part.white_space, part.escapes)
         frames = Frames(compiler.space, spelling, self.limits)
+        self._frames.append(frames)
         if frames.search.value(compiler.root) is None:
             if frames.search.bounded:
                 raise GrammarTooLargeError("digits", 64, "no number of the schema can be spelled")
             raise UnsatisfiableError("no value satisfies the schema", culprit(compiler, frames.search.is_empty))
         return frames.value((compiler.root,))
+
+    @property
+    def num_states(self) -> int:
+        """States of its JSON values made so far; they are made where generation goes."""
+        return sum(frames.num_states for frames in self._frames)
+
+    @property
+    def num_bytes(self) -> int:
+        """Roughly what it takes in memory now, from counts alone: the same for the same use. It grows with use."""
+        formulas = sum(frames.space.num_formulas for frames in self._frames)
+        parts = _FORMULA * formulas + _STATE * self.num_states + _FRAME * len(self.keys)
+        return _GRAMMAR + _TEXT * self._text_len + parts + self.masks.num_bytes
 
     def coverage(self) -> dict[str, list[str]]:
         """Which keywords are enforced, which are annotations, and which were ignored because the draft says so."""

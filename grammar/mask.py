@@ -84,6 +84,11 @@ class Bounded:
         self._most, self._size = most_bytes, 0
         self._entries: OrderedDict[Hashable, tuple[object, int]] = OrderedDict()
 
+    @property
+    def num_bytes(self) -> int:
+        """What is kept, in bytes."""
+        return self._size
+
     def get(self, key: Hashable) -> object | None:
         """What is kept, None if it is not."""
         found = self._entries.get(key)
@@ -220,6 +225,11 @@ class Masks:
         self._end_tokens = np.array(sorted(end_tokens), dtype=np.int32)
         self._masks = Bounded(limits.mask_bytes)
         self._rests: dict[Hashable, Rest] = {}
+
+    @property
+    def num_bytes(self) -> int:
+        """Roughly what the masks of this grammar take, what it shares with others left out."""
+        return self._masks.num_bytes + len(self._rests) * (2 * len(self.tails.trie) + 400)
 
     def of(self, threads: tuple[Thread, ...]) -> Mask:
         """What the threads of a cursor allow."""

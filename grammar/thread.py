@@ -35,6 +35,9 @@ class FrameKeys:
     def __init__(self) -> None:
         self._numbers: dict[tuple[Hashable, int], int] = {}
 
+    def __len__(self) -> int:
+        return len(self._numbers)
+
     def of(self, frame: Frame | None) -> int:
         """A frame's number; -1 for none."""
         if frame is None:
