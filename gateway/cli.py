@@ -28,6 +28,12 @@ COMMANDS = {
     "serve": Command("serve a model over an OpenAI-compatible API", "espalier.gateway.serve"),
     "chat": Command("talk to a model in the terminal", "espalier.gateway.terminal"),
     "keys": Command("make an API key and the line that admits it", "espalier.gateway.key_line"),
+    "grammar": Command(
+        "look into grammars",
+        commands={
+            "check": Command("say what of a JSON Schema holds, and show answers", "espalier.gateway.grammar_check")
+        },
+    ),
     "bench": Command(
         "measure",
         commands={

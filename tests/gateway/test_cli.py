@@ -26,7 +26,9 @@ def test_the_version_needs_neither_torch_nor_a_server() -> None:
     assert done.stdout == "set()\n"
 
 
-@pytest.mark.parametrize("words", [["serve"], ["chat"], ["keys"], ["bench", "serve"], ["bench", "soak"]])
+@pytest.mark.parametrize(
+    "words", [["serve"], ["chat"], ["keys"], ["bench", "serve"], ["bench", "soak"], ["grammar", "check"]]
+)
 def test_every_command_has_help(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
         cli.main([*words, "--help"])
