@@ -39,6 +39,7 @@ COMMANDS = {
         commands={
             "serve": Command("put load on any OpenAI-compatible server", "espalier.gateway.bench.serve"),
             "engine": Command("measure the engine alone, in this process", "espalier.gateway.bench.engine"),
+            "grammar": Command("measure token masks beside other engines", "espalier.gateway.bench.grammar"),
             "soak": Command("hold a load for minutes and check that nothing leaks", "espalier.gateway.bench.soak"),
         },
     ),
