@@ -17,6 +17,8 @@ class Answer:
     def fill(self) -> None:
         """See `Request`."""
         self._matcher.unsafe_compute_mask_ptr(self._mask.ctypes.data, self._mask.nbytes)
+        if self._matcher.is_error():  # the mask then allows the end alone
+            raise ValueError(self._matcher.get_error()[:300])
 
     def allows(self, token: int) -> bool:
         """See `Request`."""
@@ -34,10 +36,19 @@ class Source:
         self.tokens = [b"\xff<%d>" % token if text is None else text for token, text in enumerate(tokens)]
         self.special_token_ids = [token for token, text in enumerate(tokens) if text is None]
         self.eos_token_id, self.bos_token_id = end, None
+        self._ids = {text: token for token, text in enumerate(tokens) if text}
+        self._longest = max(map(len, self._ids))
 
     def __call__(self, text: bytes | str) -> list[int]:
-        """Never needed for a mask."""
-        raise NotImplementedError
+        """The longest tokens that fit: asked for where text is forced."""
+        spelled = text.encode() if isinstance(text, str) else text
+        found, at = list[int](), 0
+        while at < len(spelled):
+            ends = range(min(len(spelled), at + self._longest), at, -1)
+            end = next(end for end in ends if spelled[at:end] in self._ids)
+            found.append(self._ids[spelled[at:end]])
+            at = end
+        return found
 
 
 class LlGuidance:
