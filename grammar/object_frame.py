@@ -19,7 +19,7 @@ from espalier.grammar.key_core import KeyContext
 from espalier.grammar.member_search import spelled
 from espalier.grammar.name_trie import trie_of
 from espalier.grammar.names import NameTable
-from espalier.grammar.rest import at_end
+from espalier.grammar.rest import at_end, without
 from espalier.grammar.spelling import gap
 from espalier.grammar.state import Outcome, Pop, Push, Return, State, Step
 from espalier.grammar.text_frame import escaped
@@ -106,8 +106,8 @@ class ObjectFrame:
         found = self._branches.get(key)
         if found is None:
             member, space = self.table.members[place], self.space
-            derived = tuple(derive(space, formula, member) for formula in vector)
             behind = self.after(forbidden, place)
+            derived = tuple(without(space, derive(space, formula, member), self.table, behind) for formula in vector)
             merged: dict[Vector, list[Formula]] = {}
             for shape, left in split(space, derived, self.frames.limits.verdicts, self.search):
                 alive = self.alive(left, behind)

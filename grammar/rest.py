@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Hashable
+from typing import TYPE_CHECKING
 
-from espalier.grammar.atom import Contains, Count, ExactArray, ExactObject, Items, Required, Unique
-from espalier.grammar.formula import Formula, Kind, Space, truth
+from espalier.grammar.atom import Contains, Count, ExactArray, ExactObject, Items, Required, Unevaluated, Unique
+from espalier.grammar.formula import FALSE, Formula, Kind, Space, truth
+
+if TYPE_CHECKING:
+    from espalier.grammar.names import NameTable
 
 
 def at_end(formula: Formula) -> bool:
@@ -108,6 +112,35 @@ def _least_against(atom: Hashable) -> int:
     if isinstance(atom, ExactArray):
         return len(atom.items) + 1
     return len(atom.prefix) + 1 if isinstance(atom, Items) else 2 if isinstance(atom, Unique) else 1
+
+
+def without(space: Space, formula: Formula, table: NameTable, forbidden: int) -> Formula:
+    """The formula when some known names cannot come any more: what still needs one of them fails."""
+    if not forbidden:
+        return formula
+    cache = formula.remember()
+    key = ("without", table, forbidden)
+    found = cache.get(key)
+    if found is None:
+        found = cache[key] = _without(space, formula, table, forbidden)
+    assert isinstance(found, Formula)
+    return found
+
+
+def _without(space: Space, formula: Formula, table: NameTable, forbidden: int) -> Formula:
+    if formula.kind is Kind.CONSTANT:
+        return formula
+    if formula.kind is not Kind.LITERAL:
+        combine = space.all if formula.kind is Kind.ALL else space.any
+        return combine([without(space, part, table, forbidden) for part in formula.parts])
+    atom = formula.atom
+    if isinstance(atom, Unevaluated):
+        image = atom.inside(space, lambda left: without(space, left, table, forbidden))
+    elif isinstance(atom, Required | ExactObject) and any(forbidden >> table.index[n] & 1 for n in atom.names()):
+        image = FALSE
+    else:
+        return formula
+    return image if formula.positive else space.invert(image)
 
 
 def least_of(left: int | None, right: int | None) -> int | None:

@@ -22,6 +22,7 @@ from espalier.grammar.member_search import MemberSearch, Tail, spelled
 from espalier.grammar.names import NameTable
 from espalier.grammar.number_set import NumberSet
 from espalier.grammar.number_spelling import Prefix
+from espalier.grammar.rest import without
 from espalier.grammar.schema import typed
 from espalier.grammar.text import Language, text_machine
 
@@ -60,6 +61,7 @@ class Search:
 
     def members(self, formula: Formula, table: NameTable, forbidden: int) -> Tail | None:
         """Members that complete an object; None if none do. Bit i of `forbidden` excludes the i-th known name."""
+        formula = without(self.space, formula, table, forbidden)
         if formula is FALSE:
             return None
         key = ("members", table, forbidden)
