@@ -68,22 +68,22 @@ def split(space: Space, vector: Vector, most: int, judge: Judge) -> tuple[Branch
 
 
 def _by_literals(space: Space, vector: Vector) -> list[Branch]:
-    """The outcomes of demands that name finitely many strings, as a discriminator does, decided value by value."""
-    named: dict[Demand, frozenset[str]] = {}
+    """The outcomes of demands that name finitely many values, as discriminators do, decided value by value."""
+    named: dict[Demand, frozenset[Value]] = {}
     for formula in vector:
         for found in _all_demands(formula):
-            texts = _literals(space, found.shape)
-            if texts is not None:
-                named[found] = texts
+            values = _literals(space, found.shape)
+            if values is not None:
+                named[found] = values
     if len(named) < 2:
         return [(TRUE, vector)]
-    holding: dict[str, list[Demand]] = {}
-    for found, texts in named.items():
-        for text in texts:
-            holding.setdefault(text, []).append(found)
-    groups: dict[frozenset[Demand], list[str]] = {}
-    for text, held in holding.items():
-        groups.setdefault(frozenset(held), []).append(text)
+    holding: dict[Value, list[Demand]] = {}
+    for found, values in named.items():
+        for value in values:
+            holding.setdefault(value, []).append(found)
+    groups: dict[frozenset[Demand], list[Value]] = {}
+    for value, held in holding.items():
+        groups.setdefault(frozenset(held), []).append(value)
     other = space.invert(space.atom(Values(frozenset(holding))))
     branches = [(other, tuple(_decide_all(space, formula, dict.fromkeys(named, False)) for formula in vector))]
     for true, group in groups.items():
@@ -93,8 +93,8 @@ def _by_literals(space: Space, vector: Vector) -> list[Branch]:
     return branches
 
 
-def _literals(space: Space, shape: Formula) -> frozenset[str] | None:
-    """The strings that are all values of a shape; None if there are others, or too many to tell."""
+def _literals(space: Space, shape: Formula) -> frozenset[Value] | None:
+    """All values of a shape, where they are listed or are strings only; None if there may be others."""
     cache = shape.remember()
     if "literals" not in cache:
         cache["literals"] = _find_literals(space, shape)
@@ -103,7 +103,9 @@ def _literals(space: Space, shape: Formula) -> frozenset[str] | None:
     return found
 
 
-def _find_literals(space: Space, shape: Formula) -> frozenset[str] | None:
+def _find_literals(space: Space, shape: Formula) -> frozenset[Value] | None:
+    if shape.kind is Kind.LITERAL and shape.positive and isinstance(shape.atom, Values):
+        return shape.atom.values
     language = typed(shape, ValueKind.STRING, space)
     if not isinstance(language, Language) or language.operator != "literals" or not isinstance(language.key, frozenset):
         return None

@@ -9,8 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import Enum
-from functools import reduce
-from typing import Any
+from typing import Any, TypeVar
 
 from espalier.grammar import number_set
 from espalier.grammar.formula import FALSE, TRUE, Formula, Space
@@ -33,6 +32,7 @@ class Kind(Enum):
     __hash__ = object.__hash__  # members are single objects; Enum's own hash is a slow Python call
 
 
+T = TypeVar("T")
 Part = bool | NumberSet | Language | Formula
 
 
@@ -47,17 +47,28 @@ class Algebra:
     bottom: Part
 
 
+def combined(parts: Iterable[T], combine: Callable[[T, T], T], neutral: T, absorbing: T) -> T:
+    """Equal parts count once, and small ones are combined first: formulas have thousands of parts, most of them alike."""
+    level = [part for part in dict.fromkeys(parts) if part != neutral]
+    if absorbing in level:
+        return absorbing
+    while len(level) > 1:
+        joined = [combine(left, right) for left, right in zip(level[::2], level[1::2], strict=False)]
+        level = [*joined, *level[2 * len(joined) :]]
+    return level[0] if level else neutral
+
+
 _BOOL = Algebra(all, any, lambda part: not part, True, False)
 _NUMBER = Algebra(
-    lambda parts: reduce(NumberSet.__and__, parts, number_set.EVERY),
-    lambda parts: reduce(NumberSet.__or__, parts, number_set.NOTHING),
+    lambda parts: combined(parts, NumberSet.__and__, number_set.EVERY, number_set.NOTHING),
+    lambda parts: combined(parts, NumberSet.__or__, number_set.NOTHING, number_set.EVERY),
     NumberSet.__invert__,
     number_set.EVERY,
     number_set.NOTHING,
 )
 _STRING = Algebra(
-    lambda parts: reduce(Language.__and__, parts, Language.EVERY),
-    lambda parts: reduce(Language.__or__, parts, Language.NOTHING),
+    lambda parts: combined(parts, Language.__and__, Language.EVERY, Language.NOTHING),
+    lambda parts: combined(parts, Language.__or__, Language.NOTHING, Language.EVERY),
     Language.__invert__,
     Language.EVERY,
     Language.NOTHING,
