@@ -48,7 +48,7 @@ class Algebra:
 
 
 def combined(parts: Iterable[T], combine: Callable[[T, T], T], neutral: T, absorbing: T) -> T:
-    """Equal parts count once, and small ones are combined first: formulas have thousands of parts, most of them alike."""
+    """Equal parts count once, and small ones are combined first: formulas have thousands of parts, most alike."""
     level = [part for part in dict.fromkeys(parts) if part != neutral]
     if absorbing in level:
         return absorbing

@@ -12,9 +12,10 @@ import json
 from collections.abc import Callable, Hashable
 from typing import TypeVar
 
-from espalier.grammar.atom import formula_languages, formula_names, settled_at
+from espalier.grammar.atom import Values, formula_languages, formula_names, settled_at
 from espalier.grammar.errors import GrammarTooLargeError
 from espalier.grammar.formula import FALSE, TRUE, Formula, Space
+from espalier.grammar.formula import Kind as Connective
 from espalier.grammar.item_search import ItemSearch, Texts
 from espalier.grammar.kind import Kind
 from espalier.grammar.limits import Limits
@@ -22,9 +23,10 @@ from espalier.grammar.member_search import MemberSearch, Tail, spelled
 from espalier.grammar.names import NameTable
 from espalier.grammar.number_set import NumberSet
 from espalier.grammar.number_spelling import Prefix
-from espalier.grammar.rest import without
+from espalier.grammar.rest import conjuncts, without
 from espalier.grammar.schema import typed
 from espalier.grammar.text import Language, text_machine
+from espalier.grammar.value import Value, parse, to_value
 
 Found = TypeVar("Found")
 MAX_DEPTH = 64  # arrays and objects inside each other that a search goes into
@@ -124,6 +126,11 @@ class Search:
 
     def _value(self, shape: Formula) -> str | None:
         """Of the first kind that has one: what is cheap to find out comes first, and is short."""
+        excluded, rest = _excluded(self.space, shape)
+        if excluded:
+            found = self.value(rest)
+            if found is None or to_value(parse(found)) not in excluded:
+                return found
         found = self.value_of_kind(shape, Kind.NUMBER)
         if found is not None:
             return found
@@ -175,3 +182,14 @@ class Search:
         if tail is None:
             self.bounded = True
         return None if tail is None else f"-{tail}"
+
+
+def _excluded(space: Space, shape: Formula) -> tuple[frozenset[Value], Formula]:
+    """The values that a conjunction excludes by name, and what else it says."""
+    parts = conjuncts(shape)
+    named = [part for part in parts if part.kind is Connective.LITERAL and not part.positive]
+    lists = [part for part in named if isinstance(part.atom, Values)]
+    if not lists or len(lists) == len(parts):
+        return frozenset(), shape
+    values = frozenset(value for part in lists if isinstance(part.atom, Values) for value in part.atom.values)
+    return values, space.all(part for part in parts if part not in lists)
