@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 from contextlib import closing
 
@@ -38,3 +39,17 @@ def test_a_server_on_every_address_is_reached_on_loopback() -> None:
 def test_a_host_that_does_not_exist_is_refused() -> None:
     with pytest.raises(SettingError, match="no such address"):
         listen("no host has this name", 0)
+
+
+@pytest.mark.anyio
+async def test_events_of_a_stream_are_not_held_back_by_the_kernel() -> None:
+    met: asyncio.Queue[int] = asyncio.Queue()
+
+    def meet(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        met.put_nowait(writer.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+        writer.close()
+
+    listener = listen("127.0.0.1", 0)
+    async with await asyncio.start_server(meet, sock=listener):
+        with socket.create_connection(listener.getsockname()):
+            assert await met.get()
