@@ -123,8 +123,10 @@ def test_a_pool_of_half_precision_serves_float32_queries(way: str, name: str, dt
 @pytest.mark.parametrize("threads", [2, 5])
 @pytest.mark.parametrize("name", CASES)
 def test_the_number_of_threads_changes_no_bit(way: str, name: str, threads: int) -> None:
-    alone = CASES[name].run()
-    with_threads(threads, lambda: torch.testing.assert_close(CASES[name].run(), alone, rtol=0, atol=0))
+    # Torch's own product adds up in an order that depends on the processor and its threads: only exact mode promises.
+    exact = way == "torch"
+    alone = CASES[name].run(exact=exact)
+    with_threads(threads, lambda: torch.testing.assert_close(CASES[name].run(exact=exact), alone, rtol=0, atol=0))
 
 
 @pytest.mark.parametrize("window", [None, 20])
