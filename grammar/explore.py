@@ -244,6 +244,10 @@ class Explorer:
         Returns the nodes at and below which the core's background says nothing.
         """
         special: list[int] = []
+        state = thread.state
+        assert isinstance(state, TextState) and isinstance(state.core, KeyCore)
+        if state.core.is_plain and not state.any_escapes and not self._is_exact:
+            return self._plain_names(node, thread, state.core, watch)
         pending = [(node, thread)]
         while pending:
             at, reached = pending.pop()
@@ -266,6 +270,36 @@ class Explorer:
                     if after.state.core.background() is None:
                         self.found.nodes.append(kid)
                     pending.append((kid, after))
+        return special
+
+
+    def _plain_names(self, node: int, thread: Thread, core: KeyCore, watch: Watch) -> list[int]:
+        """The same by the tries of names alone, without making the states in between."""
+        special: list[int] = []
+        has_class = core.has_class
+        pending = [(node, *core.nodes)]
+        while pending:
+            at, known, used = pending.pop()
+            kids = self._trie.children(at)
+            if not kids:
+                continue
+            if (known is not None and known.place >= 0) or (used is not None and used.place >= 0):
+                quote = kids.get(QUOTE)
+                if quote is not None:
+                    special.append(quote)
+                    if known is not None and known.place >= 0 and core.allows(known.place):
+                        self.found.nodes.append(quote)
+                        self._go_on([quote], thread, known.place, watch)
+            for byte in {**(known.children if known else {}), **(used.children if used else {})}:
+                kid = kids.get(byte)
+                if kid is None:
+                    continue
+                further = None if known is None else known.children.get(byte)
+                if not has_class:
+                    if further is None or not any(map(core.allows, further.below)):
+                        continue
+                    self.found.nodes.append(kid)
+                pending.append((kid, further, None if used is None else used.children.get(byte)))
         return special
 
 

@@ -20,6 +20,7 @@ class KeyContext(ABC):
     table: NameTable
     trie: Trie
     used: Trie | None  # names of classes that the object has already; None if there are none
+    is_verbatim: bool  # whether JSON spells all these names as they are
 
     @abstractmethod
     def allows(self, place: int) -> bool:
@@ -108,6 +109,28 @@ class KeyCore(Core):
     def first_class(self) -> int:
         """The place of the first class."""
         return len(self._context.table.names)
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether the classes that the name may be of stay the same, whatever it says in as many bytes: none, or all."""
+        return self._context.is_verbatim and all(
+            state is None or names.is_free
+            for names, state in zip(self._context.table.classes, self._classes, strict=True)
+        )
+
+    @property
+    def has_class(self) -> bool:
+        """Whether the name may be of a class."""
+        return any(state is not None for state in self._classes)
+
+    @property
+    def nodes(self) -> tuple[Trie | None, Trie | None]:
+        """Where the name is among those that are known, and among those that the object has used of its classes."""
+        return self._known, self._used
+
+    def allows(self, place: int) -> bool:
+        """Whether the known name at a place may be a member now."""
+        return self._context.allows(place)
 
     def special_bytes(self) -> set[int]:
         """The bytes of JSON after which this may differ from its background: of known and used names, and their end."""

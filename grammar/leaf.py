@@ -204,24 +204,28 @@ class Walk:
         return alive
 
     def _singly(self, pending: list[Row]) -> Columns | None:
-        """What is pending when it has become wide; None if it has come to an end."""
+        """What is alive where it has become wide; None if it has come to an end. Level by level, too: one branch of a
+        narrow trie can hold thousands of nodes.
+        """
         table, trie = self._table, self._trie
         alive: list[Row] = []
         gone: list[Row] = []
-        while pending and len(pending) <= 4 * _NARROW:
-            node, state, count = pending.pop()
-            kids = trie.children(node)
-            if not kids:
-                continue
-            table.make([state])
-            row, row_counts = table.rows[state], table.counts[state]
-            for byte in _some(kids, row):
-                after, kid = int(row[byte]), kids[byte]
-                if after >= 0:
-                    alive.append((kid, after, count + int(row_counts[byte])))
-                    pending.append(alive[-1])
-                elif after < DEAD:
-                    gone.append((kid, -2 - after, count))
+        while pending and len(pending) <= _NARROW:
+            following: list[Row] = []
+            for node, state, count in pending:
+                kids = trie.children(node)
+                if not kids:
+                    continue
+                table.make([state])
+                row, row_counts = table.rows[state], table.counts[state]
+                for byte in _some(kids, row):
+                    after, kid = int(row[byte]), kids[byte]
+                    if after >= 0:
+                        following.append((kid, after, count + int(row_counts[byte])))
+                    elif after < DEAD:
+                        gone.append((kid, -2 - after, count))
+            alive += following
+            pending = following
         if alive:
             self._inside.append(_columns(alive))
         if gone:

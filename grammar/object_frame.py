@@ -22,7 +22,7 @@ from espalier.grammar.names import NameTable
 from espalier.grammar.rest import at_end, without
 from espalier.grammar.spelling import gap
 from espalier.grammar.state import Outcome, Pop, Push, Return, State, Step
-from espalier.grammar.text_frame import escaped
+from espalier.grammar.text_frame import escaped, is_verbatim
 
 if TYPE_CHECKING:
     from espalier.grammar.frames import Frames
@@ -52,6 +52,7 @@ class ObjectFrame:
             languages = dict.fromkeys(language for formula in vector for language in formula_languages(formula))
             self.table = NameTable(tuple(names), tuple(languages), frames.limits)
         self.trie = trie_of(self.table.names)
+        self.is_verbatim = all(map(is_verbatim, self.table.names))
         self._states: dict[Hashable, ObjectState] = {}
         self._keys: dict[Hashable, Keys] = {}
         self._branches: dict[Hashable, tuple[Branch, ...]] = {}
@@ -124,12 +125,17 @@ class Keys(KeyContext):
     def __init__(self, frame: ObjectFrame, vector: Vector, forbidden: int, used: frozenset[str]) -> None:
         self.table, self.trie = frame.table, frame.trie
         self.used = trie_of(sorted(used)) if used else None
+        self.is_verbatim = frame.is_verbatim and all(map(is_verbatim, used))
         self._frame, self._vector, self._forbidden = frame, vector, forbidden
+        self._allowed: dict[int, bool] = {}
         self.start = key_core.start(self)
 
     def allows(self, place: int) -> bool:
         """Whether a member at that place has a live outcome."""
-        return bool(self._frame.branches(self._vector, self._forbidden, place))
+        found = self._allowed.get(place)
+        if found is None:
+            found = self._allowed[place] = bool(self._frame.branches(self._vector, self._forbidden, place))
+        return found
 
 
 class ObjectState(State):

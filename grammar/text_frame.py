@@ -165,6 +165,11 @@ def escaped(text: bytes) -> bytes:
     return bytes(found)
 
 
+def is_verbatim(text: str) -> bool:
+    """Whether the inside of a JSON string spells a text as it is."""
+    return all(char >= " " and char not in '"\\' for char in text)
+
+
 def _at_boundary(core: Core) -> bool:
     """Whether a code point may begin here: an escape does not continue a character begun in bytes."""
     return not any(core.follow(byte) is not None for byte in (0x80, 0x90, 0xA0, 0xBF))

@@ -78,4 +78,8 @@ class Vocabulary:
 
     def unpacked(self, mask: np.ndarray) -> np.ndarray:
         """The ids that a mask allows, ascending, int32."""
-        return np.flatnonzero(np.unpackbits(mask.view(np.uint8), bitorder="little")).astype(np.int32)
+        words = np.flatnonzero(mask)
+        bits = np.unpackbits(mask[words].view(np.uint8), bitorder="little")
+        places = np.flatnonzero(bits)
+        found: np.ndarray = (words[places >> 5] << 5) + (places & 31)
+        return found.astype(np.int32)
