@@ -29,8 +29,8 @@ def listen(host: str, port: int) -> socket.socket:
         )[0]
     except socket.gaierror as error:
         raise SettingError(f"--host {host}: no such address: {error.strerror}") from None
-    # With its protocol named, asyncio sends each event of a stream at once (TCP_NODELAY); otherwise the kernel holds the
-    # second back until the client has acknowledged the first, which takes 40 ms.
+    # With its protocol named, asyncio sends each event of a stream at once (TCP_NODELAY); otherwise the kernel holds
+    # the second back until the client has acknowledged the first, which takes 40 ms.
     listener = socket.socket(family, kind, protocol)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -6,7 +6,7 @@ import argparse
 import asyncio
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import MutableMapping, Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -39,8 +39,15 @@ def run(arguments: argparse.Namespace) -> int:
     config = settings.read_config(arguments.config, os.environ, TABLES)
     engine = settings.resolve(EngineOptions, "engine", arguments, os.environ, config)
     gateway = settings.resolve(GatewayOptions, "gateway", arguments, os.environ, config)
+    hand_down_data_dir(gateway, os.environ)
     asyncio.run(_serve(engine, gateway, Console()))
     return 0
+
+
+def hand_down_data_dir(options: GatewayOptions, environment: MutableMapping[str, str]) -> None:
+    """Tell the engine's process, which stores there too, of a folder that came by flag or file; it may move about."""
+    if options.data_dir is not None:
+        environment["ESPALIER_DATA_DIR"] = str(options.data_dir.resolve())
 
 
 async def _serve(engine: EngineOptions, gateway: GatewayOptions, console: Console) -> None:

@@ -25,9 +25,11 @@ TIMEOUT_S = 300
 
 
 def cache_folder() -> Path:
-    """Where built libraries are kept: ESPALIER_CACHE_DIR, or `espalier` in the user's cache."""
+    """Where built libraries are kept: ESPALIER_CACHE_DIR, `cache` in ESPALIER_DATA_DIR, or `espalier` in the user's."""
     if chosen := os.environ.get("ESPALIER_CACHE_DIR"):
         return Path(chosen)
+    if chosen := os.environ.get("ESPALIER_DATA_DIR"):
+        return Path(chosen) / "cache"
     base = os.environ.get("XDG_CACHE_HOME")
     return (Path(base) if base else Path.home() / ".cache") / "espalier"
 

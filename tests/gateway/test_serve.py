@@ -15,7 +15,8 @@ import httpx
 import pytest
 
 from espalier.gateway import cli
-from espalier.gateway.serve import model_name
+from espalier.gateway.options import GatewayOptions
+from espalier.gateway.serve import hand_down_data_dir, model_name
 
 BODY = {"messages": [{"role": "user", "content": "Hello"}], "temperature": 0, "ignore_eos": True}
 
@@ -83,3 +84,11 @@ def test_a_model_is_named_by_the_last_part_of_its_folder(tmp_path: Path) -> None
     assert model_name("bundled") == "espalier"
     assert model_name(str(tmp_path)) == tmp_path.name
     assert model_name("owner/name") == "owner/name"
+
+
+def test_the_engine_stores_where_the_gateway_was_told_to() -> None:
+    environment: dict[str, str] = {}
+    hand_down_data_dir(GatewayOptions(), environment)
+    assert not environment
+    hand_down_data_dir(GatewayOptions(data_dir=Path("some/folder")), environment)
+    assert environment == {"ESPALIER_DATA_DIR": str(Path.cwd() / "some" / "folder")}

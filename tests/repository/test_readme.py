@@ -13,6 +13,8 @@ from pathlib import Path
 import httpx
 import pytest
 
+from espalier.kernels.build import cache_folder
+
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 PYTHON_BLOCKS = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
@@ -33,6 +35,7 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     folder = tmp_path_factory.mktemp("server")
     environment = {name: value for name, value in os.environ.items() if not name.startswith("ESPALIER_")}
     environment["ESPALIER_DATA_DIR"] = str(folder)
+    environment["ESPALIER_CACHE_DIR"] = str(cache_folder())  # what was compiled is not compiled again
     command = [sys.executable, "-P", "-c", SERVE, "serve", "--port", "0"]
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=folder, env=environment
