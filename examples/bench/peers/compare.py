@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import argparse
 import json
+import shlex
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -27,28 +29,39 @@ OURS = ("auto", "int8")
 Row = dict[str, float]
 
 
-def measure(command: list[str | Path]) -> dict[str, object] | None:
+def measure(command: Sequence[str | Path], prefix: Sequence[str]) -> dict[str, object] | None:
     """The last line of a command as JSON; None, and its error shown, if it fails."""
-    done = subprocess.run(command, capture_output=True, text=True)
+    done = subprocess.run([*prefix, *command], capture_output=True, text=True)
     if done.returncode:
-        print(f"{command[1]}: {done.stderr[-2000:]}", file=sys.stderr)
+        print(f"{command[1]}: exit status {done.returncode}: {done.stderr[-2000:]}", file=sys.stderr)
         return None
     return dict(json.loads(done.stdout.strip().splitlines()[-1]))
 
 
-def ours(checkpoint: Path, weights: str, threads: int, repeat: int) -> Row | None:
+def ours(checkpoint: Path, weights: str, given: argparse.Namespace) -> Row | None:
     """Our figures by `espalier bench engine`."""
-    parts = ["--parts", "prefill", "decode", "chats", "--repeat", str(repeat), "--json"]
+    parts = ["--parts", "prefill", "decode", "chats", "--repeat", str(given.repeat), "--json"]
     command = [Path(sys.executable).parent / "espalier", "bench", "engine", "--model", checkpoint]
-    found = measure([*command, "--weights", weights, "--threads", str(threads), *parts])
+    found = measure([*command, "--weights", weights, "--threads", str(given.threads), *parts], given.prefix)
     return None if found is None else {key: value for key, value in found.items() if isinstance(value, float)}
 
 
-def theirs(python: Path, peer: str, setting: str, checkpoint: Path, threads: int, repeat: int) -> Row | None:
+def theirs(peer: str, setting: str, checkpoint: Path, given: argparse.Namespace) -> Row | None:
     """A peer's figures with one setting."""
-    found = measure([python, HERE / f"peer_{peer}.py", checkpoint, str(threads), str(repeat), setting])
+    python = given.environments / peer / "bin" / "python"
+    script = HERE / f"peer_{peer}.py"
+    found = measure([python, script, checkpoint, str(given.threads), str(given.repeat), setting], given.prefix)
     figures = None if found is None else found["figures"]
     return figures if isinstance(figures, dict) else None
+
+
+def rows_of(checkpoint: Path, given: argparse.Namespace) -> Iterator[tuple[str, Row | None]]:
+    """Every setting of everybody, measured one after another."""
+    for weights in OURS:
+        yield f"espalier {weights}", ours(checkpoint, weights, given)
+    for peer in given.peers:
+        for setting in PEERS[peer][: given.settings]:
+            yield f"{peer} {setting}", theirs(peer, setting, checkpoint, given)
 
 
 def is_time(figure: str) -> bool:
@@ -92,22 +105,22 @@ def main() -> None:
     parser.add_argument("--settings", type=int, default=3, help="settings tried of each peer")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--repeat", type=int, default=2)
-    parser.add_argument("--json", type=Path, help="also write the figures there")
+    parser.add_argument("--json", type=Path, help="also write the figures there, after each setting")
+    parser.add_argument(
+        "--prefix", type=shlex.split, default=[], help="words before each measuring command, for instance 'nice -n -5'"
+    )
     given = parser.parse_args()
     console, everything = Console(width=200), dict[str, dict[str, Row]]()
     with tempfile.TemporaryDirectory() as scratch:
         for shape in given.shape:
             checkpoint = write_random_checkpoint((given.checkpoints or Path(scratch)) / shape, SHAPES[shape])
-            found = {f"espalier {weights}": ours(checkpoint, weights, given.threads, given.repeat) for weights in OURS}
-            for peer in given.peers:
-                python = given.environments / peer / "bin" / "python"
-                for setting in PEERS[peer][: given.settings]:
-                    row = theirs(python, peer, setting, checkpoint, given.threads, given.repeat)
-                    found[f"{peer} {setting}"] = row
-            rows = everything[shape] = {setting: row for setting, row in found.items() if row is not None}
+            rows = everything[shape] = {}
+            for name, row in rows_of(checkpoint, given):
+                if row is not None:
+                    rows[name] = row
+                if given.json:
+                    given.json.write_text(json.dumps(everything, indent=1) + "\n")
             console.print(table(f"{shape}, {given.threads} threads", rows))
-    if given.json:
-        given.json.write_text(json.dumps(everything, indent=1) + "\n")
 
 
 if __name__ == "__main__":
