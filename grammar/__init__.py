@@ -24,7 +24,7 @@ from espalier.grammar.errors import (
     UnsatisfiableError,
     VocabularyError,
 )
-from espalier.grammar.grammar import Grammar, compile_grammar
+from espalier.grammar.grammar import Grammar, compile_grammar, warm
 from espalier.grammar.limits import Limits
 from espalier.grammar.vocabulary import Vocabulary
 
@@ -53,4 +53,5 @@ __all__ = [
     "Vocabulary",
     "VocabularyError",
     "compile_grammar",
+    "warm",
 ]

@@ -14,8 +14,9 @@ from typing import Protocol
 import numpy as np
 
 from espalier.grammar.key_core import KeyCore
-from espalier.grammar.leaf import Slice, is_leaf
+from espalier.grammar.leaf import is_leaf
 from espalier.grammar.part import FREE
+from espalier.grammar.slice import Slice
 from espalier.grammar.state import Outcome, State
 from espalier.grammar.text_frame import QUOTE, MachineCore, TextState
 from espalier.grammar.thread import END, Frame, FrameKeys, Sequel, Tape, Thread, behind, closure
@@ -43,7 +44,8 @@ class Found:
 
     def all_nodes(self) -> np.ndarray:
         """The nodes found, in no order."""
-        return np.concatenate([np.array(self.nodes, dtype=np.int32), *self.slices])
+        nodes = np.array(self.nodes, dtype=np.int32)
+        return np.concatenate([nodes, *self.slices]) if self.slices else nodes
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -203,7 +205,7 @@ class Explorer:
             state = background.shell(state.any_escapes)
         found = self._slices.get(self._trie, node, state)
         if special:
-            found = _without(found, self._trie, special)
+            found = found.without(self._trie, special)
         self.found.slices.append(found.inside)
         if not found.exits.size:
             return
@@ -272,7 +274,6 @@ class Explorer:
                     pending.append((kid, after))
         return special
 
-
     def _plain_names(self, node: int, thread: Thread, core: KeyCore, watch: Watch) -> list[int]:
         """The same by the tries of names alone, without making the states in between."""
         special: list[int] = []
@@ -301,24 +302,3 @@ class Explorer:
                     self.found.nodes.append(kid)
                 pending.append((kid, further, None if used is None else used.children.get(byte)))
         return special
-
-
-def _without(found: Slice, trie: TokenTrie, nodes: list[int]) -> Slice:
-    """A slice without what lies at and below some nodes."""
-    inside, exits = (_outside(places, trie, nodes) for places in (found.inside, found.exits))
-    return Slice(
-        found.inside[inside],
-        found.inside_counts[inside],
-        found.exits[exits],
-        found.outcomes[exits],
-        found.counts[exits],
-        found.endings,
-        found.end_outcomes,
-    )
-
-
-def _outside(places: np.ndarray, trie: TokenTrie, nodes: list[int]) -> np.ndarray:
-    keep = np.ones(places.size, dtype=np.bool_)
-    for node in nodes:
-        keep &= (places < node) | (places >= trie.end[node])
-    return keep

@@ -84,6 +84,17 @@ class Grammar:
         }
 
 
+def warm(vocabulary: Vocabulary) -> None:
+    """Makes what the grammars of a vocabulary share: at a server's start, so that no request waits for it.
+
+    Takes a second for 131,072 tokens.
+    """
+    cursor, out = compile_grammar(AnyJson(), vocabulary).start(), vocabulary.empty_mask()
+    for byte in b'{"a":["b",0,-1.5e+10,1E-3,true,false,null,{}],"c":"d"}':
+        cursor.fill(out)
+        cursor.accept_bytes(bytes([byte]))
+
+
 def load(text: str, limits: Limits) -> JsonData:
     """A schema's JSON. SchemaError if it is none, GrammarTooLargeError if it is too long or too deep."""
     if len(text) > limits.schema_bytes:

@@ -112,7 +112,7 @@ class KeyCore(Core):
 
     @property
     def is_plain(self) -> bool:
-        """Whether the classes that the name may be of stay the same, whatever it says in as many bytes: none, or all."""
+        """Whether the name may be of the same classes whatever follows: of none, or of that of all others."""
         return self._context.is_verbatim and all(
             state is None or names.is_free
             for names, state in zip(self._context.table.classes, self._classes, strict=True)

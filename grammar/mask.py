@@ -16,9 +16,10 @@ import numpy as np
 
 from espalier.grammar.explore import UNWATCHED, Explorer, Found, Rest, Watch
 from espalier.grammar.key_core import KeyCore
-from espalier.grammar.leaf import LeafTable, Slice, Walk
+from espalier.grammar.leaf import LeafTable
 from espalier.grammar.limits import Limits
 from espalier.grammar.part import SpecialState
+from espalier.grammar.slice import Runs, Slice, Walk
 from espalier.grammar.state import Outcome, State
 from espalier.grammar.text import Language
 from espalier.grammar.text_frame import MachineCore, TextState, languages_frame
@@ -28,6 +29,7 @@ from espalier.grammar.vocabulary import Tails, Vocabulary
 
 FEW = 256  # tokens: as many are also listed
 MOST_COUNTED = 128  # code points: no token has more that matter
+MOST_LEAVES = 20_000  # states of strings and numbers whose rows are kept
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -129,6 +131,45 @@ class TextBase:
         return out
 
 
+class Free:
+    """What a free string allows, by code points: masks of strings of which only the length matters are put together."""
+
+    def __init__(self, vocabulary: Vocabulary, tails: Tails, found: Slice) -> None:
+        assert found.inside_counts is not None and found.counts is not None
+        self._vocabulary, self._trie = vocabulary, vocabulary.trie
+        order = np.argsort(found.inside_counts, kind="stable")
+        self._nodes = found.inside[order]
+        self._ends = np.searchsorted(found.inside_counts[order], np.arange(MOST_COUNTED + 1), side="right")
+        self._ends[MOST_COUNTED] = order.size
+        which, rows = tails.rows(found.exits)
+        self._tokens, self._places = tails.tokens[rows], tails.places[rows]
+        self._counts = np.minimum(found.counts, MOST_COUNTED)[which]
+        self._outcomes = np.zeros(rows.size, dtype=np.int32)
+        self._masks: dict[int, np.ndarray] = {}
+        self.inside = self._up_to(MOST_COUNTED)
+
+    def _up_to(self, most: int) -> np.ndarray:
+        """The packed mask of the tokens of so many code points at most that stay in the string."""
+        found = self._masks.get(most)
+        if found is None:
+            nodes, end = self._nodes, self._ends[most]
+            if most == MOST_COUNTED or end < nodes.size // 2:
+                found = self._vocabulary.packed(self._trie.ids(nodes[:end]))
+            else:
+                found = self.inside.copy()
+                _clear(found, self._trie.ids(nodes[end:]))
+            self._masks[most] = found
+        return found
+
+    def base(self, key: Hashable, lives: np.ndarray, ends: np.ndarray) -> TextBase:
+        """The base of a string that lives, and may end, after so many code points more: bool[MOST_COUNTED + 1] each."""
+        most = int(np.flatnonzero(lives)[-1])
+        if not lives[:most].all():
+            raise AssertionError("a string that comes back to life")
+        exits = np.flatnonzero(ends[self._counts])
+        return TextBase(key, self._up_to(most), self._tokens[exits], self._places[exits], self._outcomes[exits])
+
+
 class Shared:
     """What all grammars over a vocabulary share: slices, strings' bases, whole masks of strings."""
 
@@ -136,14 +177,15 @@ class Shared:
         self.vocabulary = vocabulary
         self.trie, self.tails = vocabulary.trie, vocabulary.tails
         self.nothing = vocabulary.empty_mask()
-        self._table = LeafTable()
+        self._table, self._runs = LeafTable(), Runs(self.trie)
         self._slices = Bounded(96 << 20)
         self._bases = Bounded(48 << 20)
         self._masks = Bounded(64 << 20)
         self._tails: dict[bytes, int] = {}
+        self._frees: dict[bool, Free] = {}
         every = languages_frame((Language.EVERY,), Limits()).start()
         assert every is not None
-        self._free = every
+        self._every = every
 
     def get(self, trie: TokenTrie, node: int, state: State) -> Slice:
         """The slice of a leaf state below a node."""
@@ -155,45 +197,60 @@ class Shared:
         assert isinstance(found, Slice)
         return found
 
-    def _walk(self, trie: TokenTrie, node: int, state: State) -> Slice:
-        if len(self._table.states) > 20_000:
+    def _walk(self, trie: TokenTrie, node: int, state: State, counts: bool = False) -> Slice:
+        if len(self._table.states) > MOST_LEAVES:
             self._table = LeafTable()
-        return Walk(self._table, trie).slice(node, state)
+        runs = self._runs if trie is self.trie and not counts else None
+        return Walk(self._table, trie, runs, counts).slice(self._table.number(state), node)
 
     def text_base(self, state: TextState) -> TextBase:
         """The base of a string's state outside of escapes, its core being a row of machines."""
         key = state.mask_key
         found = self._bases.get(key)
         if found is None:
-            found = self._counted(key, state) or self._text_base(key, self._walk(self.trie, 0, state))
+            found = self._counted(key, state) or self._immortal(key, state) or self._any(key, state)
             self._bases.put(key, found, 500 + found.inside.nbytes + 12 * found.tokens.size)
         assert isinstance(found, TextBase)
         return found
 
-    def _text_base(self, key: Hashable, found: Slice) -> TextBase:
+    def _any(self, key: Hashable, state: TextState) -> TextBase:
+        found = self._walk(self.trie, 0, state)
+        return self._text_base(key, self.vocabulary.packed(self.trie.ids(found.inside)), found)
+
+    def _text_base(self, key: Hashable, inside: np.ndarray, found: Slice) -> TextBase:
         which, rows = self.tails.rows(found.exits)
-        inside = self.vocabulary.packed(self.trie.ids(found.inside))
         return TextBase(key, inside, self.tails.tokens[rows], self.tails.places[rows], found.outcomes[which])
 
+    def _free(self, any_escapes: bool) -> Free:
+        """What a free string allows."""
+        found = self._frees.get(any_escapes)
+        if found is None:
+            counted = self._walk(self.trie, 0, self._every.shell(any_escapes), counts=True)
+            found = self._frees[any_escapes] = Free(self.vocabulary, self.tails, counted)
+        return found
+
     def _counted(self, key: Hashable, state: TextState) -> TextBase | None:
-        """The base of a string of which only the length matters: a free string's tokens, by their code points."""
+        """The base of a string of which at most the length matters: a free string's tokens, by their code points."""
         core = state.core
         assert isinstance(core, MachineCore)
-        if core is self._free or len(core.states) > 1 or core.states[0] is None:
+        if len(core.states) > 1 or core.states[0] is None:
             return None
         machine, (at, count) = core.frame.machines[0], core.states[0]
-        if not machine.counts or not machine.free(at):
+        if not machine.free(at):
             return None
         lengths = range(MOST_COUNTED + 1)
         lives = np.array([machine.lives(at, count + length) for length in lengths])
         ends = np.array([machine.accepts(at, count + length) for length in lengths])
-        free = self.get(self.trie, 0, self._free.shell(state.any_escapes))
-        inside = free.inside[lives[np.minimum(free.inside_counts, MOST_COUNTED)]]
-        exits = ends[np.minimum(free.counts, MOST_COUNTED)]
-        chosen = Slice(
-            inside, free.inside_counts, free.exits[exits], free.outcomes[exits], free.counts, *(free.endings,) * 2
-        )
-        return self._text_base(key, chosen)
+        return self._free(state.any_escapes).base(key, lives, ends)
+
+    def _immortal(self, key: Hashable, state: TextState) -> TextBase | None:
+        """The base of a string that can be completed whatever it says: only where it may end is to be found out."""
+        core = state.core
+        assert isinstance(core, MachineCore)
+        if len(core.states) > 1 or core.states[0] is None or not core.frame.machines[0].is_immortal(core.states[0][0]):
+            return None
+        found = self._walk(self.tails.quotes, 0, state)
+        return self._text_base(key, self._free(state.any_escapes).inside, found)
 
     def tail_number(self, live: np.ndarray) -> int:
         """Equal sets of tails have one number."""
@@ -285,11 +342,12 @@ class Masks:
     def _decided(self, thread: Thread, found: Found) -> tuple[np.ndarray, bool]:
         """The tokens of a walk, those in doubt tried one by one; and whether there were any."""
         trie = self._shared.trie
+        parts = [trie.ids(found.all_nodes()), *found.tokens]
         doubtful = [*found.doubtful_tokens, *(trie.below(node) for node in found.doubtful)]
-        tried = np.concatenate(doubtful) if doubtful else np.empty(0, dtype=np.int32)
-        allowed = [token for token in tried.tolist() if self._reads(thread, token)]
-        parts = [trie.ids(found.all_nodes()), *found.tokens, np.array(allowed, dtype=np.int32)]
-        return np.concatenate(parts), bool(tried.size)
+        if doubtful:
+            tried = np.concatenate(doubtful).tolist()
+            parts.append(np.array([token for token in tried if self._reads(thread, token)], dtype=np.int32))
+        return np.concatenate(parts) if len(parts) > 1 else parts[0], bool(doubtful)
 
     def _reads(self, thread: Thread, token: int) -> bool:
         threads = [thread]
@@ -360,8 +418,14 @@ class Masks:
         return found
 
     def _few(self, tokens: np.ndarray) -> Mask:
-        packed = self._shared.vocabulary.packed(tokens)
-        return self._kept(packed)
+        """The mask of some tokens, in no order."""
+        if tokens.size > FEW:
+            return self._kept(self._shared.vocabulary.packed(tokens))
+        tokens = np.unique(tokens)
+        words, first = np.unique(tokens >> 5, return_index=True)
+        bits = np.left_shift(1, tokens & 31, dtype=np.int32)
+        values = np.bitwise_or.reduceat(bits, first) if tokens.size else bits
+        return Mask(self._shared.nothing, words, values, tokens)
 
     def _kept(self, packed: np.ndarray) -> Mask:
         count = int(np.bitwise_count(packed.view(np.uint32)).sum())

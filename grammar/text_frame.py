@@ -10,12 +10,15 @@ from abc import ABC, abstractmethod
 from collections.abc import Hashable, Iterator
 from functools import lru_cache
 
+import numpy as np
+
 from espalier.grammar.limits import Limits
 from espalier.grammar.state import Outcome, Pop, State, Step
 from espalier.grammar.text import Language, TextMachine, text_machine
 
 _SHORT = {ord("b"): 8, ord("t"): 9, ord("n"): 10, ord("f"): 12, ord("r"): 13, ord('"'): 34, ord("\\"): 92}
 _SHORT_OF = {code: letter for letter, code in _SHORT.items()}
+_ESCAPED = bytes(range(0x20)) + b'"\\'  # what JSON must escape
 _HEX = b"0123456789ABCDEFabcdef"
 _CONTENT = bytes(byte for byte in range(0x20, 0x100) if byte not in b'"\\')
 QUOTE, BACKSLASH = 0x22, 0x5C
@@ -55,6 +58,10 @@ class Core(ABC):
     @abstractmethod
     def mask_key(self) -> Hashable:
         """Cores with equal keys allow the same tokens."""
+
+    def leads_on(self, text: bytes) -> bool:
+        """Whether any of some bytes leads on."""
+        return any(self.follow(byte) is not None for byte in text)
 
     def shell(self, any_escapes: bool, pending: bytes = b"") -> TextState:
         """The state of a JSON string that said this, `pending` being an escape begun."""
@@ -116,15 +123,16 @@ class TextState(State):
     def _if_live(self, pending: bytes) -> State | None:
         """The state inside an escape, if one of its endings is allowed."""
         state = self.core.shell(self.any_escapes, pending)
+        if pending == b"\\" and not self.any_escapes:
+            return state if self.core.leads_on(_ESCAPED) else None
         if pending == b"\\":
             return state if any(state.step(byte) is not None for byte in sorted((*_SHORT, *b"/u"))) else None
         code = _code_points(pending)
         assert code is not None
         first, last, _ = code
         if not self.any_escapes:
-            last = min(last, 0x1F)
-            alive = any(c not in _SHORT_OF and self.core.follow(c) is not None for c in range(first, last + 1))
-            return state if alive else None
+            codes = bytes(code for code in range(first, min(last, 0x1F) + 1) if code not in _SHORT_OF)
+            return state if self.core.leads_on(codes) else None
         alive = any(low <= last and first <= high for low, high in _live_points(self.core))
         return state if alive else None
 
@@ -251,6 +259,17 @@ class MachineCore(Core):
         """Each machine's next state, if it lives."""
         return self.frame.after(self.states, byte)
 
+    def leads_on(self, text: bytes) -> bool:
+        """By the machines' rows."""
+        if self.frame.counts:
+            return super().leads_on(text)
+        places = np.frombuffer(text, dtype=np.uint8)
+        return any(
+            bool((machine.row(state[0])[places] >= 0).any())
+            for machine, state in zip(self.frame.machines, self.states, strict=True)
+            if state is not None
+        )
+
     def outcome(self) -> Outcome | None:
         """The language that the text is in."""
         for index, (machine, state) in enumerate(zip(self.frame.machines, self.states, strict=True)):
@@ -291,7 +310,7 @@ class LanguagesFrame:
     def __init__(self, machines: tuple[TextMachine, ...]) -> None:
         self.machines = machines
         self._cores: dict[Hashable, MachineCore] = {}
-        self._counts = any(machine.counts for machine in self.machines)
+        self.counts = any(machine.counts for machine in self.machines)
 
     def start(self) -> MachineCore | None:
         """Before the first byte; None if no string is in any of the languages."""
@@ -306,7 +325,7 @@ class LanguagesFrame:
 
     def core(self, states: tuple[tuple[int, int] | None, ...]) -> MachineCore | None:
         """The core in which each machine is in a state, with so many code points read; None if all are dead."""
-        if not self._counts:
+        if not self.counts:
             states = tuple(state and (state[0], 0) for state in states)
         found = self._cores.get(states)
         if found is None:

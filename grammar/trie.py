@@ -7,8 +7,19 @@ uses `kids`.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Level:
+    """The nodes of one depth: `kids`; the places of their parents among the `num_above` nodes above."""
+
+    kids: np.ndarray
+    parents: np.ndarray
+    num_above: int
 
 
 class TokenTrie:
@@ -21,6 +32,7 @@ class TokenTrie:
                     first[end[v]]]
     kid_first, kids int32[nodes + 1], int32[nodes - 1]
                     node v's children are kids[kid_first[v] : kid_first[v + 1]], by ascending byte
+    parent          int32[nodes]      -1 for the root
     """
 
     def __init__(self, pairs: Iterable[tuple[bytes, int]]) -> None:
@@ -46,7 +58,7 @@ class TokenTrie:
         self.byte = np.frombuffer(bytes(byte), dtype=np.uint8)
         self.tokens = np.array(tokens, dtype=np.int32)
         self.first = np.array([*first, len(tokens)], dtype=np.int32)
-        parent = np.array(parents, dtype=np.int32)
+        parent = self.parent = np.array(parents, dtype=np.int32)
         self.kids = (np.argsort(parent[1:], kind="stable") + 1).astype(np.int32)
         counts = np.bincount(parent[1:], minlength=num_nodes)
         self.kid_first = np.concatenate([[0], np.cumsum(counts)]).astype(np.int32)
@@ -67,6 +79,58 @@ class TokenTrie:
             kids = self.kids[self.kid_first[node] : self.kid_first[node + 1]]
             found = self._children[node] = dict(zip(self.byte[kids].tolist(), kids.tolist(), strict=True))
         return found
+
+    def toward(self, nodes: np.ndarray) -> TokenTrie:
+        """The same nodes with the same numbers, but as children only those on the way to some of them."""
+        keep = np.zeros(len(self), dtype=np.bool_)
+        while nodes.size:
+            keep[nodes] = True
+            above = np.unique(self.parent[nodes])
+            nodes = above[(above >= 0) & ~keep[above]]
+        found = TokenTrie.__new__(TokenTrie)
+        found.__dict__.update(self.__dict__, depth=self.depth, place=self.place, _children={})
+        found.__dict__.pop("_levels", None)
+        found.kids = self.kids[keep[self.kids]]
+        counts = np.bincount(self.parent[found.kids], minlength=len(self))
+        found.kid_first = np.concatenate([[0], np.cumsum(counts)]).astype(np.int32)
+        return found
+
+    @cached_property
+    def depth(self) -> np.ndarray:
+        """int16[nodes]: how many bytes lead to a node."""
+        found = np.zeros(len(self), dtype=np.int16)
+        nodes = np.zeros(1, dtype=np.int32)
+        while nodes.size:
+            num = self.kid_first[nodes + 1] - self.kid_first[nodes]
+            before = np.cumsum(num) - num
+            above = np.repeat(np.arange(nodes.size), num)
+            kids = self.kids[np.arange(above.size) + (self.kid_first[nodes] - before)[above]]
+            found[kids] = found[nodes[above]] + 1
+            nodes = kids
+        return found
+
+    @cached_property
+    def place(self) -> np.ndarray:
+        """int32[nodes]: how many smaller nodes have the same depth."""
+        order = np.argsort(self.depth, kind="stable")
+        sizes = np.bincount(self.depth)
+        found = np.empty(len(self), dtype=np.int32)
+        found[order] = np.arange(len(self)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+        return found
+
+    @cached_property
+    def _levels(self) -> list[Level]:
+        kids = self.kids[np.argsort(self.depth[self.kids], kind="stable")]
+        sizes = np.bincount(self.depth)
+        ends = np.searchsorted(self.depth[kids], np.arange(sizes.size), side="right")
+        parts = np.split(kids, ends)[1:]
+        return [
+            Level(part, self.place[self.parent[part]], above) for part, above in zip(parts, sizes.tolist(), strict=True)
+        ]
+
+    def level_below(self, nodes: np.ndarray) -> Level:
+        """The level below some nodes of one depth."""
+        return self._levels[int(self.depth[nodes[0]])]
 
     def at(self, node: int) -> np.ndarray:
         """The ids that end at a node."""

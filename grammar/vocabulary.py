@@ -16,7 +16,8 @@ class Tails:
     """What tokens say behind each of their quotes.
 
     `trie` holds those texts; node w of the vocabulary's trie, its byte being a quote, has the tokens at and below it in
-    tokens[first[w] : first[w] + num[w]], and in `places` for each of them the node of `trie` at which it ends.
+    tokens[first[w] : first[w] + num[w]], and in `places` for each of them the node of `trie` at which it ends. `quotes`
+    is of the vocabulary's trie what leads to quotes.
     """
 
     def __init__(self, trie: TokenTrie, texts: Iterable[tuple[bytes, int]]) -> None:
@@ -33,6 +34,7 @@ class Tails:
         nodes = np.array([node for node, _, _ in rows], dtype=np.int64)
         self.num = np.bincount(nodes, minlength=len(trie)).astype(np.int32)
         self.first = (np.cumsum(self.num) - self.num).astype(np.int32)
+        self.quotes = trie.toward(np.unique(nodes))
 
     def rows(self, nodes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """For all tokens at and below some quotes: which of `nodes` it is below, and its row."""

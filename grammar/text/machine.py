@@ -4,7 +4,6 @@ accepted.
 
 from __future__ import annotations
 
-from collections.abc import Hashable
 from functools import lru_cache
 
 import numpy as np
@@ -20,6 +19,9 @@ from espalier.grammar.text.reach import Reach
 from espalier.grammar.text.witness import cardinality, shortest
 
 __all__ = ["FAR", "TextMachine", "text_machine"]
+
+
+MOST_IMMORTAL = 1_000  # states that are looked at to find out whether all live
 
 
 class TextMachine:
@@ -40,6 +42,7 @@ class TextMachine:
         self._live: dict[int, bool] = {}
         self._rows = ByteRows(self._product, self._pruned)
         self._window: dict[tuple[int, int], bool] = {}
+        self._immortal: dict[int, bool] = {}
         self.start = self._rows.between(max(self._product.start, 0))
 
     def _is_live(self, target: int) -> bool:
@@ -108,10 +111,13 @@ class TextMachine:
             return 0, FAR
         return max(low - count, 0), FAR if high is None else high - count
 
-    def horizon(self, state: int, count: int, far: int) -> Hashable:
-        """Equal keys: the same continuations of at most `far` code points live, and the same are accepted."""
+    def horizon(self, state: int, count: int, far: int) -> tuple[int, ...]:
+        """Equal keys: the same continuations of at most `far` code points live, and the same are accepted.
+
+        Behind the state, what is not negative is a number of code points after which something changes.
+        """
         if not self.counts:
-            return state
+            return (state,)
         places = (self._boundary(cell, count, far) for cell in range(len(self._cells) - 1))
         return (state, *places)
 
@@ -139,6 +145,23 @@ class TextMachine:
             reach.is_decided or self._product.residual(self._rows.targets(state)[0], cell.formula) is True
             for reach, cell in zip(self._reaches, self._cells, strict=True)
         )
+
+    def is_immortal(self, state: int) -> bool:
+        """Whether all that follows can be completed, as in a search for a pattern; no where that takes long to say."""
+        if self.counts or not self._rows.is_between(state):
+            return False
+        target = self._rows.targets(state)[0]
+        found = self._immortal.get(target)
+        if found is None:
+            met, pending, found = {target}, [target], True
+            while pending and found:
+                rest, others = self._pruned(pending.pop())
+                behind = {rest, *others.values()}
+                pending.extend(behind - met)
+                met |= behind
+                found = NOWHERE not in behind and len(met) <= MOST_IMMORTAL
+            self._immortal.update(dict.fromkeys(met if found else (target,), found))
+        return found
 
     def witness(self, state: int, count: int) -> bytes | None:
         """A completion with the fewest code points; letters and digits where there is a choice. None if there is
