@@ -90,7 +90,7 @@ def warm(vocabulary: Vocabulary) -> None:
     Takes a second for 131,072 tokens.
     """
     cursor, out = compile_grammar(AnyJson(), vocabulary).start(), vocabulary.empty_mask()
-    for byte in b'{"a":["b",0,-1.5e+10,1E-3,true,false,null,{}],"c":"d"}':
+    for byte in b'{"a":["b",0,-1.5e+10,1e-3,true,false,null,{}],"c":"d"}':
         cursor.fill(out)
         cursor.accept_bytes(bytes([byte]))
 
