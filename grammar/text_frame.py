@@ -7,11 +7,12 @@ must; with `any_escapes` every escape is read, surrogate pairs included, lone su
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable
 from functools import lru_cache
 
 import numpy as np
 
+from espalier.grammar.escape import HEX, meanings, reaches
 from espalier.grammar.limits import Limits
 from espalier.grammar.state import Outcome, Pop, State, Step
 from espalier.grammar.text import Language, TextMachine, text_machine
@@ -19,10 +20,9 @@ from espalier.grammar.text import Language, TextMachine, text_machine
 _SHORT = {ord("b"): 8, ord("t"): 9, ord("n"): 10, ord("f"): 12, ord("r"): 13, ord('"'): 34, ord("\\"): 92}
 _SHORT_OF = {code: letter for letter, code in _SHORT.items()}
 _ESCAPED = bytes(range(0x20)) + b'"\\'  # what JSON must escape
-_HEX = b"0123456789ABCDEFabcdef"
 _CONTENT = bytes(byte for byte in range(0x20, 0x100) if byte not in b'"\\')
+_ESCAPES = {1: bytes(sorted((*_SHORT, *b"/u"))), 6: b"\\", 7: b"u"}  # what may follow so many bytes, else a digit
 QUOTE, BACKSLASH = 0x22, 0x5C
-Ranges = tuple[tuple[int, int], ...]
 
 
 class Core(ABC):
@@ -110,11 +110,11 @@ class TextState(State):
             return self._after(bytes([_SHORT[pending[1]]]))
         if pending == b"\\/":
             return self._after(b"/") if self.any_escapes else None
-        code = _code_points(pending)
-        if code is None or not _at_boundary(self.core):
+        ranges, is_whole = meanings(pending)
+        if not ranges:
             return None
-        first, last, needs = code
-        if first == last and not needs:
+        first = ranges[0][0]
+        if is_whole:
             if not self.any_escapes and (first >= 0x20 or first in _SHORT_OF):
                 return None
             return self._after(chr(first).encode())
@@ -126,26 +126,24 @@ class TextState(State):
         if pending == b"\\" and not self.any_escapes:
             return state if self.core.leads_on(_ESCAPED) else None
         if pending == b"\\":
-            return state if any(state.step(byte) is not None for byte in sorted((*_SHORT, *b"/u"))) else None
-        code = _code_points(pending)
-        assert code is not None
-        first, last, _ = code
+            return state if any(state.step(byte) is not None for byte in state.candidates()) else None
+        ranges, _ = meanings(pending)
         if not self.any_escapes:
+            first, last = ranges[0]
             codes = bytes(code for code in range(first, min(last, 0x1F) + 1) if code not in _SHORT_OF)
             return state if self.core.leads_on(codes) else None
-        alive = any(low <= last and first <= high for low, high in _live_points(self.core))
-        return state if alive else None
+        return state if reaches(self.core, ranges) else None
 
     def candidates(self) -> bytes:
         """Content, the quote and the backslash; inside an escape its letters."""
         if self.pending:
-            return _HEX if len(self.pending) > 1 else bytes(sorted((*_SHORT, *b"/u")))
+            return _ESCAPES.get(len(self.pending), HEX)
         return bytes([QUOTE, BACKSLASH]) + _CONTENT
 
     def completion(self) -> tuple[bytes, Outcome]:
         """The escape, the rest of the text, the quote."""
         if self.pending:
-            for byte in self.candidates() if len(self.pending) != 6 else b"\\":
+            for byte in self.candidates():
                 after = self.step(byte)
                 if isinstance(after, TextState):
                     tail, outcome = after.completion()
@@ -176,74 +174,6 @@ def escaped(text: bytes) -> bytes:
 def is_verbatim(text: str) -> bool:
     """Whether the inside of a JSON string spells a text as it is."""
     return all(char >= " " and char not in '"\\' for char in text)
-
-
-def _at_boundary(core: Core) -> bool:
-    """Whether a code point may begin here: an escape does not continue a character begun in bytes."""
-    return not any(core.follow(byte) is not None for byte in (0x80, 0x90, 0xA0, 0xBF))
-
-
-@lru_cache(maxsize=8192)
-def _code_points(pending: bytes) -> tuple[int, int, bool] | None:
-    """The code points that an escape begun so can mean, and whether it still needs the second half of a surrogate pair.
-
-    None if it means none.
-    """
-    if pending[1:2] != b"u" or any(byte not in _HEX for byte in pending[2:6]):
-        return None
-    digits = pending[2:6].decode()
-    first, last = int(digits.ljust(4, "0"), 16), int(digits.ljust(4, "f"), 16)
-    if len(digits) < 4 or not 0xD800 <= first <= 0xDBFF:
-        if first >= 0xDC00 and last <= 0xDFFF:
-            return None
-        # A prefix that covers high surrogates reaches the planes behind the first.
-        if first <= 0xDBFF and last >= 0xD800:
-            return first, 0x10FFFF, True
-        return first, last, len(digits) < 4
-    high = 0x10000 + ((first - 0xD800) << 10)
-    rest = pending[6:]
-    if not b"\\u".startswith(rest[:2]) or any(byte not in _HEX for byte in rest[2:]):
-        return None
-    low_digits = rest[2:].decode()
-    low_first, low_last = int(low_digits.ljust(4, "0"), 16), int(low_digits.ljust(4, "f"), 16)
-    low_first, low_last = max(low_first, 0xDC00), min(low_last, 0xDFFF)
-    if low_first > low_last:
-        return None
-    return high + low_first - 0xDC00, high + low_last - 0xDC00, len(low_digits) < 4
-
-
-def _live_points(core: Core) -> Ranges:
-    """The code points that may come next, as ranges; equal rows are looked at once."""
-    return tuple(_merged(_ranges(core, 0, 0, 0)))
-
-
-def _merged(ranges: Iterator[tuple[int, int]]) -> Iterator[tuple[int, int]]:
-    last: tuple[int, int] | None = None
-    for low, high in ranges:
-        if last is not None and last[1] + 1 == low:
-            last = (last[0], high)
-        else:
-            if last is not None:
-                yield last
-            last = (low, high)
-    if last is not None:
-        yield last
-
-
-def _ranges(core: Core, num_left: int, code: int, lead: int) -> Iterator[tuple[int, int]]:
-    """Code points below a partial UTF-8 sequence with `num_left` bytes to come."""
-    if lead and not num_left:
-        yield code, code
-        return
-    for byte in range(0x80, 0xC0) if lead else (*range(0x80), *range(0xC2, 0xF5)):
-        after = core.follow(byte)
-        if after is None:
-            continue
-        if not lead:
-            more = 0 if byte < 0x80 else 1 if byte < 0xE0 else 2 if byte < 0xF0 else 3
-            yield from _ranges(after, more, byte & (0x7F if not more else 0x3F >> more), 1)
-        else:
-            yield from _ranges(after, num_left - 1, code << 6 | byte & 0x3F, 1)
 
 
 class MachineCore(Core):
