@@ -61,7 +61,7 @@ class NameTable:
     def fresh(self, place: int, used: Iterable[str]) -> str:
         """A short name of a class that is not in use."""
         names = self.classes[place - len(self.names)]
-        taken = trie_of(dict.fromkeys([*self.names, *used]))
+        taken = trie_of(name.encode() for name in (*self.names, *used))
         found = fresh(names.machine, (names.machine.start, 0), (taken,))
         assert found is not None, "a class of names that has run out"
         return found.decode()

@@ -51,7 +51,7 @@ class ObjectFrame:
             names = dict.fromkeys(name for formula in vector for name in formula_names(formula))
             languages = dict.fromkeys(language for formula in vector for language in formula_languages(formula))
             self.table = NameTable(tuple(names), tuple(languages), frames.limits)
-        self.trie = trie_of(self.table.names)
+        self.trie = trie_of(name.encode() for name in self.table.names)
         self.is_verbatim = all(map(is_verbatim, self.table.names))
         self._states: dict[Hashable, ObjectState] = {}
         self._keys: dict[Hashable, Keys] = {}
@@ -124,7 +124,7 @@ class Keys(KeyContext):
 
     def __init__(self, frame: ObjectFrame, vector: Vector, forbidden: int, used: frozenset[str]) -> None:
         self.table, self.trie = frame.table, frame.trie
-        self.used = trie_of(sorted(used)) if used else None
+        self.used = trie_of(name.encode() for name in sorted(used)) if used else None
         self.is_verbatim = frame.is_verbatim and all(map(is_verbatim, used))
         self._frame, self._vector, self._forbidden = frame, vector, forbidden
         self._allowed: dict[int, bool] = {}

@@ -37,8 +37,7 @@ class ChoiceState(State):
 
     def completion(self) -> tuple[bytes, Outcome]:
         """The shortest rest."""
-        rests = {self._node.completion(place) for place in self._node.below}
-        return min(rests, key=lambda rest: (len(rest), rest)), 0
+        return min((rest for rest, _ in self._node.rests()), key=lambda rest: (len(rest), rest)), 0
 
     @property
     def mask_key(self) -> Hashable:

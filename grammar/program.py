@@ -19,7 +19,7 @@ from espalier.grammar.constraint import (
 )
 from espalier.grammar.errors import GrammarTooLargeError
 from espalier.grammar.limits import Limits
-from espalier.grammar.name_trie import Trie
+from espalier.grammar.name_trie import trie_of
 from espalier.grammar.part import FREE, ChoiceState, RegexState, SpecialState, UntilState
 from espalier.grammar.state import State
 from espalier.grammar.text import Language, text_machine
@@ -106,9 +106,7 @@ class Program:
             machine = text_machine(language, self._limits)
             return RegexState(machine, (machine.start, 0))
         texts = (constraint.text,) if isinstance(constraint, Literal) else constraint.texts  # type: ignore[union-attr]
-        trie = Trie()
-        for place, text in enumerate(texts):
-            trie.add(text, place)
+        trie = trie_of(texts)
         return ChoiceState(trie) if trie.children else None
 
 

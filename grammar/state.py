@@ -24,14 +24,17 @@ class State(ABC):
     is_between = False  # whether a byte here may begin another member's name, or another item
 
     def __init__(self) -> None:
-        self.row: dict[int, Step] = {}
+        self.row = _EMPTY
 
     def step(self, byte: int) -> Step:
         """What a byte does here; None where it is not allowed."""
         try:
             return self.row[byte]
         except KeyError:
-            found = self.row[byte] = self.make(byte)
+            found = self.make(byte)
+            if self.row is _EMPTY:  # most states are never asked: grammars have many
+                self.row = {}
+            self.row[byte] = found
             return found
 
     @abstractmethod
@@ -99,3 +102,4 @@ class Pop:
 
 
 Step: TypeAlias = "State | Push | Pop | None"
+_EMPTY: dict[int, Step] = {}

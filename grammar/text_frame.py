@@ -28,14 +28,17 @@ QUOTE, BACKSLASH = 0x22, 0x5C
 class Core(ABC):
     """What a string says so far; live: some completion is allowed. Equal strings share one as far as they matter."""
 
-    __slots__ = ("__weakref__", "_after", "_shells")
+    __slots__ = ("__weakref__", "_after", "_shell", "_shells")
 
     def __init__(self) -> None:
-        self._after: dict[int, Core | None] = {}
-        self._shells: dict[tuple[bytes, bool], TextState] = {}
+        self._after: dict[int, Core | None] | None = None
+        self._shell: TextState | None = None  # the first one outside of escapes: nearly always the only one
+        self._shells: dict[tuple[bytes, bool], TextState] | None = None
 
     def follow(self, byte: int) -> Core | None:
         """The core after one more byte of UTF-8; None if nothing completes that."""
+        if self._after is None:
+            self._after = {}
         try:
             return self._after[byte]
         except KeyError:
@@ -65,6 +68,13 @@ class Core(ABC):
 
     def shell(self, any_escapes: bool, pending: bytes = b"") -> TextState:
         """The state of a JSON string that said this, `pending` being an escape begun."""
+        if not pending and self._shell is not None and self._shell.any_escapes == any_escapes:
+            return self._shell
+        if not pending and self._shell is None:
+            self._shell = TextState(self, any_escapes, pending)
+            return self._shell
+        if self._shells is None:
+            self._shells = {}
         key = (pending, any_escapes)
         found = self._shells.get(key)
         if found is None:
@@ -89,6 +99,13 @@ class TextState(State):
     def __init__(self, core: Core, any_escapes: bool, pending: bytes) -> None:
         super().__init__()
         self.core, self.any_escapes, self.pending = core, any_escapes, pending
+
+    def step(self, byte: int) -> Step:
+        """Content is not kept twice: the core has it."""
+        if self.pending or byte < 0x20 or byte in (QUOTE, BACKSLASH):
+            return super().step(byte)
+        core = self.core.follow(byte)
+        return None if core is None else core.shell(self.any_escapes)
 
     def make(self, byte: int) -> Step:
         """Content goes to the core; the quote ends the string where the core may end."""
