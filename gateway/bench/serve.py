@@ -25,6 +25,7 @@ from espalier.gateway.bench.sample import Level, Load, Objectives, Sample, level
 from espalier.gateway.bench.workload import Lengths, Workload
 
 CALIBRATION_WORDS = 200
+TABLE_WIDTH = 150
 # A conversation for each user twice, so that users don't all begin at once, and enough for a quantile.
 CONVERSATIONS_PER_USER, LEAST_CONVERSATIONS = 2, 8
 
@@ -79,12 +80,18 @@ def run(arguments: argparse.Namespace) -> int:
         print(f"espalier bench serve: error: {arguments.url}: {str(error) or type(error).__name__}", file=sys.stderr)
         return 1
     title = f"{about['model']} at {arguments.url}"
-    Console(stderr=arguments.json).print(report.table(levels, title))
+    _console(stderr=arguments.json).print(report.table(levels, title))
     if arguments.json:
         print(report.line(levels, about))
     if arguments.plot:
         arguments.plot.write_text(svg(report.panels(levels), title), encoding="utf-8")
     return 1 if any(level.errors for level in levels) else 0
+
+
+def _console(*, stderr: bool) -> Console:
+    """A terminal as wide as it is; a file or a pipe as wide as the table."""
+    console = Console(stderr=stderr)
+    return console if console.is_terminal else Console(stderr=stderr, width=TABLE_WIDTH)
 
 
 async def target_of(arguments: argparse.Namespace) -> Target:
