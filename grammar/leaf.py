@@ -89,8 +89,8 @@ class LeafTable:
             if isinstance(step, State):
                 after = self.number(step)
                 self.rows[number, byte] = after
-                if isinstance(step, TextState) and not step.pending and (byte & 0xC0 != 0x80):
-                    self.counts[number, byte] = 1
+                if isinstance(state, TextState) and not state.pending and byte & 0xC0 != 0x80:
+                    self.counts[number, byte] = 1  # an escape says its code point at its end, but needs room for it
             elif isinstance(step, Pop) and not step.again:
                 self.rows[number, byte] = -2 - step.outcome
 
