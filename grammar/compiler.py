@@ -104,11 +104,11 @@ class Compiler:
             if handler is None:
                 (self.annotations if name in keywords.ANNOTATIONS else self.ignored).add(name)
                 continue
+            (self.annotations if name == "format" and not self._asserts(schema) else self.enforced).add(name)
             if handler in (keywords.members, keywords.items):
                 if handler in done:
                     continue
                 done.add(handler)
-            (self.annotations if name == "format" and not self._asserts(schema) else self.enforced).add(name)
             handler(self, schema, name, value)
 
     def child(self, schema: Schema, pointer: str, data: Json) -> Formula:

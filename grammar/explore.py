@@ -156,8 +156,8 @@ class Explorer:
         if self._is_exact or not frame.back.captures:
             return behind(frame, outcome, tape)
         if frame.back.is_sensitive(outcome):
-            self.found.is_sensitive = True
-            return behind(frame, outcome, tape)
+            self.found.is_sensitive = True  # nothing of this walk will be used, and the tape may lack a string
+            return END, None, None
         outer = frame.outer
         self._resumed.append(0 if outer is None else outer.depth)
         return frame.back.resume_unknown(outcome), outer, tape
