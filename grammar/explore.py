@@ -291,14 +291,14 @@ class Explorer:
                     if known is not None and known.place >= 0 and core.allows(known.place):
                         self.found.nodes.append(quote)
                         self._go_on([quote], thread, known.place, watch)
-            for byte in {**(known.children if known else {}), **(used.children if used else {})}:
+            for byte in {*(known.next_bytes if known else ()), *(used.next_bytes if used else ())}:
                 kid = kids.get(byte)
                 if kid is None:
                     continue
-                further = None if known is None else known.children.get(byte)
+                further = None if known is None else known.child(byte)
                 if not has_class:
                     if further is None or not any(map(core.allows, further.below)):
                         continue
                     self.found.nodes.append(kid)
-                pending.append((kid, further, None if used is None else used.children.get(byte)))
+                pending.append((kid, further, None if used is None else used.child(byte)))
         return special

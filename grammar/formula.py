@@ -64,20 +64,21 @@ class Space:
     @property
     def num_formulas(self) -> int:
         """How many were made so far."""
-        return 2 * len(self._literals) + len(self._sums)
+        return len(self._literals) + len(self._sums)
 
     def atom(self, atom: Hashable) -> Formula:
         """The formula that holds when the atom does."""
         found = self._literals.get(atom)
         if found is None:
             found = self._literals[atom] = Formula(Kind.LITERAL, atom=atom)
-            found.negation = Formula(Kind.LITERAL, atom=atom, positive=False)
-            found.negation.negation = found
         return found
 
     def invert(self, formula: Formula) -> Formula:
         """The formula that holds exactly when this one does not."""
-        if formula.negation is None:
+        if formula.negation is None and formula.kind is Kind.LITERAL:
+            formula.negation = Formula(Kind.LITERAL, atom=formula.atom, positive=False)
+            formula.negation.negation = formula
+        elif formula.negation is None:
             other = self.any if formula.kind is Kind.ALL else self.all
             formula.negation = other([self.invert(part) for part in formula.parts])
             if formula.negation.negation is None:

@@ -7,11 +7,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Hashable
+from typing import TypeAlias
 
 from espalier.grammar.name_trie import Trie
 from espalier.grammar.names import NameTable, fresh, runs_out
 from espalier.grammar.state import Outcome
 from espalier.grammar.text_frame import BACKSLASH, QUOTE, Core, MachineCore, machines_frame, moved
+
+ClassStates: TypeAlias = "tuple[tuple[int, int] | None, ...]"
 
 
 class KeyContext(ABC):
@@ -20,6 +23,7 @@ class KeyContext(ABC):
     table: NameTable
     trie: Trie
     used: Trie | None  # names of classes that the object has already; None if there are none
+    apart: dict[ClassStates, KeyCore]  # what names come to that begin like none of those
     is_verbatim: bool  # whether JSON spells all these names as they are
 
     @abstractmethod
@@ -37,15 +41,21 @@ class KeyCore(Core):
         context: KeyContext,
         known: Trie | None,
         used: Trie | None,
-        classes: tuple[tuple[int, int] | None, ...],
+        classes: ClassStates,
     ) -> None:
         super().__init__()
         self._context, self._known, self._used, self._classes = context, known, used, classes
 
+    def follow(self, byte: int) -> Core | None:
+        """Kept only where several names begin so: most names are read rarely, and there are many."""
+        if self._known is not None and self._known.is_single and self._used is None:
+            return self.make(byte)
+        return super().follow(byte)
+
     def make(self, byte: int) -> Core | None:
         """One step in the tries and in each machine."""
-        known = None if self._known is None else self._known.children.get(byte)
-        used = None if self._used is None else self._used.children.get(byte)
+        known = None if self._known is None else self._known.child(byte)
+        used = None if self._used is None else self._used.child(byte)
         classes = tuple(
             None if state is None else moved(names.machine, state, byte)
             for names, state in zip(self._context.table.classes, self._classes, strict=True)
@@ -137,23 +147,26 @@ class KeyCore(Core):
         found: set[int] = set()
         for node in (self._known, self._used):
             if node is not None:
-                found.update(BACKSLASH if byte < 0x20 or byte in b'"\\' else byte for byte in node.children)
+                found.update(BACKSLASH if byte < 0x20 or byte in b'"\\' else byte for byte in node.next_bytes)
                 if node.place >= 0:
                     found.add(QUOTE)
         return found
 
 
-def key_core(
-    context: KeyContext, known: Trie | None, used: Trie | None, classes: tuple[tuple[int, int] | None, ...]
-) -> KeyCore | None:
+def key_core(context: KeyContext, known: Trie | None, used: Trie | None, classes: ClassStates) -> KeyCore | None:
     """A core; None if no name that begins so may come. A class may have run out of names that begin so."""
     if used is not None:
         classes = tuple(
             None if state is None or runs_out(names.machine, state, used) else state
             for names, state in zip(context.table.classes, classes, strict=True)
         )
-    core = KeyCore(context, known, used, classes)
-    return core if core.is_live() else None
+    if known is not None or used is not None:
+        core = KeyCore(context, known, used, classes)
+        return core if core.is_live() else None
+    found = context.apart.get(classes)
+    if found is None and any(state is not None for state in classes):
+        found = context.apart[classes] = KeyCore(context, known, used, classes)
+    return found
 
 
 def start(context: KeyContext) -> KeyCore | None:

@@ -122,6 +122,12 @@ class TextBase:
     places: np.ndarray
     outcomes: np.ndarray
 
+    @property
+    def num_bytes(self) -> int:
+        """What it takes by itself; arrays that it shares with others are not counted."""
+        own = (part.nbytes for part in (self.inside, self.tokens, self.places, self.outcomes) if part.flags.writeable)
+        return 500 + sum(own)
+
     def mask(self, live: dict[Outcome, np.ndarray]) -> np.ndarray:
         """The packed mask, `live` saying for each outcome which tails may follow (bool by place)."""
         out = self.inside.copy()
@@ -147,6 +153,8 @@ class Free:
         self._outcomes = np.zeros(rows.size, dtype=np.int32)
         self._masks: dict[int, np.ndarray] = {}
         self.inside = self._up_to(MOST_COUNTED)
+        for shared_part in (self._tokens, self._places, self._outcomes):
+            shared_part.flags.writeable = False
 
     def _up_to(self, most: int) -> np.ndarray:
         """The packed mask of the tokens of so many code points at most that stay in the string."""
@@ -158,6 +166,7 @@ class Free:
             else:
                 found = self.inside.copy()
                 _clear(found, self._trie.ids(nodes[end:]))
+            found.flags.writeable = False
             self._masks[most] = found
         return found
 
@@ -167,7 +176,10 @@ class Free:
         if not lives[:most].all():
             raise AssertionError("a string that comes back to life")
         exits = np.flatnonzero(ends[self._counts])
-        return TextBase(key, self._up_to(most), self._tokens[exits], self._places[exits], self._outcomes[exits])
+        rows = self._tokens, self._places, self._outcomes
+        if exits.size < rows[0].size:
+            rows = self._tokens[exits], self._places[exits], self._outcomes[exits]
+        return TextBase(key, self._up_to(most), *rows)
 
 
 class Shared:
@@ -178,9 +190,9 @@ class Shared:
         self.trie, self.tails = vocabulary.trie, vocabulary.tails
         self.nothing = vocabulary.empty_mask()
         self._table, self._runs = LeafTable(), Runs(self.trie)
-        self._slices = Bounded(96 << 20)
-        self._bases = Bounded(48 << 20)
-        self._masks = Bounded(64 << 20)
+        self._slices = Bounded(64 << 20)
+        self._bases = Bounded(32 << 20)
+        self._masks = Bounded(32 << 20)
         self._tails: dict[bytes, int] = {}
         self._frees: dict[bool, Free] = {}
         every = languages_frame((Language.EVERY,), Limits()).start()
@@ -209,7 +221,7 @@ class Shared:
         found = self._bases.get(key)
         if found is None:
             found = self._counted(key, state) or self._immortal(key, state) or self._any(key, state)
-            self._bases.put(key, found, 500 + found.inside.nbytes + 12 * found.tokens.size)
+            self._bases.put(key, found, found.num_bytes)
         assert isinstance(found, TextBase)
         return found
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 
 Texts = list[tuple[bytes, int]]
 
 
 class Trie:
-    """Texts that begin alike: `place` is that of the text which ends here, -1 if none does."""
+    """Texts that begin alike: `place` is that of the text which ends here, -1 if none does. Equal nodes of one trie are
+    equal; those with a single text below are made anew each time, since most names are read rarely.
+    """
 
     __slots__ = ("_below", "_children", "_depth", "_first", "_last", "_texts", "place")
 
@@ -18,6 +20,37 @@ class Trie:
         self.place = texts[first][1] if ends_here else -1
         self._children: dict[int, Trie] | None = None
         self._below: tuple[int, ...] | None = None
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Trie) and self._texts is other._texts and self._key == other._key
+
+    def __hash__(self) -> int:
+        return hash((id(self._texts), self._key))
+
+    @property
+    def _key(self) -> tuple[int, int, int]:
+        return self._first, self._last, self._depth
+
+    @property
+    def is_single(self) -> bool:
+        """Whether only one text begins so."""
+        return self._last - self._first == 1
+
+    def child(self, byte: int) -> Trie | None:
+        """The node behind one more byte."""
+        if self._last - self._first != 1:
+            return self.children.get(byte)
+        text, depth = self._texts[self._first][0], self._depth
+        if len(text) == depth or text[depth] != byte:
+            return None
+        return Trie(self._texts, self._first, self._last, depth + 1)
+
+    @property
+    def next_bytes(self) -> Collection[int]:
+        """The bytes with which texts go on, ascending."""
+        if self._last - self._first != 1:
+            return self.children.keys()
+        return self._texts[self._first][0][self._depth : self._depth + 1]
 
     @property
     def children(self) -> dict[int, Trie]:

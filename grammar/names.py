@@ -98,7 +98,7 @@ Nodes = tuple[Trie | None, ...]
 
 def runs_out(machine: TextMachine, state: tuple[int, int], node: Trie) -> bool:
     """Whether all texts of a machine from a state on are in a trie."""
-    if not machine.counts and int((machine.row(state[0]) >= 0).sum()) > len(node.children):
+    if not machine.counts and int((machine.row(state[0]) >= 0).sum()) > len(node.next_bytes):
         return False
     return fresh(machine, state, (node,)) is None
 
@@ -127,5 +127,5 @@ def _continued(
     for byte in _ORDER:
         now = state[1] + (byte & 0xC0 != 0x80)
         if row[byte] >= 0 and machine.lives(row[byte], now):
-            after = tuple(None if node is None else node.children.get(byte) for node in nodes)
+            after = tuple(None if node is None else node.child(byte) for node in nodes)
             yield (row[byte], now), after, text + bytes([byte])

@@ -128,6 +128,7 @@ class Keys(KeyContext):
         self.is_verbatim = frame.is_verbatim and all(map(is_verbatim, used))
         self._frame, self._vector, self._forbidden = frame, vector, forbidden
         self._allowed: dict[int, bool] = {}
+        self.apart = {}
         self.start = key_core.start(self)
 
     def allows(self, place: int) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Collection, Hashable
 
 from espalier.grammar.name_trie import Trie
 from espalier.grammar.state import Outcome, Pop, State, Step
@@ -22,14 +22,14 @@ class ChoiceState(State):
 
     def make(self, byte: int) -> Step:
         """The next byte of a text; the last one ends it."""
-        child = self._node.children.get(byte)
+        child = self._node.child(byte)
         if child is None:
             return None
-        return ChoiceState(child) if child.children else Pop(0)
+        return ChoiceState(child) if child.next_bytes else Pop(0)
 
-    def candidates(self) -> list[int]:
+    def candidates(self) -> Collection[int]:
         """The bytes with which texts go on."""
-        return sorted(self._node.children)
+        return self._node.next_bytes
 
     def at_end(self) -> Outcome | None:
         """Whether a text ends here."""

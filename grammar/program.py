@@ -107,7 +107,7 @@ class Program:
             return RegexState(machine, (machine.start, 0))
         texts = (constraint.text,) if isinstance(constraint, Literal) else constraint.texts  # type: ignore[union-attr]
         trie = trie_of(texts)
-        return ChoiceState(trie) if trie.children else None
+        return ChoiceState(trie) if trie.next_bytes else None
 
 
 def leave(outer: Frame | None) -> list[Thread]:
