@@ -19,6 +19,7 @@ from typing import Protocol
 
 import msgspec
 
+from espalier.engine.collector import settle_collector
 from espalier.engine.errors import EngineDiedError, EngineError
 from espalier.engine.link import Link, LinkClosedError
 from espalier.engine.messages import (
@@ -141,6 +142,7 @@ def main(arguments: Sequence[str], build: Callable[[EngineOptions], StepEngine] 
         _LOG.exception("start_failed")
         link.send(_failed(error))
         return 1
+    settle_collector()
     loop = EngineLoop(engine, link)
     signal.signal(signal.SIGTERM, lambda *_: loop.drain())
     try:

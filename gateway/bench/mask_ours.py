@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from espalier.engine.collector import settle_collector
 from espalier.gateway.bench.mask_run import Tokens, main
 from espalier.grammar import Cursor, Json, Vocabulary, warm
 from espalier.grammar.cache import GrammarCache
@@ -35,6 +36,7 @@ class Ours:
         self._vocabulary, self._end, self._cache = Vocabulary(tokens), end, GrammarCache()
         self._mask = self._vocabulary.empty_mask()
         warm(self._vocabulary)
+        settle_collector()  # as the engine's process does
 
     def request(self, schema: str) -> Answer:
         """See `Engine`."""
