@@ -1,0 +1,130 @@
+"""Masks are what brute force says: a token is allowed if and only if its bytes are."""
+
+from __future__ import annotations
+
+from random import Random
+
+import pytest
+
+from espalier.grammar import (
+    AnyConstraint,
+    AnyJson,
+    Choice,
+    Json,
+    Literal,
+    OneOf,
+    Regex,
+    Repeat,
+    Sequence,
+    Special,
+    Text,
+    Vocabulary,
+    compile_grammar,
+)
+from espalier.grammar.keyword import keywords
+from tests.grammar.keyword_schemas import SCHEMAS
+from tests.grammar.small import CALL, END, OTHER_END, SMALL, THINK, TOKENS, brute, drawn, masked
+from tests.grammar.walk import OPTIONS
+
+CALLS = Json(SCHEMAS["tools"], part="arguments")
+COMPOSED: dict[str, AnyConstraint] = {
+    "literal": Literal(b'true"'),
+    "choice": Choice((b"a", b"ab", b"aab", "é€".encode(), b"")),
+    "regex": Regex("(ab|é){1,3}[^\\x00-a]?"),
+    "counted regex": Regex(".{2,5}"),
+    "text": Text(),
+    "text until bytes": Text(until=b"aab"),
+    "text until a quote": Text(until=b'"'),
+    "text until a token": Text(until=CALL),
+    "special": Special(THINK),
+    "any json": AnyJson(),
+    "a call": Sequence((Text(until=b"call"), Choice((b"a", b"ab", b"abc")), Literal(b":"), CALLS)),
+    "think, then answer": Sequence((Special(THINK), Text(until=b"</"), OneOf((CALLS, Literal(b"the answer"))))),
+    "text or calls": OneOf((Text(), Repeat(Sequence((Special(CALL), CALLS, Special(OTHER_END))), least=1))),
+    "some calls": Repeat(Sequence((Literal(b"<"), AnyJson(), Literal(b">"))), least=1, most=2),
+    "numbers in a row": Repeat(Sequence((Json({"type": "number"}), Choice((b"", b",", b".", b"e1")))), least=2),
+    "what may end or go on": Sequence((Regex("a*"), Regex("(ab)*"), Text(), Special(CALL))),
+    "strings in a row": Sequence((Json({"type": "string"}), Literal(b'"'), AnyJson(), Regex('[":}]*'))),
+    "any json in a row": Repeat(AnyJson(), least=1, most=3),
+    "options that begin alike": OneOf((Json(SCHEMAS["objects"]), AnyJson(), Regex('\\{"a.*'), Literal(b'{"b":1'))),
+}
+
+
+def assert_is_brute_force(constraint: AnyConstraint, seed: str, num_tokens: int) -> None:
+    """At every step of a random walk; and that the walk has no dead end."""
+    random = Random(seed)
+    cursor = compile_grammar(constraint, SMALL, [END]).start()
+    text = b""
+    for _ in range(num_tokens):
+        tokens = masked(cursor)
+        expected = brute(cursor)
+        wrong = [(token, TOKENS[token]) for token in sorted(set(tokens) ^ set(expected))]
+        assert not wrong, f"after {text!r} the mask and brute force differ on {wrong}"
+        assert tokens, f"nothing is allowed after {text!r}"
+        token = drawn(cursor, tokens, random)
+        if token == END:
+            break
+        text += TOKENS[token] or b""
+        cursor.accept(token)
+
+
+@pytest.mark.parametrize("name", SCHEMAS)
+def test_the_mask_of_a_schema_is_brute_force(name: str) -> None:
+    for number, options in enumerate(OPTIONS):
+        assert_is_brute_force(options.constraint(SCHEMAS[name]), f"{name} {number}", 8)
+
+
+@pytest.mark.parametrize("name", COMPOSED)
+def test_the_mask_of_a_composed_constraint_is_brute_force(name: str) -> None:
+    for seed in range(8):
+        assert_is_brute_force(COMPOSED[name], f"{name} {seed}", 12)
+
+
+def test_every_keyword_of_every_draft_is_in_the_table() -> None:
+    known = {
+        name for draft in ("draft-04", "draft-06", "draft-07", "2019-09", "2020-12") for name in keywords(draft, None)
+    }
+    enforced: set[str] = set()
+    for schema in SCHEMAS.values():
+        enforced |= set(compile_grammar(Json(schema, assert_formats=True), SMALL).coverage()["enforced"])
+    assert enforced == known
+
+
+def test_special_tokens_are_allowed_only_where_they_are_named() -> None:
+    cursor = compile_grammar(Sequence((Special(THINK), Text(until=CALL), AnyJson())), SMALL, [END, OTHER_END]).start()
+    assert masked(cursor) == [THINK]
+    cursor.accept(THINK)
+    texts = [token for token, text in enumerate(TOKENS) if text]
+    assert masked(cursor) == sorted([*texts, CALL])
+    cursor.accept_bytes(b"[CALL]")
+    assert CALL in masked(cursor) and not {END, OTHER_END, THINK} & set(masked(cursor))
+    cursor.accept(CALL)
+    assert not {0, END, CALL, OTHER_END, THINK} & set(masked(cursor))
+    cursor.accept_bytes(b"{}")
+    assert masked(cursor) == [END, OTHER_END]
+    cursor.accept(OTHER_END)
+    assert masked(cursor) == []
+
+
+def test_tokens_with_equal_bytes_are_allowed_together_and_those_without_never() -> None:
+    cursor = compile_grammar(Json(True), SMALL, [END]).start()
+    twins = [token for token, text in enumerate(TOKENS) if text == b'"']
+    assert len(twins) == 4 and set(twins) <= set(masked(cursor))
+    assert not [token for token in masked(cursor) if not TOKENS[token]]
+
+
+def test_a_large_vocabulary_with_gaps_has_the_mask_of_its_tokens() -> None:
+    tokens: list[bytes | None] = [None] * 200_000
+    places = Random(0).sample(range(len(tokens)), len(TOKENS))
+    for place, text in zip(places, TOKENS, strict=True):
+        tokens[place] = text
+    vocabulary = Vocabulary(tokens)
+    end = places[END]
+    large, small = (
+        compile_grammar(Json(SCHEMAS["tools"]), *over).start() for over in ((vocabulary, [end]), (SMALL, [END]))
+    )
+    for byte in small.shortest_completion():
+        assert masked(large, vocabulary) == sorted(places[token] for token in masked(small))
+        for cursor in (large, small):
+            cursor.accept_bytes(bytes([byte]))
+    assert masked(large, vocabulary) == [end]
