@@ -126,7 +126,19 @@ class Explorer:
         for byte in wanted:
             kid = kids.get(byte)
             if kid is not None:
-                yield from self._arrive(kid, *self._advance(thread, byte, watch))
+                threads, watched, in_doubt = self._advance(thread, byte, watch)
+                in_doubt = in_doubt or (thread.state.is_between and self._may_repeat(kid, threads))
+                yield from self._arrive(kid, threads, watched, in_doubt)
+
+    def _may_repeat(self, node: int, threads: list[Thread]) -> bool:
+        """Whether a name has begun that may turn out, before a token ends, to be one that the object has already.
+
+        Which names it has is no part of the key under which a mask is kept.
+        """
+        state = threads[0].state if threads and not self._is_exact else None
+        if not isinstance(state, TextState) or not isinstance(state.core, KeyCore) or not state.core.is_used:
+            return False
+        return not state.core.is_plain or QUOTE in self._trie.byte[node + 1 : self._trie.end[node]]
 
     def _arrive(
         self, kid: int, threads: list[Thread], watch: Watch, in_doubt: bool

@@ -208,8 +208,8 @@ class ObjectState(State):
 
     @property
     def mask_key(self) -> Hashable:
-        """Used names only count while a name is read."""
-        return (ObjectState, self._frame, self._vector, self._forbidden, self._phase)
+        """Which names were used only counts while a name is read."""
+        return (ObjectState, self._frame, self._vector, self._forbidden, bool(self._used), self._phase)
 
 
 class KeyReturn(Return):
@@ -232,7 +232,7 @@ class KeyReturn(Return):
     @property
     def mask_key(self) -> Hashable:
         """A name that is being read is compared by the core."""
-        return (KeyReturn, self._frame, self._vector, self._forbidden)
+        return (KeyReturn, self._frame, self._vector, self._forbidden, bool(self._used))
 
 
 class Colon(Enum):
@@ -287,8 +287,8 @@ class MemberState(State):
 
     @property
     def mask_key(self) -> Hashable:
-        """Used names only count while a name is read."""
-        return (MemberState, self._frame, self._branches, self._forbidden, self._colon)
+        """Which names were used only counts while a name is read."""
+        return (MemberState, self._frame, self._branches, self._forbidden, bool(self._used), self._colon)
 
 
 class MemberReturn(Return):
@@ -305,5 +305,5 @@ class MemberReturn(Return):
 
     @property
     def mask_key(self) -> Hashable:
-        """Used names only count while a name is read."""
-        return (MemberReturn, self._frame, self._vectors, self._forbidden)
+        """Which names were used only counts while a name is read."""
+        return (MemberReturn, self._frame, self._vectors, self._forbidden, bool(self._used))
