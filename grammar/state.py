@@ -8,7 +8,7 @@ completed.
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -16,7 +16,7 @@ from typing import TypeAlias
 Outcome: TypeAlias = int
 
 
-class State(ABC):
+class State:
     """A live state of a frame; its row is filled as it is asked for."""
 
     __slots__ = ("__weakref__", "row")
@@ -59,7 +59,7 @@ class State(ABC):
         return self
 
 
-class Return(ABC):
+class Return:
     """Where a frame goes on when an inner one ends; it lies on the stack."""
 
     __slots__ = ("__weakref__",)

@@ -6,7 +6,7 @@ must; with `any_escapes` every escape is read, surrogate pairs included, lone su
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Hashable
 from functools import lru_cache
 
@@ -25,7 +25,7 @@ _ESCAPES = {1: bytes(sorted((*_SHORT, *b"/u"))), 6: b"\\", 7: b"u"}  # what may 
 QUOTE, BACKSLASH = 0x22, 0x5C
 
 
-class Core(ABC):
+class Core:
     """What a string says so far; live: some completion is allowed. Equal strings share one as far as they matter."""
 
     __slots__ = ("__weakref__", "_after", "_shell", "_shells")
@@ -63,7 +63,7 @@ class Core(ABC):
         """Cores with equal keys allow the same tokens."""
 
     def leads_on(self, text: bytes) -> bool:
-        """Whether any of some bytes leads on."""
+        """Whether any of some bytes of ASCII leads on."""
         return any(self.follow(byte) is not None for byte in text)
 
     def shell(self, any_escapes: bool, pending: bytes = b"") -> TextState:
@@ -208,14 +208,12 @@ class MachineCore(Core):
 
     def leads_on(self, text: bytes) -> bool:
         """By the machines' rows."""
-        if self.frame.counts:
-            return super().leads_on(text)
         places = np.frombuffer(text, dtype=np.uint8)
-        return any(
-            bool((machine.row(state[0])[places] >= 0).any())
-            for machine, state in zip(self.frame.machines, self.states, strict=True)
-            if state is not None
-        )
+        for machine, state in zip(self.frame.machines, self.states, strict=True):
+            row = () if state is None else set(machine.row(state[0])[places].tolist())
+            if state is not None and any(after >= 0 and machine.lives(after, state[1] + 1) for after in row):
+                return True
+        return False
 
     def outcome(self) -> Outcome | None:
         """The language that the text is in."""
