@@ -131,14 +131,16 @@ class Explorer:
                 yield from self._arrive(kid, threads, watched, in_doubt)
 
     def _may_repeat(self, node: int, threads: list[Thread]) -> bool:
-        """Whether a name has begun that may turn out, before a token ends, to be one that the object has already.
+        """Whether a name has begun whose bytes say nothing of what the object's names leave of its class.
 
-        Which names it has is no part of the key under which a mask is kept.
+        The names that one token can say are part of the key under which a mask is kept; all others are not.
         """
         state = threads[0].state if threads and not self._is_exact else None
         if not isinstance(state, TextState) or not isinstance(state.core, KeyCore) or not state.core.is_used:
             return False
-        return not state.core.is_plain or QUOTE in self._trie.byte[node + 1 : self._trie.end[node]]
+        return not state.core.is_plain or (
+            state.any_escapes and QUOTE in self._trie.byte[node + 1 : self._trie.end[node]]
+        )
 
     def _arrive(
         self, kid: int, threads: list[Thread], watch: Watch, in_doubt: bool

@@ -32,10 +32,13 @@ _FIRST = bytes(sorted(_KIND_OF))
 
 
 class Frames:
-    """Makes frames, each once; what it makes is kept as long as the grammar."""
+    """Makes frames, each once; what it makes is kept as long as the grammar.
 
-    def __init__(self, space: Space, spelling: Spelling, limits: Limits) -> None:
-        self.space, self.spelling, self.limits = space, spelling, limits
+    `quoted` are the names that a single token of the vocabulary can say from end to end.
+    """
+
+    def __init__(self, space: Space, spelling: Spelling, limits: Limits, quoted: frozenset[str] = frozenset()) -> None:
+        self.space, self.spelling, self.limits, self.quoted = space, spelling, limits, quoted
         self.search = Search(space, limits)
         self.any_escapes = spelling.escapes == "any"
         self.arrays = ArrayFrame(self)

@@ -47,7 +47,7 @@ class Grammar:
 
     def _json(self, part: Json | AnyJson) -> State:
         if isinstance(part, AnyJson):
-            frames = Frames(Space(), Spelling(), self.limits)
+            frames = Frames(Space(), Spelling(), self.limits, self.vocabulary.quoted)
             self._frames.append(frames)
             return frames.value((TRUE,))
         data = load(str(part.schema), self.limits)
@@ -56,7 +56,7 @@ class Grammar:
         compiler = Compiler(data, documents, BY_NAME[part.draft], part.assert_formats, self.limits)
         self._compilers.append(compiler)
         spelling = Spelling(part.property_order, part.white_space, part.escapes)
-        frames = Frames(compiler.space, spelling, self.limits)
+        frames = Frames(compiler.space, spelling, self.limits, self.vocabulary.quoted)
         self._frames.append(frames)
         if frames.search.value(compiler.root) is None:
             if frames.search.bounded:

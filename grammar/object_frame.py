@@ -87,6 +87,10 @@ class ObjectFrame:
                 self._keys[key] = found
         return found
 
+    def told(self, used: frozenset[str]) -> frozenset[str]:
+        """The used names that matter before a name begins: those that one token might say again."""
+        return used & self.frames.quoted if used else used
+
     def alive(self, vector: Vector, forbidden: int) -> Vector | None:
         """The vector without what cannot be completed; None if nothing can."""
         members = self.search.members
@@ -209,7 +213,7 @@ class ObjectState(State):
     @property
     def mask_key(self) -> Hashable:
         """Which names were used only counts while a name is read."""
-        return (ObjectState, self._frame, self._vector, self._forbidden, bool(self._used), self._phase)
+        return (ObjectState, self._frame, self._vector, self._forbidden, self._frame.told(self._used), self._phase)
 
 
 class KeyReturn(Return):
@@ -232,7 +236,7 @@ class KeyReturn(Return):
     @property
     def mask_key(self) -> Hashable:
         """A name that is being read is compared by the core."""
-        return (KeyReturn, self._frame, self._vector, self._forbidden, bool(self._used))
+        return (KeyReturn, self._frame, self._vector, self._forbidden, self._frame.told(self._used))
 
 
 class Colon(Enum):
@@ -288,7 +292,7 @@ class MemberState(State):
     @property
     def mask_key(self) -> Hashable:
         """Which names were used only counts while a name is read."""
-        return (MemberState, self._frame, self._branches, self._forbidden, bool(self._used), self._colon)
+        return (MemberState, self._frame, self._branches, self._forbidden, self._frame.told(self._used), self._colon)
 
 
 class MemberReturn(Return):
@@ -306,4 +310,4 @@ class MemberReturn(Return):
     @property
     def mask_key(self) -> Hashable:
         """Which names were used only counts while a name is read."""
-        return (MemberReturn, self._frame, self._vectors, self._forbidden, bool(self._used))
+        return (MemberReturn, self._frame, self._vectors, self._forbidden, self._frame.told(self._used))

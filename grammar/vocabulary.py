@@ -68,6 +68,12 @@ class Vocabulary:
         """What its tokens say behind quotes."""
         return Tails(self.trie, ((text, token) for token, text in enumerate(self.tokens) if text and QUOTE in text))
 
+    @cached_property
+    def quoted(self) -> frozenset[str]:
+        """The texts between two quotes of one token: names that a single token can say from end to end."""
+        between = {part for text in self.tokens if text and QUOTE in text for part in text.split(b'"')[1:-1]}
+        return frozenset(part.decode("utf-8", "ignore") for part in between)
+
     def empty_mask(self) -> np.ndarray:
         """A mask that allows nothing: int32, one bit a token, token 32 i + j in bit j of word i."""
         return np.zeros(self.num_words, dtype=np.int32)
