@@ -16,6 +16,7 @@ from espalier.grammar.constraint import (
 )
 from espalier.grammar.cursor import Cursor
 from espalier.grammar.errors import (
+    ConstraintError,
     GrammarError,
     GrammarTooLargeError,
     PatternError,
@@ -33,6 +34,7 @@ __all__ = [
     "AnyJson",
     "Choice",
     "Constraint",
+    "ConstraintError",
     "Cursor",
     "Grammar",
     "GrammarError",

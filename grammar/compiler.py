@@ -58,6 +58,14 @@ class Compiler:
         """Whether the schema's dialect has a keyword."""
         return name in _table(self.dialect(schema))
 
+    def beside(self, uri: str) -> Formula:
+        """The root together with a document that was handed in, whose keywords are not the schema's."""
+        enforced = set(self.enforced)
+        node, _ = self._resources.resolve(uri, self._resources.root)
+        both = self.space.all([self.root, self.schema(node, self.enter((), node.resource))])
+        self.enforced = enforced
+        return both
+
     def schema(self, node: Node, scope: Scope) -> Formula:
         """The formula that a value satisfies the schema at a place."""
         if isinstance(node.data, bool):

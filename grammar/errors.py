@@ -1,11 +1,12 @@
 """What can be wrong with a constraint.
 
     GrammarError
+    ├── ConstraintError      no options, more at least than at most, a value of the wrong type
     ├── SchemaError          the schema itself is malformed, or refers to what is not there
     │   └── PatternError     a regular expression that is malformed or cannot be translated
     ├── UnsatisfiableError   well-formed, but no value satisfies it
     ├── GrammarTooLargeError a limit was reached: the limit is named
-    ├── VocabularyError      the vocabulary lacks a byte that the grammar needs
+    ├── VocabularyError      the vocabulary lacks a byte or a special token that the grammar needs
     └── RejectedError        a cursor was given a token or byte that its mask does not allow
 
 A `path` is a JSON pointer into the schema ("" is its root).
@@ -16,6 +17,10 @@ from __future__ import annotations
 
 class GrammarError(ValueError):
     """The root of everything this folder raises."""
+
+
+class ConstraintError(GrammarError):
+    """A constraint that makes no sense."""
 
 
 class SchemaError(GrammarError):

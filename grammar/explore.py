@@ -192,7 +192,10 @@ class Explorer:
             self.found.slices.append(exits)
             self._go_on(exits.tolist(), thread, outcome, watch)
         for outcome in dict.fromkeys(found.end_outcomes.tolist()):
-            self._go_on(found.endings[found.end_outcomes == outcome].tolist(), thread, outcome, watch)
+            nodes = found.endings[found.end_outcomes == outcome].tolist()
+            if thread.frame is not None and isinstance(thread.frame.back, Sequel) and node in nodes:
+                nodes.remove(node)  # `closure` has gone on from there
+            self._go_on(nodes, thread, outcome, watch)
 
     def _go_on(self, nodes: list[int], thread: Thread, outcome: Outcome, watch: Watch) -> None:
         """From several nodes on with what follows the thread's frame."""

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
+from espalier.grammar.alphabet import ALPHABET_URI, Alphabet
 from espalier.grammar.compiler import Compiler
 from espalier.grammar.constraint import AnyConstraint, AnyJson, Json
 from espalier.grammar.culprit import culprit
 from espalier.grammar.cursor import Cursor
 from espalier.grammar.dialect import BY_NAME
-from espalier.grammar.errors import GrammarTooLargeError, SchemaError, UnsatisfiableError
+from espalier.grammar.errors import GrammarTooLargeError, SchemaError, UnsatisfiableError, VocabularyError
 from espalier.grammar.formula import TRUE, Space
 from espalier.grammar.frames import Frames
+from espalier.grammar.inspection import inspect
 from espalier.grammar.limits import Limits
 from espalier.grammar.mask import Masks
 from espalier.grammar.program import Program
@@ -36,7 +38,9 @@ class Grammar:
         self._compilers: list[Compiler] = []
         self._frames: list[Frames] = []
         self._text_len = 0  # of schemas and documents
-        self._program = Program(constraint, self._json, limits)
+        inspect(constraint, vocabulary, end_tokens, limits)
+        self._alphabet = Alphabet(vocabulary)
+        self._program = Program(constraint, self._json, self._alphabet.texts, limits)
         self.keys = FrameKeys()
         self.masks = Masks(vocabulary, self.keys, end_tokens, limits)
         self._start = tuple(closure(self._program.start(), self.keys))
@@ -46,6 +50,8 @@ class Grammar:
         return Cursor(self, self._start)
 
     def _json(self, part: Json | AnyJson) -> State:
+        if isinstance(part, AnyJson) and self._alphabet.schema is not None:
+            part = Json(True)
         if isinstance(part, AnyJson):
             frames = Frames(Space(), Spelling(), self.limits, self.vocabulary.quoted)
             self._frames.append(frames)
@@ -53,16 +59,21 @@ class Grammar:
         data = load(str(part.schema), self.limits)
         documents = {str(uri): load(str(text), self.limits) for uri, text in dict(part.documents).items()}
         self._text_len += len(str(part.schema)) + sum(len(str(text)) for text in dict(part.documents).values())
+        if self._alphabet.schema is not None:
+            documents[ALPHABET_URI] = self._alphabet.schema
         compiler = Compiler(data, documents, BY_NAME[part.draft], part.assert_formats, self.limits)
         self._compilers.append(compiler)
         spelling = Spelling(part.property_order, part.white_space, part.escapes)
         frames = Frames(compiler.space, spelling, self.limits, self.vocabulary.quoted)
         self._frames.append(frames)
-        if frames.search.value(compiler.root) is None:
+        formula = compiler.root if self._alphabet.schema is None else compiler.beside(ALPHABET_URI)
+        if frames.search.value(formula) is None:
+            if frames.search.value(compiler.root) is not None:
+                raise VocabularyError("no value of the schema can be spelled with the bytes that are tokens")
             if frames.search.bounded:
                 raise GrammarTooLargeError("digits", 64, "no number of the schema can be spelled")
             raise UnsatisfiableError("no value satisfies the schema", culprit(compiler, frames.search.is_empty))
-        return frames.value((compiler.root,))
+        return frames.value((formula,))
 
     @property
     def num_states(self) -> int:

@@ -11,6 +11,7 @@ class Limits:
 
     schema_bytes: int = 4_000_000  # of the schema as compact JSON, its documents included
     nesting: int = 512  # of the schema's JSON, and of groups in a pattern
+    constraints: int = 100  # inside each other
     subschemas: int = 200_000
     properties: int = 100_000  # names that one object knows
     enum_values: int = 100_000

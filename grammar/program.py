@@ -17,7 +17,7 @@ from espalier.grammar.constraint import (
     Special,
     Text,
 )
-from espalier.grammar.errors import GrammarTooLargeError
+from espalier.grammar.errors import UnsatisfiableError, VocabularyError
 from espalier.grammar.limits import Limits
 from espalier.grammar.name_trie import trie_of
 from espalier.grammar.part import FREE, ChoiceState, RegexState, SpecialState, UntilState
@@ -30,10 +30,15 @@ class Program:
     """A compiled constraint: where reading begins."""
 
     def __init__(
-        self, constraint: AnyConstraint, json_start: Callable[[Json | AnyJson], State], limits: Limits
+        self,
+        constraint: AnyConstraint,
+        json_start: Callable[[Json | AnyJson], State],
+        alphabet: Language,
+        limits: Limits,
     ) -> None:
-        self._json_start, self._limits = json_start, limits
-        self._json: dict[AnyConstraint, State] = {}
+        self._json_start, self._alphabet, self._limits = json_start, alphabet, limits
+        self._known: dict[AnyConstraint, State] = {}
+        self._opening: set[tuple[Repeat, Frame | None]] = set()
         self._prepare(constraint)
         self._constraint = constraint
 
@@ -42,12 +47,14 @@ class Program:
         return self.begin(self._constraint, None)
 
     def _prepare(self, constraint: AnyConstraint) -> None:
-        """Compiles every JSON part, so that what is wrong with it is known at once."""
+        """Compiles every JSON part and pattern, so that what is wrong with it is known at once."""
         pending = [constraint]
         while pending:
             part = pending.pop()
-            if isinstance(part, Json | AnyJson) and part not in self._json:
-                self._json[part] = self._json_start(part)
+            if isinstance(part, Json | AnyJson) and part not in self._known:
+                self._known[part] = self._json_start(part)
+            elif isinstance(part, Regex) and part not in self._known:
+                self._known[part] = self._pattern(part.pattern)
             elif isinstance(part, Sequence):
                 pending.extend(part.items)
             elif isinstance(part, OneOf):
@@ -55,56 +62,66 @@ class Program:
             elif isinstance(part, Repeat):
                 pending.append(part.item)
 
-    def begin(self, constraint: AnyConstraint, outer: Frame | None, depth: int = 0) -> list[Thread]:
+    def _pattern(self, pattern: str) -> State:
+        """Before the first byte of a pattern's text."""
+        Language.pattern(pattern)  # an error names a position in what was given
+        language = Language.pattern(f"^(?:{pattern})$")
+        machine = text_machine(language & self._alphabet, self._limits)
+        if machine.is_empty:
+            if text_machine(language, self._limits).is_empty:
+                raise UnsatisfiableError(f"no text matches the pattern {pattern[:200]!r} as a whole")
+            raise VocabularyError(
+                f"no text of the pattern {pattern[:200]!r} can be spelled with the bytes that are tokens"
+            )
+        return RegexState(machine, (machine.start, 0))
+
+    def begin(self, constraint: AnyConstraint, outer: Frame | None) -> list[Thread]:
         """The threads at the beginning of a constraint, `outer` being what follows it."""
-        if depth > self._limits.nesting:
-            raise GrammarTooLargeError("nesting", self._limits.nesting, "constraints inside each other")
         if isinstance(constraint, Sequence):
-            return self.items(constraint, 0, outer, depth)
+            return self.items(constraint, 0, outer)
         if isinstance(constraint, OneOf):
-            return [t for option in constraint.options for t in self.begin(option, outer, depth + 1)]
+            return [t for option in constraint.options for t in self.begin(option, outer)]
         if isinstance(constraint, Repeat):
-            return self.repeat(constraint, 0, outer, depth)
+            return self.repeat(constraint, 0, outer)
         if isinstance(constraint, Text) and isinstance(constraint.until, int):
             ended = Sequence((Text(part=constraint.part), Special(constraint.until, part=constraint.part)))
-            return self.begin(ended, outer, depth + 1)
+            return self.begin(ended, outer)
         state = self._state(constraint)
         if state is None:  # the empty text
             return leave(outer)
         return [Thread(state, Frame(Leave(), outer, None, constraint.part))]
 
-    def items(self, sequence: Sequence, index: int, outer: Frame | None, depth: int) -> list[Thread]:
+    def items(self, sequence: Sequence, index: int, outer: Frame | None) -> list[Thread]:
         """The threads at an item of a sequence."""
         if index == len(sequence.items):
             return leave(outer)
-        back = NextItem(self, sequence, index + 1, depth)
-        return self.begin(sequence.items[index], Frame(back, outer, None), depth + 1)
+        return self.begin(sequence.items[index], Frame(NextItem(self, sequence, index + 1), outer, None))
 
-    def repeat(self, repeat: Repeat, num_done: int, outer: Frame | None, depth: int) -> list[Thread]:
+    def repeat(self, repeat: Repeat, num_done: int, outer: Frame | None) -> list[Thread]:
         """The threads behind some repetitions: more, or what follows."""
+        place = (repeat, outer)
+        if place in self._opening:  # behind one that read nothing: the others that are asked for may read nothing too
+            return leave(outer)
         threads = leave(outer) if num_done >= repeat.least else []
-        if repeat.most is None or num_done < repeat.most:
-            count = min(num_done + 1, repeat.least) if repeat.most is None else num_done + 1
-            threads = [
-                *threads,
-                *self.begin(repeat.item, Frame(Again(self, repeat, count, depth), outer, None), depth + 1),
-            ]
-        return threads
+        if repeat.most is not None and num_done >= repeat.most:
+            return threads
+        count = min(num_done + 1, repeat.least) if repeat.most is None else num_done + 1
+        self._opening.add(place)
+        try:
+            return [*threads, *self.begin(repeat.item, Frame(Again(self, repeat, count), outer, None))]
+        finally:
+            self._opening.remove(place)
 
     def _state(self, constraint: AnyConstraint) -> State | None:
         """The first state of a part; None if its text is empty."""
-        if isinstance(constraint, Json | AnyJson):
-            return self._json[constraint]
+        if isinstance(constraint, Json | AnyJson | Regex):
+            return self._known[constraint]
         if isinstance(constraint, Special):
             return SpecialState(constraint.token)
         if isinstance(constraint, Text):
             if isinstance(constraint.until, bytes):
                 return UntilState(constraint.until, 0) if constraint.until else None
             return FREE
-        if isinstance(constraint, Regex):
-            language = Language.pattern(f"^(?:{constraint.pattern})$")
-            machine = text_machine(language, self._limits)
-            return RegexState(machine, (machine.start, 0))
         texts = (constraint.text,) if isinstance(constraint, Literal) else constraint.texts  # type: ignore[union-attr]
         trie = trie_of(texts)
         return ChoiceState(trie) if trie.next_bytes else None
@@ -140,11 +157,10 @@ class NextItem(Sequel):
     program: Program
     sequence: Sequence
     index: int
-    depth: int
 
     def begin(self, outer: Frame | None) -> list[Thread]:
         """The next item."""
-        return self.program.items(self.sequence, self.index, outer, self.depth)
+        return self.program.items(self.sequence, self.index, outer)
 
     @property
     def mask_key(self) -> tuple[object, ...]:
@@ -159,11 +175,10 @@ class Again(Sequel):
     program: Program
     repeated: Repeat
     num_done: int
-    depth: int
 
     def begin(self, outer: Frame | None) -> list[Thread]:
         """Another one, or what follows."""
-        return self.program.repeat(self.repeated, self.num_done, outer, self.depth)
+        return self.program.repeat(self.repeated, self.num_done, outer)
 
     @property
     def mask_key(self) -> tuple[object, ...]:
