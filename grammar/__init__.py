@@ -25,6 +25,7 @@ from espalier.grammar.errors import (
     UnsatisfiableError,
     VocabularyError,
 )
+from espalier.grammar.event import Begun, Ended, Event, Piece
 from espalier.grammar.grammar import Grammar, compile_grammar, warm
 from espalier.grammar.limits import Limits
 from espalier.grammar.vocabulary import Vocabulary
@@ -32,10 +33,13 @@ from espalier.grammar.vocabulary import Vocabulary
 __all__ = [
     "AnyConstraint",
     "AnyJson",
+    "Begun",
     "Choice",
     "Constraint",
     "ConstraintError",
     "Cursor",
+    "Ended",
+    "Event",
     "Grammar",
     "GrammarError",
     "GrammarTooLargeError",
@@ -44,6 +48,7 @@ __all__ = [
     "Literal",
     "OneOf",
     "PatternError",
+    "Piece",
     "Regex",
     "RejectedError",
     "Repeat",

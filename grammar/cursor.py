@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from espalier.grammar.completion import Completion, completion, spelled
 from espalier.grammar.errors import RejectedError
+from espalier.grammar.event import Event, Piece, Trail, settle
 from espalier.grammar.part import SpecialState
 from espalier.grammar.thread import END, Sequel, Thread, behind, closure
 
@@ -30,20 +32,33 @@ class Allowed:
     tokens: np.ndarray | None
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Place:
+    """Where a cursor stands or stood: its threads, what each would tell, and the place before the last token."""
+
+    threads: Threads
+    trails: tuple[Trail, ...]
+    before: _Place | None
+
+
 class Cursor:
     """Cheap to copy and to roll back: what it holds is immutable."""
 
-    __slots__ = ("_grammar", "_history", "_threads")
+    __slots__ = ("_grammar", "_place")
 
     def __init__(self, grammar: Grammar, threads: Threads) -> None:
-        self._grammar, self._threads = grammar, threads
-        self._history: list[Threads] = []
+        self._grammar = grammar
+        self._place = _Place(threads, (Trail(),) * len(threads), None)
 
     def copy(self) -> Cursor:
         """Another cursor at the same place."""
-        other = Cursor(self._grammar, self._threads)
-        other._history = self._history.copy()
+        other = Cursor.__new__(Cursor)
+        other._grammar, other._place = self._grammar, self._place
         return other
+
+    @property
+    def _threads(self) -> Threads:
+        return self._place.threads
 
     def fill(self, out: np.ndarray) -> None:
         """Write the mask of the next token into int32[num_words]."""
@@ -54,45 +69,73 @@ class Cursor:
         mask = self._grammar.masks.of(self._threads)
         return Allowed(mask.packed(), mask.tokens)
 
-    def accept_bytes(self, text: bytes) -> None:
-        """Reads bytes. RejectedError if they are not allowed; the cursor then stays where it was."""
-        threads = self._threads
+    def accept_bytes(self, text: bytes) -> tuple[Event, ...]:
+        """Reads bytes and says what they turned out to be. RejectedError if they are not allowed; the cursor then stays
+        where it was.
+        """
+        threads, trails = self._place.threads, self._place.trails
         for position, byte in enumerate(text):
-            threads = self._after(threads, byte)
+            if self._grammar.has_parts:
+                threads, trails = self._told_after(threads, trails, byte)
+            else:
+                threads = self._after(threads, byte)
             if not threads:
                 raise RejectedError(f"byte {bytes([byte])!r} is not allowed after {text[:position]!r}")
-        self._history.append(self._threads)
-        self._threads = threads
+        if not self._grammar.has_parts:
+            self._place = _Place(threads, (), self._place)
+            return (Piece(None, text),) if text else ()
+        return self._settle(threads, trails)
 
-    def accept(self, token: int) -> None:
-        """Reads a token. RejectedError if it is not allowed; the cursor then stays where it was."""
+    def accept(self, token: int) -> tuple[Event, ...]:
+        """Reads a token and says what its bytes turned out to be: see `event`.
+
+        RejectedError if it is not allowed; the cursor then stays where it was.
+        """
         if token in self._grammar.end_tokens and self.is_complete():
-            self._history.append(self._threads)
-            self._threads = ()
-            return
+            events = self.unsettled()
+            self._place = _Place((), (), self._place)
+            return events
         tokens = self._grammar.vocabulary.tokens
         text = tokens[token] if 0 <= token < len(tokens) else None
         if text:
-            self.accept_bytes(text)
-            return
-        behind_it = [
-            other
-            for thread in self._threads
-            if isinstance(thread.state, SpecialState) and thread.state.token == token
-            for other in leave_special(thread)
-        ]
-        if not behind_it:
+            return self.accept_bytes(text)
+        return self._accept_special(token)
+
+    def _accept_special(self, token: int) -> tuple[Event, ...]:
+        trails = self._place.trails if self._grammar.has_parts else (Trail(),) * len(self._threads)
+        found: dict[Hashable, tuple[Thread, Trail]] = {}
+        for thread, trail in zip(self._threads, trails, strict=True):
+            if isinstance(thread.state, SpecialState) and thread.state.token == token:
+                for after in closure(leave_special(thread), self._grammar.keys):
+                    found.setdefault(after.key(self._grammar.keys), (after, trail.pass_special(thread, after)))
+        if not found:
             raise RejectedError(f"token {token} is not allowed here")
-        self._history.append(self._threads)
-        self._threads = tuple(closure(behind_it, self._grammar.keys))
+        return self._settle(*_columns(found.values()))
+
+    def _settle(self, threads: Threads, trails: tuple[Trail, ...]) -> tuple[Event, ...]:
+        events, trails = settle(threads, trails) if self._grammar.has_parts else ((), ())
+        self._place = _Place(threads, trails, self._place)
+        return events
+
+    def unsettled(self) -> tuple[Event, ...]:
+        """What the bytes read so far are if the answer ends here, beyond what was told; nothing moves."""
+        places = zip(self._place.threads, self._place.trails, strict=False)
+        found = [trail.events for thread, trail in places if thread.state is END] or [
+            trail.events for trail in self._place.trails
+        ]
+        return found[0] if found else ()
 
     def rollback(self, num_tokens: int) -> None:
-        """Takes back the last tokens (or calls of `accept_bytes`)."""
-        if not 0 <= num_tokens <= len(self._history):
-            raise ValueError(f"rollback of {num_tokens} tokens, but {len(self._history)} were accepted")
-        if num_tokens:
-            self._threads = self._history[-num_tokens]
-            del self._history[-num_tokens:]
+        """Takes back the last tokens (or calls of `accept_bytes`); events that were told are not taken back."""
+        if num_tokens < 0:
+            raise ValueError(f"rollback of {num_tokens} tokens")
+        place: _Place | None = self._place
+        for num in range(num_tokens):
+            place = None if place is None else place.before
+            if place is None:
+                raise ValueError(f"rollback of {num_tokens} tokens, but {num} were accepted")
+        assert place is not None
+        self._place = place
 
     def is_complete(self) -> bool:
         """Whether the answer may end here."""
@@ -100,8 +143,11 @@ class Cursor:
 
     def next_bytes(self) -> Iterator[int]:
         """The bytes that may come next, without those of special tokens; each once."""
+        return self._next_bytes(self._threads)
+
+    def _next_bytes(self, threads: Threads) -> Iterator[int]:
         seen: set[int] = set()
-        for thread in self._threads:
+        for thread in threads:
             for byte in possible(thread):
                 if byte not in seen and thread.advance(byte, self._grammar.limits.depth):
                     seen.add(byte)
@@ -109,19 +155,30 @@ class Cursor:
 
     def forced(self) -> bytes:
         """The bytes that must come next, as long as there is no choice."""
-        found, cursor = bytearray(), self.copy()
-        while not cursor.is_complete() and not any(isinstance(t.state, SpecialState) for t in cursor._threads):
-            options = cursor.next_bytes()
+        found, threads = bytearray(), self._threads
+        while not any(thread.state is END or isinstance(thread.state, SpecialState) for thread in threads):
+            options = self._next_bytes(threads)
             byte = next(options, None)
             if byte is None or next(options, None) is not None:
                 break
             found.append(byte)
-            cursor._threads = cursor._after(cursor._threads, byte)
+            threads = self._after(threads, byte)
         return bytes(found)
 
     def shortest_completion(self) -> bytes:
         """A short text that completes the answer; special tokens have no bytes and are left out."""
-        return min((completion(thread) for thread in self._threads), key=len, default=b"")
+        found = min((completion(thread) for thread in self._threads), key=_length, default=())
+        return b"".join(part for part in found if isinstance(part, bytes))
+
+    def completion_tokens(self) -> list[int]:
+        """The same in tokens, special ones included, as few as spell it; the end token is left out."""
+        found = min((completion(thread) for thread in self._threads), key=_length, default=())
+        trie = self._grammar.vocabulary.trie
+        return [token for part in found for token in ([part] if isinstance(part, int) else spelled(trie, part))]
+
+    def completion_cost(self) -> int:
+        """The number of those tokens: with a budget of as many, the answer can still be brought to its end."""
+        return len(self.completion_tokens())
 
     def _after(self, threads: Threads, byte: int) -> Threads:
         depth = self._grammar.limits.depth
@@ -132,6 +189,24 @@ class Cursor:
         else:
             after = [other for thread in threads for other in thread.advance(byte, depth)]
         return tuple(closure(after, self._grammar.keys))
+
+    def _told_after(self, threads: Threads, trails: tuple[Trail, ...], byte: int) -> tuple[Threads, tuple[Trail, ...]]:
+        """The same with what each thread tells; of threads that go on alike the first is heard."""
+        depth, keys = self._grammar.limits.depth, self._grammar.keys
+        found: dict[Hashable, tuple[Thread, Trail]] = {}
+        for thread, trail in zip(threads, trails, strict=True):
+            for after in closure(thread.advance(byte, depth), keys):
+                found.setdefault(after.key(keys), (after, trail.read(thread, byte, after)))
+        return _columns(found.values())
+
+
+def _columns(pairs: Iterable[tuple[Thread, Trail]]) -> tuple[Threads, tuple[Trail, ...]]:
+    both = list(pairs)
+    return tuple(thread for thread, _ in both), tuple(trail for _, trail in both)
+
+
+def _length(parts: Completion) -> int:
+    return sum(1 if isinstance(part, int) else len(part) for part in parts)
 
 
 def possible(thread: Thread) -> Iterator[int]:
@@ -149,24 +224,3 @@ def leave_special(thread: Thread) -> list[Thread]:
     """The threads behind a special token."""
     assert thread.frame is not None and isinstance(thread.frame.back, Sequel)
     return thread.frame.back.begin(thread.frame.outer)
-
-
-def completion(thread: Thread) -> bytes:
-    """A short text that completes a thread."""
-    found = bytearray()
-    pending: list[Thread] = [thread]
-    for _ in range(100_000):
-        current = pending[0]
-        if current.state is END:
-            return bytes(found)
-        tail, outcome = current.state.completion()
-        found += tail
-        assert current.frame is not None
-        tape = current.tape
-        for byte in tail if current.frame.is_recording else b"":
-            tape = (tape, byte)
-        if isinstance(current.frame.back, Sequel):
-            pending = current.frame.back.begin(current.frame.outer)
-        else:
-            pending = [Thread(*behind(current.frame, outcome, tape))]
-    raise AssertionError("a completion without end")

@@ -41,6 +41,7 @@ class Grammar:
         inspect(constraint, vocabulary, end_tokens, limits)
         self._alphabet = Alphabet(vocabulary)
         self._program = Program(constraint, self._json, self._alphabet.texts, limits)
+        self.has_parts = self._program.has_parts
         self.keys = FrameKeys()
         self.masks = Masks(vocabulary, self.keys, end_tokens, limits)
         self._start = tuple(closure(self._program.start(), self.keys))

@@ -83,15 +83,15 @@ class RegexState(State):
 class UntilState(State):
     """Free text up to a marker of ordinary bytes (Knuth, Morris and Pratt), of which some bytes have been read."""
 
-    __slots__ = ("_marker", "_num_read")
+    __slots__ = ("_marker", "num_read")
 
     def __init__(self, marker: bytes, num_read: int) -> None:
         super().__init__()
-        self._marker, self._num_read = marker, num_read
+        self._marker, self.num_read = marker, num_read
 
     def make(self, byte: int) -> Step:
         """The longest beginning of the marker that the text now ends with."""
-        read = self._marker[: self._num_read] + bytes([byte])
+        read = self._marker[: self.num_read] + bytes([byte])
         length = next(n for n in range(len(read), -1, -1) if read.endswith(self._marker[:n]))
         return Pop(0) if length == len(self._marker) else UntilState(self._marker, length)
 
@@ -101,12 +101,12 @@ class UntilState(State):
 
     def completion(self) -> tuple[bytes, Outcome]:
         """The rest of the marker."""
-        return self._marker[self._num_read :], 0
+        return self._marker[self.num_read :], 0
 
     @property
     def mask_key(self) -> Hashable:
         """How much of the marker has been read."""
-        return (UntilState, self._marker, self._num_read)
+        return (UntilState, self._marker, self.num_read)
 
 
 class FreeState(State):

@@ -39,6 +39,7 @@ class Program:
         self._json_start, self._alphabet, self._limits = json_start, alphabet, limits
         self._known: dict[AnyConstraint, State] = {}
         self._opening: set[tuple[Repeat, Frame | None]] = set()
+        self.has_parts = False  # whether any has a name
         self._prepare(constraint)
         self._constraint = constraint
 
@@ -51,6 +52,7 @@ class Program:
         pending = [constraint]
         while pending:
             part = pending.pop()
+            self.has_parts |= getattr(part, "part", None) is not None
             if isinstance(part, Json | AnyJson) and part not in self._known:
                 self._known[part] = self._json_start(part)
             elif isinstance(part, Regex) and part not in self._known:
@@ -84,7 +86,7 @@ class Program:
         if isinstance(constraint, Repeat):
             return self.repeat(constraint, 0, outer)
         if isinstance(constraint, Text) and isinstance(constraint.until, int):
-            ended = Sequence((Text(part=constraint.part), Special(constraint.until, part=constraint.part)))
+            ended = Sequence((Text(part=constraint.part), Special(constraint.until)))
             return self.begin(ended, outer)
         state = self._state(constraint)
         if state is None:  # the empty text
@@ -139,6 +141,8 @@ class Leave(Sequel):
     """Behind a simple part."""
 
     __slots__ = ()
+
+    is_part = True
 
     def begin(self, outer: Frame | None) -> list[Thread]:
         """What follows."""

@@ -65,6 +65,7 @@ class Return:
     __slots__ = ("__weakref__",)
 
     captures = False  # whether `resume` wants the bytes of the inner frame
+    is_part = False  # whether the inner frame is a part of a composed constraint
 
     @abstractmethod
     def resume(self, outcome: Outcome, text: bytes | None) -> State:

@@ -19,13 +19,15 @@ Tape: TypeAlias = "tuple[Tape, int] | None"  # bytes, the last one first, as far
 class Frame:
     """An open frame: where it returns to, and the frame around it."""
 
-    __slots__ = ("back", "depth", "is_recording", "key", "mark", "outer", "part")
+    __slots__ = ("back", "depth", "is_recording", "key", "mark", "origin", "outer", "part")
 
     def __init__(self, back: Return, outer: Frame | None, mark: Tape, part: str | None = None) -> None:
         self.back, self.outer, self.mark = back, outer, mark
         self.depth: int = 1 if outer is None else outer.depth + 1
         self.is_recording: bool = back.captures or (outer is not None and outer.is_recording)
         self.part: str | None = part if part is not None or outer is None else outer.part
+        # The frame of the constraint's part that this one is inside of; see `event`.
+        self.origin: Frame | None = self if back.is_part else None if outer is None else outer.origin
         self.key: int | None = None  # a number that equal frames share, given by `FrameKeys`
 
 
@@ -160,13 +162,12 @@ def recorded(tape: Tape, mark: Tape) -> bytes:
 
 
 def closure(threads: Iterable[Thread], keys: FrameKeys) -> list[Thread]:
-    """The threads, and those that follow where parts end; each once."""
+    """The threads, and those that follow where parts end; of those that go on alike the first."""
     pending = list(threads)
     if len(pending) == 1 and not pending[0].endings():
         return pending
     found: dict[Hashable, Thread] = {}
-    while pending:
-        thread = pending.pop()
+    for thread in pending:  # which grows
         if found.setdefault(thread.key(keys), thread) is thread:
             pending.extend(thread.endings())
     return list(found.values())

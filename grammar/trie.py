@@ -44,7 +44,7 @@ class TokenTrie:
         last = b""
         for text, token in ordered:
             if text != last:
-                shared = _common(last, text)
+                shared = common_length(last, text)
                 del path[shared + 1 :]
                 for value in text[shared:]:
                     first.append(len(tokens))
@@ -167,7 +167,7 @@ class TokenTrie:
         return node
 
 
-def _common(left: bytes, right: bytes) -> int:
+def common_length(left: bytes, right: bytes) -> int:
     """The length of the common beginning of two texts, the left one not being the longer one's end."""
     for place, (a, b) in enumerate(zip(left, right, strict=False)):
         if a != b:
