@@ -27,24 +27,44 @@ inline vf read(const Float16* p) { return load_float16(&p->bits); }
 inline vf read(const BFloat16* p) { return load_bfloat16(&p->bits); }
 
 // score[r][i] = query[r] * key i, of `count` keys, R rows. Scores are written to whole vectors: what lies beyond `count`
-// is some number.
+// is some number. `V` is size / LANES where it is known, so that the loop over it disappears; else 0.
+template <int R, int V, class T>
+void score_keys(const float* query, int64_t query_stride, const T* keys, int64_t slot_stride, const int32_t* slots,
+                int64_t count, int64_t size, float* score, int64_t score_stride) {
+  const int64_t depth = V ? V * LANES : size;
+  for (int64_t begin = 0; begin < count; begin += LANES) {
+    vf quad[R][LANES / 4];
+#pragma GCC unroll 4
+    for (int q = 0; q < LANES / 4; ++q) {
+      // Four keys at a time: their sums stay in registers.
+      vf sum[4][R];
+#pragma GCC unroll 4
+      for (int i = 0; i < 4; ++i) {
+        const T* key = keys + slots[std::min(begin + 4 * q + i, count - 1)] * slot_stride;
+#pragma GCC unroll 8
+        for (int r = 0; r < R; ++r) sum[i][r] = zero();
+#pragma GCC unroll 8
+        for (int64_t d = 0; d < depth; d += LANES) {
+          const vf x = read(key + d);
+#pragma GCC unroll 8
+          for (int r = 0; r < R; ++r) sum[i][r] = fma(load(query + r * query_stride + d), x, sum[i][r]);
+        }
+      }
+#pragma GCC unroll 8
+      for (int r = 0; r < R; ++r) quad[r][q] = sum_quad(sum[0][r], sum[1][r], sum[2][r], sum[3][r]);
+    }
+    for (int r = 0; r < R; ++r) store(score + r * score_stride + begin, sum_each(quad[r]));
+  }
+}
+
 template <int R, class T>
 void score_rows(const float* query, int64_t query_stride, const T* keys, int64_t slot_stride, const int32_t* slots,
                 int64_t count, int64_t size, float* score, int64_t score_stride) {
-  for (int64_t begin = 0; begin < count; begin += LANES) {
-    vf part[R][LANES];
-    for (int64_t i = 0; i < LANES; ++i) {
-      const T* key = keys + slots[std::min(begin + i, count - 1)] * slot_stride;
-      vf sum[R];
-      for (vf& x : sum) x = zero();
-      for (int64_t d = 0; d < size; d += LANES) {
-        const vf x = read(key + d);
-        for (int r = 0; r < R; ++r) sum[r] = fma(load(query + r * query_stride + d), x, sum[r]);
-      }
-      for (int r = 0; r < R; ++r) part[r][i] = sum[r];
-    }
-    for (int r = 0; r < R; ++r) store(score + r * score_stride + begin, sum_each(part[r]));
-  }
+  const auto run = size == 2 * LANES   ? score_keys<R, 2, T>
+                   : size == 4 * LANES ? score_keys<R, 4, T>
+                   : size == 8 * LANES ? score_keys<R, 8, T>
+                                       : score_keys<R, 0, T>;
+  run(query, query_stride, keys, slot_stride, slots, count, size, score, score_stride);
 }
 
 // mixed[r] += sum over i of weight[r][i] * value i, for features [d, d + C * LANES).

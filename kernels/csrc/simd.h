@@ -91,16 +91,17 @@ inline void transpose(const vf (&in)[LANES], float* out, int64_t stride) {
   }
 }
 
-// Lane i is the sum of in[i].
-inline vf sum_each(const vf (&in)[LANES]) {
-  vf a[8], b[4];
-  for (int i = 0; i < 8; ++i) a[i] = add(_mm512_unpacklo_ps(in[2 * i], in[2 * i + 1]), _mm512_unpackhi_ps(in[2 * i], in[2 * i + 1]));
-  for (int i = 0; i < 4; ++i) {
-    const __m512d left = _mm512_castps_pd(a[2 * i]), right = _mm512_castps_pd(a[2 * i + 1]);
-    b[i] = add(_mm512_castpd_ps(_mm512_unpacklo_pd(left, right)), _mm512_castpd_ps(_mm512_unpackhi_pd(left, right)));
-  }
-  const vf c = add(_mm512_shuffle_f32x4(b[0], b[1], 0x88), _mm512_shuffle_f32x4(b[0], b[1], 0xdd));
-  const vf d = add(_mm512_shuffle_f32x4(b[2], b[3], 0x88), _mm512_shuffle_f32x4(b[2], b[3], 0xdd));
+// Of four vectors, in each 128 bits the four sums over those 128 bits; LANES / 4 of them make `sum_each`.
+inline vf sum_quad(vf w, vf x, vf y, vf z) {
+  const vf a = add(_mm512_unpacklo_ps(w, x), _mm512_unpackhi_ps(w, x)), b = add(_mm512_unpacklo_ps(y, z), _mm512_unpackhi_ps(y, z));
+  const __m512d left = _mm512_castps_pd(a), right = _mm512_castps_pd(b);
+  return add(_mm512_castpd_ps(_mm512_unpacklo_pd(left, right)), _mm512_castpd_ps(_mm512_unpackhi_pd(left, right)));
+}
+
+// Lane i is the sum of vector i of those that the quads were made of.
+inline vf sum_each(const vf (&quad)[LANES / 4]) {
+  const vf c = add(_mm512_shuffle_f32x4(quad[0], quad[1], 0x88), _mm512_shuffle_f32x4(quad[0], quad[1], 0xdd));
+  const vf d = add(_mm512_shuffle_f32x4(quad[2], quad[3], 0x88), _mm512_shuffle_f32x4(quad[2], quad[3], 0xdd));
   return add(_mm512_shuffle_f32x4(c, d, 0x88), _mm512_shuffle_f32x4(c, d, 0xdd));
 }
 
@@ -183,14 +184,13 @@ inline void transpose(const vf (&in)[LANES], float* out, int64_t stride) {
   }
 }
 
-// Lane i is the sum of in[i].
-inline vf sum_each(const vf (&in)[LANES]) {
-  vf a[4], b[2];
-  for (int i = 0; i < 4; ++i) a[i] = add(_mm256_unpacklo_ps(in[2 * i], in[2 * i + 1]), _mm256_unpackhi_ps(in[2 * i], in[2 * i + 1]));
-  for (int i = 0; i < 2; ++i) {
-    b[i] = add(_mm256_shuffle_ps(a[2 * i], a[2 * i + 1], 0x44), _mm256_shuffle_ps(a[2 * i], a[2 * i + 1], 0xee));
-  }
-  return add(_mm256_permute2f128_ps(b[0], b[1], 0x20), _mm256_permute2f128_ps(b[0], b[1], 0x31));
+inline vf sum_quad(vf w, vf x, vf y, vf z) {
+  const vf a = add(_mm256_unpacklo_ps(w, x), _mm256_unpackhi_ps(w, x)), b = add(_mm256_unpacklo_ps(y, z), _mm256_unpackhi_ps(y, z));
+  return add(_mm256_shuffle_ps(a, b, 0x44), _mm256_shuffle_ps(a, b, 0xee));
+}
+
+inline vf sum_each(const vf (&quad)[LANES / 4]) {
+  return add(_mm256_permute2f128_ps(quad[0], quad[1], 0x20), _mm256_permute2f128_ps(quad[0], quad[1], 0x31));
 }
 
 #endif
