@@ -28,6 +28,7 @@ from espalier.grammar.errors import (
 from espalier.grammar.event import Begun, Ended, Event, Piece
 from espalier.grammar.grammar import Grammar, compile_grammar, warm
 from espalier.grammar.limits import Limits
+from espalier.grammar.rows import MissError, Rows
 from espalier.grammar.vocabulary import Vocabulary
 
 __all__ = [
@@ -46,12 +47,14 @@ __all__ = [
     "Json",
     "Limits",
     "Literal",
+    "MissError",
     "OneOf",
     "PatternError",
     "Piece",
     "Regex",
     "RejectedError",
     "Repeat",
+    "Rows",
     "SchemaError",
     "Sequence",
     "Special",

@@ -12,6 +12,7 @@ from espalier.grammar.completion import Completion, completion, spelled
 from espalier.grammar.errors import RejectedError
 from espalier.grammar.event import Event, Piece, Trail, settle
 from espalier.grammar.part import SpecialState
+from espalier.grammar.rows import Rows, Stack
 from espalier.grammar.thread import END, Sequel, Thread, behind, closure
 
 if TYPE_CHECKING:
@@ -124,6 +125,12 @@ class Cursor:
             trail.events for trail in self._place.trails
         ]
         return found[0] if found else ()
+
+    def places(self, rows: Rows) -> list[tuple[int, Stack]]:
+        """Where a device walks from: a state and a stack for each reading that is alive, by the numbers of `rows`. What
+        any of them allows is allowed.
+        """
+        return [rows.place(thread) for thread in self._threads]
 
     def rollback(self, num_tokens: int) -> None:
         """Takes back the last tokens (or calls of `accept_bytes`); events that were told are not taken back."""

@@ -105,6 +105,11 @@ class KeyCore(Core):
         return (KeyCore, self._context, self._known, self._used, horizons)
 
     @property
+    def key(self) -> Hashable:
+        """Where in the tries, and the machines' states."""
+        return (KeyCore, self._context, self._known, self._used, self._classes)
+
+    @property
     def is_used(self) -> bool:
         """Whether a name that the object has already begins so."""
         return self._used is not None

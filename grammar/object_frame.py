@@ -215,6 +215,11 @@ class ObjectState(State):
         """Which names were used only counts while a name is read."""
         return (ObjectState, self._frame, self._vector, self._forbidden, self._frame.told(self._used), self._phase)
 
+    @property
+    def key(self) -> Hashable:
+        """With all names that were used."""
+        return (ObjectState, self._frame, self._vector, self._forbidden, self._used, self._phase)
+
 
 class KeyReturn(Return):
     """Behind a name: its member's outcomes."""
@@ -233,10 +238,19 @@ class KeyReturn(Return):
         branches = self._frame.branches(self._vector, self._forbidden, outcome)
         return MemberState(self._frame, branches, self._frame.after(self._forbidden, outcome), used, Colon.BEFORE)
 
+    def wants_text(self, outcome: Outcome) -> bool:
+        """A known name is its place; one of a class is noted."""
+        return outcome >= len(self._frame.table.names)
+
     @property
     def mask_key(self) -> Hashable:
         """A name that is being read is compared by the core."""
         return (KeyReturn, self._frame, self._vector, self._forbidden, self._frame.told(self._used))
+
+    @property
+    def key(self) -> Hashable:
+        """With all names that were used."""
+        return (KeyReturn, self._frame, self._vector, self._forbidden, self._used)
 
 
 class Colon(Enum):
@@ -294,6 +308,11 @@ class MemberState(State):
         """Which names were used only counts while a name is read."""
         return (MemberState, self._frame, self._branches, self._forbidden, self._frame.told(self._used), self._colon)
 
+    @property
+    def key(self) -> Hashable:
+        """With all names that were used."""
+        return (MemberState, self._frame, self._branches, self._forbidden, self._used, self._colon)
+
 
 class MemberReturn(Return):
     """Behind a value: the vector of its outcome."""
@@ -311,3 +330,8 @@ class MemberReturn(Return):
     def mask_key(self) -> Hashable:
         """Which names were used only counts while a name is read."""
         return (MemberReturn, self._frame, self._vectors, self._forbidden, self._frame.told(self._used))
+
+    @property
+    def key(self) -> Hashable:
+        """With all names that were used."""
+        return (MemberReturn, self._frame, self._vectors, self._forbidden, self._used)

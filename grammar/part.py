@@ -79,6 +79,11 @@ class RegexState(State):
         """The machine's state."""
         return (RegexState, self.machine, self.machine.horizon(*self.at, 128))
 
+    @property
+    def key(self) -> Hashable:
+        """With the number of code points, however far from where it matters."""
+        return (RegexState, self.machine, self.at)
+
 
 class UntilState(State):
     """Free text up to a marker of ordinary bytes (Knuth, Morris and Pratt), of which some bytes have been read."""

@@ -58,6 +58,11 @@ class State:
         """States with equal keys allow the same tokens as long as the frame is not left."""
         return self
 
+    @property
+    def key(self) -> Hashable:
+        """Equal keys: the same state in every respect."""
+        return self.mask_key
+
 
 class Return:
     """Where a frame goes on when an inner one ends; it lies on the stack."""
@@ -71,6 +76,10 @@ class Return:
     def resume(self, outcome: Outcome, text: bytes | None) -> State:
         """The state after an inner frame of any live outcome; `text` is what it read if this `captures`."""
 
+    def wants_text(self, outcome: Outcome) -> bool:
+        """Whether it wants them for an outcome."""
+        return self.captures
+
     def is_sensitive(self, outcome: Outcome) -> bool:
         """Whether what the inner frame said matters at once, not only to later names or items."""
         return False
@@ -83,6 +92,11 @@ class Return:
     def mask_key(self) -> Hashable:
         """Returns with equal keys allow the same tokens after an inner frame."""
         return self
+
+    @property
+    def key(self) -> Hashable:
+        """Equal keys: the same return in every respect."""
+        return self.mask_key
 
 
 @dataclass(frozen=True, slots=True)

@@ -62,6 +62,11 @@ class Core:
     def mask_key(self) -> Hashable:
         """Cores with equal keys allow the same tokens."""
 
+    @property
+    @abstractmethod
+    def key(self) -> Hashable:
+        """Equal keys: the same core in every respect."""
+
     def leads_on(self, text: bytes) -> bool:
         """Whether any of some bytes of ASCII leads on."""
         return any(self.follow(byte) is not None for byte in text)
@@ -174,6 +179,11 @@ class TextState(State):
         """What the core allows, and where in an escape."""
         return (TextState, self.core.mask_key, self.any_escapes, self.pending)
 
+    @property
+    def key(self) -> Hashable:
+        """What was read, as far as it matters."""
+        return (TextState, self.core.key, self.any_escapes, self.pending)
+
 
 def escaped(text: bytes) -> bytes:
     """UTF-8 as the inside of a JSON string, only what must be escaped."""
@@ -241,6 +251,11 @@ class MachineCore(Core):
                 for machine, state in zip(self.frame.machines, self.states, strict=True)
             ),
         )
+
+    @property
+    def key(self) -> Hashable:
+        """The machines and their states."""
+        return (self.frame, self.states)
 
 
 def _length(found: tuple[bytes, Outcome]) -> int:
