@@ -124,9 +124,14 @@ class Program:
             if isinstance(constraint.until, bytes):
                 return UntilState(constraint.until, 0) if constraint.until else None
             return FREE
-        texts = (constraint.text,) if isinstance(constraint, Literal) else constraint.texts  # type: ignore[union-attr]
-        trie = trie_of(texts)
-        return ChoiceState(trie) if trie.next_bytes else None
+        found = self._known.get(constraint)
+        if found is None:  # made once: equal threads are one by their states
+            texts = (constraint.text,) if isinstance(constraint, Literal) else constraint.texts  # type: ignore[union-attr]
+            trie = trie_of(texts)
+            found = ChoiceState(trie) if trie.next_bytes else None
+            if found is not None:
+                self._known[constraint] = found
+        return found
 
 
 def leave(outer: Frame | None) -> list[Thread]:
