@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from functools import lru_cache
 
 from espalier.grammar import keyword as keywords
 from espalier.grammar.atom import Cover, Required, Unevaluated
+from espalier.grammar.content import Contents
 from espalier.grammar.dialect import Dialect, escape
 from espalier.grammar.errors import GrammarTooLargeError, PatternError, SchemaError
 from espalier.grammar.formats import format_language
@@ -42,7 +43,8 @@ class Compiler:
         self.ignored: set[str] = set()
         self._assert_formats = assert_formats
         self._resources = Resources(schema, documents, dialect, limits)
-        self._schemas: dict[tuple[tuple[str, str], Scope], Formula] = {}
+        self._contents = Contents()
+        self._schemas: dict[Hashable, Formula] = {}
         self._unread: list[tuple[Schema, dict[str, Json]]] = []
         self._is_reading = False
         root = self._resources.root
@@ -67,14 +69,15 @@ class Compiler:
         return both
 
     def schema(self, node: Node, scope: Scope) -> Formula:
-        """The formula that a value satisfies the schema at a place."""
+        """The formula that a value satisfies the schema at a place; one for all places that say the same."""
         if isinstance(node.data, bool):
             if not node.resource.dialect.boolean_schemas and node.path == "":
                 raise SchemaError("a schema of draft 4 is an object", node.path)
             return TRUE if node.data else FALSE
         if not isinstance(node.data, dict):
             raise SchemaError(f"a schema is an object or a boolean, not {type(node.data).__name__}", node.path)
-        key = (node.key, scope)
+        content = self._contents.of(node.data)
+        key = (node.key, scope) if content is None else (node.resource, content, scope)
         found = self._schemas.get(key)
         if found is None:
             schema = Schema(self, node, scope)
@@ -138,6 +141,10 @@ class Compiler:
         elif keyword == "$recursiveRef" and node.resource.dynamic.get("") == node:
             node = dict(schema.scope).get("", node)
         return self.schema(node, self.enter(schema.scope, node.resource))
+
+    def target_path(self, schema: Schema, reference: str) -> str:
+        """Where the target of a reference stands in its document."""
+        return self._resources.resolve(reference, schema.node)[0].path
 
     def pattern(self, source: str, path: str) -> Language:
         """The strings in which a pattern is found."""

@@ -17,15 +17,17 @@ def culprit(compiler: Compiler, is_empty: Callable[[Formula], bool]) -> str:
     found, top, seen = "", compiler.root, set[str]()
     while isinstance(top.atom, Schema) and found not in seen:
         seen.add(found)
-        inner = _inner(compiler, top.atom, is_empty)
+        inner = _inner(compiler, top.atom, found, is_empty)
         if inner is None:
             break
         found, top = inner
     return found
 
 
-def _inner(compiler: Compiler, schema: Schema, is_empty: Callable[[Formula], bool]) -> tuple[str, Formula] | None:
-    """A subschema that has to hold, and that no value satisfies."""
+def _inner(
+    compiler: Compiler, schema: Schema, path: str, is_empty: Callable[[Formula], bool]
+) -> tuple[str, Formula] | None:
+    """A subschema that has to hold, and that no value satisfies. `path` is where the schema stands."""
     data = schema.node.data
     if not isinstance(data, dict):
         return None
@@ -35,11 +37,11 @@ def _inner(compiler: Compiler, schema: Schema, is_empty: Callable[[Formula], boo
         except SchemaError:
             return None
         if is_empty(target):
-            return (target.atom.node.path if isinstance(target.atom, Schema) else schema.node.path + "/$ref"), target
+            return compiler.target_path(schema, str(data["$ref"])), target
     for pointer, inner in _forced(data):
         formula = compiler.child(schema, pointer, inner)
         if formula is FALSE or is_empty(formula):
-            return schema.node.path + pointer, formula
+            return path + pointer, formula
     return None
 
 
