@@ -79,6 +79,8 @@ class Scheduler:
     slot_table: NDArray[np.int32] = field(init=False)
     _rows: list[int] = field(init=False)
     _now: int = 0
+    _seats: int = 0
+    """Requests that the batch may still take: a static one is made up once, in as many steps as its prompts need."""
 
     def __post_init__(self) -> None:
         self.slots = SlotAllocator(self.limits.num_slots)
@@ -92,12 +94,13 @@ class Scheduler:
     def schedule(self, now_s: float) -> list[Work]:
         """The work of the next step; slots for it are taken."""
         self._now += 1
-        may_admit = self.limits.batching == "continuous" or not self.running
+        if self.limits.batching == "continuous" or not self.running:
+            self._seats = self.limits.max_running
         plan = self._decodes()
         budget = max(self.limits.step_tokens - len(plan), MIN_CHUNK)
         budget -= self._prefills(plan, budget)
-        if may_admit:
-            self._admit(plan, budget, now_s)
+        if not self._admit(plan, budget, now_s):
+            self._seats = 0
         # Who was preempted on the way has no slots any more.
         return [work for work in plan if work.sequence.row >= 0]
 
@@ -205,22 +208,26 @@ class Scheduler:
         self.tree.unlock(sequence.node)
         sequence.node, sequence.shared_len = match.node, end
 
-    def _admit(self, plan: list[Work], budget: int, now_s: float) -> None:
+    def _admit(self, plan: list[Work], budget: int, now_s: float) -> bool:
+        """Start waiting sequences; returns whether, as things are, the next step could start more."""
         looked: list[Sequence] = []
-        while self.waiting and budget > 0 and self._rows and len(looked) < MAX_LOOK:
+        fits = True
+        while fits and self.waiting and budget > 0 and self._rows and self._seats and len(looked) < MAX_LOOK:
             sequence = self.waiting.popleft()
             looked.append(sequence)
             slots = self._match(sequence)
             if self._is_computed_soon(sequence, len(slots)):
                 self._let_go(sequence)
                 continue
-            if not self._fits(sequence, len(slots)):
+            if not (fits := self._fits(sequence, len(slots))):
                 self._let_go(sequence)
-                break
+                continue
             looked.pop()
             self._start(sequence, slots, now_s)
+            self._seats -= 1
             budget -= self._chunk(plan, sequence, budget)
         self.waiting.extendleft(reversed(looked))
+        return fits and bool(self.waiting)
 
     def _match(self, sequence: Sequence) -> NDArray[np.int32]:
         # The last token is always computed: its logits are wanted.

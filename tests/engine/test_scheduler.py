@@ -130,6 +130,17 @@ def test_a_static_batch_takes_nobody_in_until_it_is_done() -> None:
     assert step(scheduler) == [("b", 0, 2)]
 
 
+def test_a_static_batch_is_made_up_in_as_many_steps_as_its_prompts_need() -> None:
+    scheduler = Scheduler(limits(step_tokens=16, max_running=3, batching="static"))
+    for number, name in enumerate("abcd"):
+        scheduler.add(sequence(name, list(range(20 * number, 20 * number + 10)), 3 if name == "a" else 9))
+    assert step(scheduler) == [("a", 0, 10), ("b", 0, 6)]
+    assert step(scheduler) == [("a", 10, 11), ("b", 6, 10), ("c", 0, 10)]
+    # "a" is done, and its place stays empty.
+    later = [name for _ in range(12) for name, _, _ in step(scheduler)]
+    assert later.index("d") > max(at for at, name in enumerate(later) if name in "bc")
+
+
 def test_what_failed_is_not_used_again() -> None:
     scheduler = Scheduler(limits(step_tokens=64))
     broken = sequence("a", list(range(20)))
