@@ -127,10 +127,16 @@ class Findings:
             self.faults += [(told.key, told.options, text, fault) for fault in told.faults]
 
 
+def tell(found: Findings, run: Run[Task, Told], console: Console) -> None:
+    """Count one schema, and say at once what is wrong with it."""
+    before = len(found.faults)
+    found.note(run)
+    for key, options, text, fault in found.faults[before:]:
+        console.print(f"{key} ({options}): {fault}\n    {text[:600]}", markup=False, highlight=False, soft_wrap=True)
+
+
 def report(found: Findings, console: Console) -> None:
     """Everything, for people."""
-    for key, options, text, fault in found.faults:
-        console.print(f"{key} ({options}): {fault}\n    {text[:600]}", markup=False, highlight=False, soft_wrap=True)
     for name, count in sorted(found.refused.items()):
         console.print(f"{name}, {count} combinations", markup=False, highlight=False)
     table = Table("options", "walks", "faults")
@@ -186,7 +192,7 @@ def main() -> int:
     with Progress(console=Console(stderr=True)) as progress:
         bar = progress.add_task("schemas", total=len(chosen))
         for run in isolated(chosen, work, **limits):
-            found.note(run)
+            tell(found, run, progress.console)
             progress.advance(bar)
     report(found, Console(width=200))
     return int(bool(found.faults))

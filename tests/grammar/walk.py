@@ -105,14 +105,16 @@ def _completed(cursor: Cursor, text: bytes, num_tokens: int) -> Walk:
 
 
 class Judge:
-    """Two validators of one schema: jsonschema with exact decimals, and jsonschema_rs with floats."""
+    """Two validators of one schema: jsonschema with exact decimals, and jsonschema_rs with floats.
+
+    1.0 is an integer to them in draft 4 too, as exceptions.toml says why.
+    """
 
     def __init__(self, schema: Any, assert_formats: bool) -> None:
         text = schema if isinstance(schema, str) else json.dumps(schema)
         exact = json.loads(text, parse_float=decimal.Decimal)
         kind = validator_for(exact, default=Draft202012Validator)
-        is_old = "draft-04" in kind.META_SCHEMA.get("$schema", "")
-        types = kind.TYPE_CHECKER.redefine_many({"number": _is_number, "integer": _is_int if is_old else _is_integer})
+        types = kind.TYPE_CHECKER.redefine_many({"number": _is_number, "integer": _is_integer})
         formats = kind.FORMAT_CHECKER if assert_formats else None
         self._exact = extend(kind, type_checker=types)(exact, format_checker=formats)
         self._fast: Any = None
@@ -140,7 +142,7 @@ class Judge:
                 pass
         if self._fast is not None and not _ROUNDED.search(text):
             try:
-                self._fast.validate(json.loads(text))
+                self._fast.validate(json.loads(text, parse_float=shortest))
             except jsonschema_rs.ValidationError as error:
                 place = "/".join(map(str, error.schema_path))
                 yield f"jsonschema_rs: {error.message[:200]} ({place})"
@@ -152,7 +154,7 @@ class Judge:
         if self._fast is None:
             return set()
         try:
-            value = json.loads(text)
+            value = json.loads(text, parse_float=shortest)
             details = self._fast.evaluate(value).list()["details"]
         except ValueError:
             return set()
@@ -183,12 +185,15 @@ def _is_number(_: Any, value: Any) -> bool:
     return isinstance(value, int | float | decimal.Decimal) and not isinstance(value, bool)
 
 
-def _is_int(_: Any, value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
+def _is_integer(_: Any, value: Any) -> bool:
+    is_whole = isinstance(value, decimal.Decimal) and value == value.to_integral_value()
+    return is_whole or (isinstance(value, int) and not isinstance(value, bool))
 
 
-def _is_integer(checker: Any, value: Any) -> bool:
-    return _is_int(checker, value) or (isinstance(value, decimal.Decimal) and value == value.to_integral_value())
+def shortest(text: str) -> int | float:
+    """A number as JSON means it: 1.0 is 1."""
+    number = float(text)
+    return int(number) if number.is_integer() else number
 
 
 _NAMED = ("properties", "patternProperties", "dependentSchemas", "dependencies", "$defs", "definitions")
