@@ -45,9 +45,9 @@ class Product:
         found = self._ids.get(state)
         if found is None:
             is_open = any(self._evaluate(cell.formula, state) is not False for cell in self.cells)
-            found = self._ids[state] = len(self._states) if is_open else NOWHERE
-            if found >= self.limits.pattern_states:
+            if is_open and len(self._states) >= self.limits.pattern_states:
                 raise GrammarTooLargeError("pattern_states", self.limits.pattern_states, "the automaton of a string")
+            found = self._ids[state] = len(self._states) if is_open else NOWHERE
             if is_open:
                 self._states.append(state)
                 self._rows.append(None)
