@@ -134,10 +134,11 @@ class Judge:
             return
         with decimal.localcontext(prec=2000):
             try:
-                found = next(self._exact.iter_errors(value), None)
-                if found is not None:
-                    place = "/".join(map(str, found.absolute_schema_path))
-                    yield f"jsonschema: {found.message[:200]} ({place})"
+                for found in self._exact.iter_errors(value):
+                    if not _is_mistaken(found):
+                        place = "/".join(map(str, found.absolute_schema_path))
+                        yield f"jsonschema: {found.message[:200]} ({place})"
+                        break
             except (RecursionError, re.error):  # too deep for Python, or a pattern that its dialect lacks
                 pass
         if self._fast is not None and not _ROUNDED.search(text):
@@ -166,6 +167,15 @@ class Judge:
                 if kind is None or isinstance(_at(value, each["instanceLocation"]), kind):
                     found.add(name)
         return found
+
+
+def _is_mistaken(error: Any) -> bool:
+    """Whether jsonschema differs from the standards: Python's dates lack the year 0 (RFC 3339 has it), and its patterns
+    take U+2028 and U+2029 for no line terminators (ECMA-262 does).
+    """
+    if error.validator == "format":
+        return str(error.instance).startswith("0000-")
+    return error.validator == "patternProperties" and any(set("\u2028\u2029") & set(name) for name in error.instance)
 
 
 def _at(value: Any, pointer: str) -> Any:
