@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
+from collections.abc import Callable
 from random import Random
 from typing import Any
 
 import pytest
 
 from espalier.grammar import (
+    AnyJson,
     GrammarTooLargeError,
     Json,
+    Limits,
     PatternError,
+    RejectedError,
     SchemaError,
     UnsatisfiableError,
     Vocabulary,
@@ -47,6 +53,7 @@ WORKS: dict[str, Any] = {
     **{f"G09 {n}": {"type": "string", "pattern": f"^[^\\n\\r]{{1,{n}}}$"} for n in (127, 128, 129, 130)},
     "G10": {"properties": {"content": {"type": "string", "maxLength": 100_000}}, "required": ["content"]},
     "G11": {"type": "object", "properties": {f"prop_{index}": {"type": "string"} for index in range(50_000)}},
+    "G12": {"type": "string", "pattern": "^(?:a*)*$"},
     "G13": {"type": "object", "properties": {}},
     "G14 items": {"type": "array", "minItems": 10, "maxItems": 1000},
     "G14 length": {"type": "string", "maxLength": 2**63},
@@ -78,6 +85,98 @@ def test_nesting_works_or_is_refused_by_name(begin: str, end: str, depth: int) -
         with pytest.raises(GrammarTooLargeError) as raised:
             compile_grammar(constraint, BYTES)
         assert raised.value.limit in ("nesting", "schema_bytes")
+
+
+@pytest.mark.parametrize("depth", [100, 1_000, 100_000])
+@pytest.mark.parametrize(("begin", "end"), [("(", ")"), ("(?:", ")*"), ("(?=", ")"), ("[", "]")])
+def test_nested_groups_of_a_pattern_work_or_are_refused(begin: str, end: str, depth: int) -> None:
+    constraint = Json({"type": "string", "pattern": begin * depth + "a" + end * depth})
+    try:
+        text = compile_grammar(constraint, BYTES).start().shortest_completion()
+    except PatternError:
+        assert begin == "["
+    except GrammarTooLargeError:
+        assert depth > 100
+    else:
+        assert text.startswith(b'"')
+
+
+@pytest.mark.parametrize("depth", [100, 9_000, 100_000])
+@pytest.mark.parametrize("opening", [b"[", b'{"a":'])
+def test_an_answer_as_deep_as_it_likes_ends_or_stops_at_the_limit(opening: bytes, depth: int) -> None:
+    cursor = compile_grammar(AnyJson(), BYTES).start()
+    try:
+        cursor.accept_bytes(opening * depth)
+    except RejectedError:
+        assert depth > Limits().depth
+        return
+    cursor.accept_bytes(cursor.shortest_completion())
+    assert cursor.is_complete()
+
+
+ARMS: dict[str, Callable[[int, object], list[object]]] = {
+    "other members": lambda depth, inner: [
+        {"type": "object", "properties": {f"a{depth}": inner}, "required": [f"a{depth}"]},
+        {"type": "object", "properties": {f"b{depth}": inner}, "required": [f"b{depth}"]},
+        {"type": "null"},
+    ],
+    "the same member": lambda depth, inner: [
+        {"type": "object", "properties": {"a": inner}},
+        {"type": "object", "properties": {"a": inner}, "required": ["a"]},
+        {"type": "null"},
+    ],
+    "any member": lambda depth, inner: [{"properties": {name: inner}} for name in "abc"],
+    "items": lambda depth, inner: [
+        {"type": "array", "items": inner},
+        {"type": "array", "items": inner, "minItems": 2},
+        {"type": "integer"},
+    ],
+    "scalars": lambda depth, inner: [inner, {"type": "integer", "minimum": depth}, {"enum": [f"x{depth}", depth]}],
+    "discriminators": lambda depth, inner: [
+        {"type": "object", "properties": {"k": {"const": kind}, "v": inner}, "required": ["k", "v"]} for kind in "xyz"
+    ],
+}
+
+
+@pytest.mark.parametrize("depth", [2, 5, 10, 20])
+@pytest.mark.parametrize("arms", ARMS)
+def test_g08_one_of_nested_with_three_arms(arms: str, depth: int) -> None:
+    schemas: dict[str, object] = {"s0": {"type": "string"}}
+    for level in range(1, depth + 1):
+        schemas[f"s{level}"] = {"oneOf": ARMS[arms](level, {"$ref": f"#/$defs/s{level - 1}"})}
+    schema = {"$ref": f"#/$defs/s{depth}", "$defs": schemas}
+    random, cursor = Random(depth), compile_grammar(Json(schema), BYTES).start()
+    for _ in range(60):
+        options = list(cursor.next_bytes())
+        if not options:
+            break
+        cursor.accept_bytes(bytes([random.choice([byte for byte in options if byte in b'{[":,abckvxyz'] or options)]))
+    cursor.accept_bytes(cursor.shortest_completion())
+    assert cursor.is_complete()
+
+
+def test_g15_alternatives_that_go_on_alike_do_not_double() -> None:
+    cursor = compile_grammar(Json(WORKS["G15"]), BYTES).start()
+    cursor.accept_bytes(b"[" * 22)
+    assert cursor.shortest_completion() == b"]" * 22
+
+
+def test_a_reference_is_never_fetched() -> None:
+    names = {
+        name.split(".")[0]
+        for name in subprocess.run(
+            [
+                sys.executable,
+                "-c",
+                "import sys; before = set(sys.modules); import espalier.grammar; "
+                "print(*sorted(set(sys.modules) - before))",
+            ],
+            check=True,
+            capture_output=True,
+            text=True,
+        ).stdout.split()
+    }
+    assert names.isdisjoint({"socket", "ssl", "http", "httpx", "requests", "aiohttp"})
 
 
 MALFORMED: dict[str, tuple[Any, str]] = {
