@@ -24,7 +24,7 @@ ROOT = Path(__file__).resolve().parents[2]
 SPECIAL = {case.name: case for case in special_cases()}
 SAMPLED = [
     group
-    for group in list(suite.groups())[::6]
+    for group in list(suite.groups())[::9]
     if group.key not in suite.exceptions()
     and "localhost:1234" not in json.dumps(group.schema)
     and "idn-hostname" not in group.file  # see below
@@ -87,7 +87,7 @@ def test_walks_over_the_suite_validate() -> None:
         if isinstance(schema, dict) and "$schema" not in schema:
             schema = {"$schema": metaschema(group.draft), **schema}
         assert_valid(walks, Judge(schema, group.assert_formats))
-    assert num_walks > 200
+    assert num_walks > 130
 
 
 @pytest.mark.xfail(strict=True, raises=GrammarTooLargeError, reason="a mask counts the states of idn-hostname too far")
@@ -108,7 +108,7 @@ def slow_cases() -> Iterator[Any]:
 @pytest.mark.parametrize(("name", "options"), list(slow_cases()))
 def test_walks_over_what_has_been_slow_somewhere_validate(name: str, options: Options) -> None:
     schema = SPECIAL[name].schema
-    assert_valid(walked(options.constraint(schema), name, 3), Judge(schema, options.assert_formats))
+    assert_valid(walked(options.constraint(schema), name, 2), Judge(schema, options.assert_formats))
 
 
 def test_what_has_been_slow_somewhere_reads_its_instances() -> None:
