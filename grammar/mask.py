@@ -1,35 +1,30 @@
-"""Token masks: what is kept of them, and how one is made from the threads of a cursor.
+"""Token masks: how one is made from the threads of a cursor, and what is kept of it.
 
 A mask is kept as a base that many share and the words in which it differs. Masks belong to a grammar and are found by
 what threads have in common (state and frames); the large parts, free strings foremost, belong to the vocabulary and so
-to all grammars.
+to all grammars: see `shared.py`.
 """
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Hashable
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 
 from espalier.grammar.explore import UNWATCHED, Explorer, Found, Rest, Watch
 from espalier.grammar.key_core import KeyCore
-from espalier.grammar.leaf import LeafTable
 from espalier.grammar.limits import Limits
 from espalier.grammar.part import SpecialState
-from espalier.grammar.slice import Runs, Slice, Walk
-from espalier.grammar.state import Outcome, State
-from espalier.grammar.text import Language
-from espalier.grammar.text_frame import MachineCore, TextState, languages_frame
+from espalier.grammar.shared import Bounded, shared
+from espalier.grammar.state import Outcome
+from espalier.grammar.text_base import MOST_COUNTED, allow, forbid
+from espalier.grammar.text_frame import MachineCore, TextState
 from espalier.grammar.thread import END, FrameKeys, Thread, closure
-from espalier.grammar.trie import FEW_NODES, TokenTrie
+from espalier.grammar.trie import FEW_NODES
 from espalier.grammar.vocabulary import Tails, Vocabulary
 
 FEW = 256  # tokens: as many are also listed
-MOST_COUNTED = 128  # code points: no token has more that matter
-MOST_LEAVES = 20_000  # states of strings and numbers whose rows are kept
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -67,222 +62,6 @@ def difference(packed: np.ndarray, base: np.ndarray, tokens: np.ndarray | None =
     if not words.size:
         return Mask(base, None, None, tokens)
     return Mask(base, words, packed[words], tokens)
-
-
-def _set(packed: np.ndarray, tokens: np.ndarray) -> None:
-    """Allow tokens in a packed mask."""
-    np.bitwise_or.at(packed, tokens >> 5, np.left_shift(1, tokens & 31, dtype=np.int32))
-
-
-def _clear(packed: np.ndarray, tokens: np.ndarray) -> None:
-    """Allow tokens no more."""
-    np.bitwise_and.at(packed, tokens >> 5, ~np.left_shift(1, tokens & 31, dtype=np.int32))
-
-
-class Bounded:
-    """A dictionary that forgets what was not used for longest, bounded in bytes."""
-
-    def __init__(self, most_bytes: int) -> None:
-        self._most, self._size = most_bytes, 0
-        self._entries: OrderedDict[Hashable, tuple[object, int]] = OrderedDict()
-
-    @property
-    def num_bytes(self) -> int:
-        """What is kept, in bytes."""
-        return self._size
-
-    def get(self, key: Hashable) -> object | None:
-        """What is kept, None if it is not."""
-        found = self._entries.get(key)
-        if found is None:
-            return None
-        self._entries.move_to_end(key)
-        return found[0]
-
-    def put(self, key: Hashable, value: object, num_bytes: int) -> None:
-        """Keep something under a new key."""
-        self._entries[key] = (value, num_bytes)
-        self._size += num_bytes
-        while self._size > self._most:
-            _, (_, freed) = self._entries.popitem(last=False)
-            self._size -= freed
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class TextBase:
-    """All about a string's state, from the root of the vocabulary's trie, that does not depend on what follows it.
-
-    `inside` allows the tokens that stay in the string. The others that may be allowed are `tokens`: at `places` of the
-    tails' trie, behind a quote that ends the string with `outcomes`.
-    """
-
-    key: Hashable
-    inside: np.ndarray
-    tokens: np.ndarray
-    places: np.ndarray
-    outcomes: np.ndarray
-
-    @property
-    def num_bytes(self) -> int:
-        """What it takes by itself; arrays that it shares with others are not counted."""
-        own = (part.nbytes for part in (self.inside, self.tokens, self.places, self.outcomes) if part.flags.writeable)
-        return 500 + sum(own)
-
-    def mask(self, live: dict[Outcome, np.ndarray]) -> np.ndarray:
-        """The packed mask, `live` saying for each outcome which tails may follow (bool by place)."""
-        out = self.inside.copy()
-        for outcome, tails in live.items():
-            allowed = self.tokens[tails[self.places] & (self.outcomes == outcome)]
-            _set(out, allowed)
-        return out
-
-
-class Free:
-    """What a free string allows, by code points: masks of strings of which only the length matters are put together."""
-
-    def __init__(self, vocabulary: Vocabulary, tails: Tails, found: Slice) -> None:
-        assert found.inside_counts is not None and found.counts is not None
-        self._vocabulary, self._trie = vocabulary, vocabulary.trie
-        order = np.argsort(found.inside_counts, kind="stable")
-        self._nodes = found.inside[order]
-        self._ends = np.searchsorted(found.inside_counts[order], np.arange(MOST_COUNTED + 1), side="right")
-        self._ends[MOST_COUNTED] = order.size
-        which, rows = tails.rows(found.exits)
-        self._tokens, self._places = tails.tokens[rows], tails.places[rows]
-        self._counts = np.minimum(found.counts, MOST_COUNTED)[which]
-        self._outcomes = np.zeros(rows.size, dtype=np.int32)
-        self._masks: dict[int, np.ndarray] = {}
-        self.inside = self._up_to(MOST_COUNTED)
-        for shared_part in (self._tokens, self._places, self._outcomes):
-            shared_part.flags.writeable = False
-
-    def _up_to(self, most: int) -> np.ndarray:
-        """The packed mask of the tokens of so many code points at most that stay in the string."""
-        found = self._masks.get(most)
-        if found is None:
-            nodes, end = self._nodes, self._ends[most]
-            if most == MOST_COUNTED or end < nodes.size // 2:
-                found = self._vocabulary.packed(self._trie.ids(nodes[:end]))
-            else:
-                found = self.inside.copy()
-                _clear(found, self._trie.ids(nodes[end:]))
-            found.flags.writeable = False
-            self._masks[most] = found
-        return found
-
-    def base(self, key: Hashable, lives: np.ndarray, ends: np.ndarray) -> TextBase:
-        """The base of a string that lives, and may end, after so many code points more: bool[MOST_COUNTED + 1] each."""
-        most = int(np.flatnonzero(lives)[-1])
-        if not lives[:most].all():
-            raise AssertionError("a string that comes back to life")
-        exits = np.flatnonzero(ends[self._counts])
-        rows = self._tokens, self._places, self._outcomes
-        if exits.size < rows[0].size:
-            rows = self._tokens[exits], self._places[exits], self._outcomes[exits]
-        return TextBase(key, self._up_to(most), *rows)
-
-
-class Shared:
-    """What all grammars over a vocabulary share: slices, strings' bases, whole masks of strings."""
-
-    def __init__(self, vocabulary: Vocabulary) -> None:
-        self.vocabulary = vocabulary
-        self.trie, self.tails = vocabulary.trie, vocabulary.tails
-        self.nothing = vocabulary.empty_mask()
-        self._table, self._runs = LeafTable(), Runs(self.trie)
-        self._slices = Bounded(64 << 20)
-        self._bases = Bounded(32 << 20)
-        self._masks = Bounded(32 << 20)
-        self._tails: dict[bytes, int] = {}
-        self._frees: dict[bool, Free] = {}
-        every = languages_frame((Language.EVERY,), Limits()).start()
-        assert every is not None
-        self._every = every
-
-    def get(self, trie: TokenTrie, node: int, state: State) -> Slice:
-        """The slice of a leaf state below a node."""
-        key = (trie, node, state.mask_key)
-        found = self._slices.get(key)
-        if found is None:
-            found = self._walk(trie, node, state)
-            self._slices.put(key, found, found.num_bytes)
-        assert isinstance(found, Slice)
-        return found
-
-    def _walk(self, trie: TokenTrie, node: int, state: State, counts: bool = False) -> Slice:
-        if len(self._table.states) > MOST_LEAVES:
-            self._table = LeafTable()
-        runs = self._runs if trie is self.trie and not counts else None
-        return Walk(self._table, trie, runs, counts).slice(self._table.number(state), node)
-
-    def text_base(self, state: TextState) -> TextBase:
-        """The base of a string's state outside of escapes, its core being a row of machines."""
-        key = state.mask_key
-        found = self._bases.get(key)
-        if found is None:
-            found = self._counted(key, state) or self._immortal(key, state) or self._any(key, state)
-            self._bases.put(key, found, found.num_bytes)
-        assert isinstance(found, TextBase)
-        return found
-
-    def _any(self, key: Hashable, state: TextState) -> TextBase:
-        found = self._walk(self.trie, 0, state)
-        return self._text_base(key, self.vocabulary.packed(self.trie.ids(found.inside)), found)
-
-    def _text_base(self, key: Hashable, inside: np.ndarray, found: Slice) -> TextBase:
-        which, rows = self.tails.rows(found.exits)
-        return TextBase(key, inside, self.tails.tokens[rows], self.tails.places[rows], found.outcomes[which])
-
-    def _free(self, any_escapes: bool) -> Free:
-        """What a free string allows."""
-        found = self._frees.get(any_escapes)
-        if found is None:
-            counted = self._walk(self.trie, 0, self._every.shell(any_escapes), counts=True)
-            found = self._frees[any_escapes] = Free(self.vocabulary, self.tails, counted)
-        return found
-
-    def _counted(self, key: Hashable, state: TextState) -> TextBase | None:
-        """The base of a string of which at most the length matters: a free string's tokens, by their code points."""
-        core = state.core
-        assert isinstance(core, MachineCore)
-        if len(core.states) > 1 or core.states[0] is None:
-            return None
-        machine, (at, count) = core.frame.machines[0], core.states[0]
-        if not machine.free(at):
-            return None
-        lengths = range(MOST_COUNTED + 1)
-        lives = np.array([machine.lives(at, count + length) for length in lengths])
-        ends = np.array([machine.accepts(at, count + length) for length in lengths])
-        return self._free(state.any_escapes).base(key, lives, ends)
-
-    def _immortal(self, key: Hashable, state: TextState) -> TextBase | None:
-        """The base of a string that can be completed whatever it says: only where it may end is to be found out."""
-        core = state.core
-        assert isinstance(core, MachineCore)
-        if len(core.states) > 1 or core.states[0] is None or not core.frame.machines[0].is_immortal(core.states[0][0]):
-            return None
-        found = self._walk(self.tails.quotes, 0, state)
-        return self._text_base(key, self._free(state.any_escapes).inside, found)
-
-    def tail_number(self, live: np.ndarray) -> int:
-        """Equal sets of tails have one number."""
-        return self._tails.setdefault(live.tobytes(), len(self._tails))
-
-    def text_mask(self, base: TextBase, live: dict[Outcome, tuple[int, np.ndarray]]) -> np.ndarray:
-        """The packed mask of a string before what may follow it; shared."""
-        key = (base.key, *((outcome, number) for outcome, (number, _) in live.items()))
-        found = self._masks.get(key)
-        if found is None:
-            found = base.mask({outcome: tails for outcome, (_, tails) in live.items()})
-            self._masks.put(key, found, found.nbytes + 300)
-        assert isinstance(found, np.ndarray)
-        return found
-
-
-@lru_cache(maxsize=8)
-def shared(vocabulary: Vocabulary) -> Shared:
-    """What is shared over a vocabulary: one in the process."""
-    return Shared(vocabulary)
 
 
 class Masks:
@@ -404,12 +183,12 @@ class Masks:
             return self._walk(thread, is_exact=True)
         out, trie = base.copy(), self._shared.trie
         for node in special:
-            _clear(out, trie.below(node))
+            forbid(out, trie.below(node))
         found.doubtful_tokens.extend(doubtful)
         for tokens in doubtful:
-            _clear(out, tokens)
+            forbid(out, tokens)
         tokens, in_doubt = self._decided(thread, found)
-        _set(out, tokens)
+        allow(out, tokens)
         return difference(out, base), in_doubt
 
     @property

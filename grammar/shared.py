@@ -1,0 +1,153 @@
+"""What all grammars over a vocabulary share: slices, strings' bases, whole masks of strings; each bounded in bytes."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Hashable
+from functools import lru_cache
+
+import numpy as np
+
+from espalier.grammar.leaf import LeafTable
+from espalier.grammar.limits import Limits
+from espalier.grammar.slice import Runs, Slice, Walk
+from espalier.grammar.state import Outcome, State
+from espalier.grammar.text import Language
+from espalier.grammar.text_base import MOST_COUNTED, Free, TextBase
+from espalier.grammar.text_frame import MachineCore, TextState, languages_frame
+from espalier.grammar.trie import TokenTrie
+from espalier.grammar.vocabulary import Vocabulary
+
+MOST_LEAVES = 20_000  # states of strings and numbers whose rows are kept
+
+
+class Bounded:
+    """A dictionary that forgets what was not used for longest, bounded in bytes."""
+
+    def __init__(self, most_bytes: int) -> None:
+        self._most, self._size = most_bytes, 0
+        self._entries: OrderedDict[Hashable, tuple[object, int]] = OrderedDict()
+
+    @property
+    def num_bytes(self) -> int:
+        """What is kept, in bytes."""
+        return self._size
+
+    def get(self, key: Hashable) -> object | None:
+        """What is kept, None if it is not."""
+        found = self._entries.get(key)
+        if found is None:
+            return None
+        self._entries.move_to_end(key)
+        return found[0]
+
+    def put(self, key: Hashable, value: object, num_bytes: int) -> None:
+        """Keep something under a new key."""
+        self._entries[key] = (value, num_bytes)
+        self._size += num_bytes
+        while self._size > self._most:
+            _, (_, freed) = self._entries.popitem(last=False)
+            self._size -= freed
+
+
+class Shared:
+    """What all grammars over a vocabulary share: slices, strings' bases, whole masks of strings."""
+
+    def __init__(self, vocabulary: Vocabulary) -> None:
+        self.vocabulary = vocabulary
+        self.trie, self.tails = vocabulary.trie, vocabulary.tails
+        self.nothing = vocabulary.empty_mask()
+        self._table, self._runs = LeafTable(), Runs(self.trie)
+        self._slices = Bounded(64 << 20)
+        self._bases = Bounded(32 << 20)
+        self._masks = Bounded(32 << 20)
+        self._tails: dict[bytes, int] = {}
+        self._frees: dict[bool, Free] = {}
+        every = languages_frame((Language.EVERY,), Limits()).start()
+        assert every is not None
+        self._every = every
+
+    def get(self, trie: TokenTrie, node: int, state: State) -> Slice:
+        """The slice of a leaf state below a node."""
+        key = (trie, node, state.mask_key)
+        found = self._slices.get(key)
+        if found is None:
+            found = self._walk(trie, node, state)
+            self._slices.put(key, found, found.num_bytes)
+        assert isinstance(found, Slice)
+        return found
+
+    def _walk(self, trie: TokenTrie, node: int, state: State, counts: bool = False) -> Slice:
+        if len(self._table.states) > MOST_LEAVES:
+            self._table = LeafTable()
+        runs = self._runs if trie is self.trie and not counts else None
+        return Walk(self._table, trie, runs, counts).slice(self._table.number(state), node)
+
+    def text_base(self, state: TextState) -> TextBase:
+        """The base of a string's state outside of escapes, its core being a row of machines."""
+        key = state.mask_key
+        found = self._bases.get(key)
+        if found is None:
+            found = self._counted(key, state) or self._immortal(key, state) or self._any(key, state)
+            self._bases.put(key, found, found.num_bytes)
+        assert isinstance(found, TextBase)
+        return found
+
+    def _any(self, key: Hashable, state: TextState) -> TextBase:
+        found = self._walk(self.trie, 0, state)
+        return self._text_base(key, self.vocabulary.packed(self.trie.ids(found.inside)), found)
+
+    def _text_base(self, key: Hashable, inside: np.ndarray, found: Slice) -> TextBase:
+        which, rows = self.tails.rows(found.exits)
+        return TextBase(key, inside, self.tails.tokens[rows], self.tails.places[rows], found.outcomes[which])
+
+    def _free(self, any_escapes: bool) -> Free:
+        """What a free string allows."""
+        found = self._frees.get(any_escapes)
+        if found is None:
+            counted = self._walk(self.trie, 0, self._every.shell(any_escapes), counts=True)
+            found = self._frees[any_escapes] = Free(self.vocabulary, self.tails, counted)
+        return found
+
+    def _counted(self, key: Hashable, state: TextState) -> TextBase | None:
+        """The base of a string of which at most the length matters: a free string's tokens, by their code points."""
+        core = state.core
+        assert isinstance(core, MachineCore)
+        if len(core.states) > 1 or core.states[0] is None:
+            return None
+        machine, (at, count) = core.frame.machines[0], core.states[0]
+        if not machine.free(at):
+            return None
+        lengths = range(MOST_COUNTED + 1)
+        lives = np.array([machine.lives(at, count + length) for length in lengths])
+        ends = np.array([machine.accepts(at, count + length) for length in lengths])
+        return self._free(state.any_escapes).base(key, lives, ends)
+
+    def _immortal(self, key: Hashable, state: TextState) -> TextBase | None:
+        """The base of a string that can be completed whatever it says: only where it may end is to be found out."""
+        core = state.core
+        assert isinstance(core, MachineCore)
+        if len(core.states) > 1 or core.states[0] is None or not core.frame.machines[0].is_immortal(core.states[0][0]):
+            return None
+        found = self._walk(self.tails.quotes, 0, state)
+        return self._text_base(key, self._free(state.any_escapes).inside, found)
+
+    def tail_number(self, live: np.ndarray) -> int:
+        """Equal sets of tails have one number."""
+        return self._tails.setdefault(live.tobytes(), len(self._tails))
+
+    def text_mask(self, base: TextBase, live: dict[Outcome, tuple[int, np.ndarray]]) -> np.ndarray:
+        """The packed mask of a string before what may follow it; shared."""
+        key = (base.key, *((outcome, number) for outcome, (number, _) in live.items()))
+        found = self._masks.get(key)
+        if found is None:
+            found = base.mask({outcome: tails for outcome, (_, tails) in live.items()})
+            self._masks.put(key, found, found.nbytes + 300)
+        assert isinstance(found, np.ndarray)
+        return found
+
+
+@lru_cache(maxsize=8)
+def shared(vocabulary: Vocabulary) -> Shared:
+    """What is shared over a vocabulary: one in the process."""
+    return Shared(vocabulary)
