@@ -45,6 +45,8 @@ class Grammar:
         self.keys = FrameKeys()
         self.masks = Masks(vocabulary, self.keys, end_tokens, limits)
         self._start = tuple(closure(self._program.start(), self.keys))
+        if self.num_states > limits.states:
+            raise GrammarTooLargeError("states", limits.states, "the grammar")
 
     def start(self) -> Cursor:
         """A cursor before the first token."""

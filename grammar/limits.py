@@ -15,7 +15,7 @@ class Limits:
     subschemas: int = 200_000
     properties: int = 100_000  # names that one object knows
     enum_values: int = 100_000
-    states: int = 200_000  # of one grammar, made so far
+    states: int = 200_000  # that a grammar's compilation makes; those of its use count in the cache's bytes
     pattern_states: int = 20_000  # of the automaton of one pattern, or of one product of patterns
     pattern_nodes: int = 20_000  # of the nondeterministic automaton of one pattern
     search_steps: int = 20_000  # in one search for a witness

@@ -144,7 +144,7 @@ def test_g08_one_of_nested_with_three_arms(arms: str, depth: int) -> None:
     schemas: dict[str, object] = {"s0": {"type": "string"}}
     for level in range(1, depth + 1):
         schemas[f"s{level}"] = {"oneOf": ARMS[arms](level, {"$ref": f"#/$defs/s{level - 1}"})}
-    schema = {"$ref": f"#/$defs/s{depth}", "$defs": schemas}
+    schema: dict[str, object] = {"$ref": f"#/$defs/s{depth}", "$defs": schemas}
     random, cursor = Random(depth), compile_grammar(Json(schema), BYTES).start()
     for _ in range(60):
         options = list(cursor.next_bytes())
