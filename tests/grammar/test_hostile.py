@@ -254,3 +254,9 @@ def test_what_only_our_bounds_exclude_is_refused_by_the_limit(schema: str, limit
     with pytest.raises(GrammarTooLargeError) as raised:
         compile_grammar(Json(schema), BYTES)
     assert raised.value.limit == limit
+
+
+def test_a_bound_on_states_is_named() -> None:
+    with pytest.raises(GrammarTooLargeError) as raised:
+        compile_grammar(Json({"type": "object"}), BYTES, limits=Limits(states=0))
+    assert raised.value.limit == "states"
