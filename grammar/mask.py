@@ -8,7 +8,6 @@ to all grammars: see `shared.py`.
 from __future__ import annotations
 
 from collections.abc import Hashable
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -18,50 +17,14 @@ from espalier.grammar.limits import Limits
 from espalier.grammar.part import SpecialState
 from espalier.grammar.shared import Bounded, shared
 from espalier.grammar.state import Outcome
-from espalier.grammar.text_base import MOST_COUNTED, allow, forbid
+from espalier.grammar.text_base import MOST_COUNTED
 from espalier.grammar.text_frame import MachineCore, TextState
 from espalier.grammar.thread import END, FrameKeys, Thread, closure
+from espalier.grammar.token_mask import Mask, allow, difference, forbid
 from espalier.grammar.trie import FEW_NODES
 from espalier.grammar.vocabulary import Tails, Vocabulary
 
 FEW = 256  # tokens: as many are also listed
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Mask:
-    """`base` with `words` replaced by `values`. `tokens` lists what is allowed where that is little."""
-
-    base: np.ndarray
-    words: np.ndarray | None
-    values: np.ndarray | None
-    tokens: np.ndarray | None
-
-    def fill(self, out: np.ndarray) -> None:
-        """Write the mask into int32[num_words]."""
-        np.copyto(out, self.base)
-        if self.words is not None and self.values is not None:
-            out[self.words] = self.values
-
-    def packed(self) -> np.ndarray:
-        """The mask as an array of its own."""
-        out = np.empty_like(self.base)
-        self.fill(out)
-        return out
-
-    @property
-    def num_bytes(self) -> int:
-        """What it takes by itself."""
-        return 300 + sum(part.nbytes for part in (self.words, self.values, self.tokens) if part is not None)
-
-
-def difference(packed: np.ndarray, base: np.ndarray, tokens: np.ndarray | None = None) -> Mask:
-    """A mask over a base; by itself where the two have little in common."""
-    words = np.flatnonzero(packed != base).astype(np.int32)
-    if words.size > packed.size // 4:
-        return Mask(packed, None, None, tokens)
-    if not words.size:
-        return Mask(base, None, None, tokens)
-    return Mask(base, words, packed[words], tokens)
 
 
 class Masks:
@@ -160,17 +123,17 @@ class Masks:
         rests = {outcome: self.rest(thread, first + outcome) for outcome in np.unique(base.outcomes).tolist()}
         if any(rest.is_sensitive for rest in rests.values()):
             return self._walk(thread, is_exact=True)
-        packed = self._shared.text_mask(base, {outcome: (rest.number, rest.live) for outcome, rest in rests.items()})
+        mask = self._shared.text_mask(base, {outcome: (rest.number, rest.live) for outcome, rest in rests.items()})
         doubtful = [
             base.tokens[rest.doubtful[base.places] & (base.outcomes == outcome)]
             for outcome, rest in rests.items()
             if rest.doubtful is not None
         ]
         if not doubtful and not isinstance(core, KeyCore):
-            return Mask(packed, None, None, None), False
-        return self._patched(thread, packed, doubtful)
+            return mask, False
+        return self._patched(thread, mask, doubtful)
 
-    def _patched(self, thread: Thread, base: np.ndarray, doubtful: list[np.ndarray]) -> tuple[Mask, bool]:
+    def _patched(self, thread: Thread, base: Mask, doubtful: list[np.ndarray]) -> tuple[Mask, bool]:
         """A string's mask with what known names and doubts change."""
         walk = self._explorer()
         special = (
@@ -181,7 +144,7 @@ class Masks:
         found = walk.found
         if found.is_sensitive:
             return self._walk(thread, is_exact=True)
-        out, trie = base.copy(), self._shared.trie
+        out, trie = base.packed(), self._shared.trie
         for node in special:
             forbid(out, trie.below(node))
         found.doubtful_tokens.extend(doubtful)
@@ -189,7 +152,7 @@ class Masks:
             forbid(out, tokens)
         tokens, in_doubt = self._decided(thread, found)
         allow(out, tokens)
-        return difference(out, base), in_doubt
+        return difference(out, base.base), in_doubt
 
     @property
     def tails(self) -> Tails:

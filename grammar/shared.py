@@ -15,6 +15,7 @@ from espalier.grammar.state import Outcome, State
 from espalier.grammar.text import Language
 from espalier.grammar.text_base import MOST_COUNTED, Free, TextBase
 from espalier.grammar.text_frame import MachineCore, TextState, languages_frame
+from espalier.grammar.token_mask import Mask
 from espalier.grammar.trie import TokenTrie
 from espalier.grammar.vocabulary import Vocabulary
 
@@ -136,14 +137,14 @@ class Shared:
         """Equal sets of tails have one number."""
         return self._tails.setdefault(live.tobytes(), len(self._tails))
 
-    def text_mask(self, base: TextBase, live: dict[Outcome, tuple[int, np.ndarray]]) -> np.ndarray:
-        """The packed mask of a string before what may follow it; shared."""
+    def text_mask(self, base: TextBase, live: dict[Outcome, tuple[int, np.ndarray]]) -> Mask:
+        """The mask of a string before what may follow it."""
         key = (base.key, *((outcome, number) for outcome, (number, _) in live.items()))
         found = self._masks.get(key)
         if found is None:
             found = base.mask({outcome: tails for outcome, (_, tails) in live.items()})
-            self._masks.put(key, found, found.nbytes + 300)
-        assert isinstance(found, np.ndarray)
+            self._masks.put(key, found, found.num_bytes)
+        assert isinstance(found, Mask)
         return found
 
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from espalier.grammar.slice import Slice
 from espalier.grammar.state import Outcome
+from espalier.grammar.token_mask import Mask, allow, difference, forbid
 from espalier.grammar.vocabulary import Tails, Vocabulary
 
 MOST_COUNTED = 128  # code points: no token has more that matter
@@ -34,13 +35,13 @@ class TextBase:
         own = (part.nbytes for part in (self.inside, self.tokens, self.places, self.outcomes) if part.flags.writeable)
         return 500 + sum(own)
 
-    def mask(self, live: dict[Outcome, np.ndarray]) -> np.ndarray:
-        """The packed mask, `live` saying for each outcome which tails may follow (bool by place)."""
+    def mask(self, live: dict[Outcome, np.ndarray]) -> Mask:
+        """The mask over `inside`; `live` says for each outcome which tails may follow (bool by place)."""
         out = self.inside.copy()
         for outcome, tails in live.items():
             allowed = self.tokens[tails[self.places] & (self.outcomes == outcome)]
             allow(out, allowed)
-        return out
+        return difference(out, self.inside)
 
 
 class Free:
@@ -86,13 +87,3 @@ class Free:
         if exits.size < rows[0].size:
             rows = self._tokens[exits], self._places[exits], self._outcomes[exits]
         return TextBase(key, self._up_to(most), *rows)
-
-
-def allow(packed: np.ndarray, tokens: np.ndarray) -> None:
-    """Allow tokens in a packed mask."""
-    np.bitwise_or.at(packed, tokens >> 5, np.left_shift(1, tokens & 31, dtype=np.int32))
-
-
-def forbid(packed: np.ndarray, tokens: np.ndarray) -> None:
-    """Allow tokens no more."""
-    np.bitwise_and.at(packed, tokens >> 5, ~np.left_shift(1, tokens & 31, dtype=np.int32))
