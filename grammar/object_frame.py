@@ -12,14 +12,14 @@ from enum import Enum, auto
 from typing import TYPE_CHECKING
 
 from espalier.grammar import key_core
-from espalier.grammar.atom import derive, formula_languages, formula_names
+from espalier.grammar.atom import Required, derive, formula_languages, formula_names
 from espalier.grammar.choice import Branch, Vector, split
 from espalier.grammar.formula import FALSE, Formula
 from espalier.grammar.key_core import KeyContext
 from espalier.grammar.member_search import spelled
 from espalier.grammar.name_trie import trie_of
 from espalier.grammar.names import NameTable
-from espalier.grammar.rest import at_end, without
+from espalier.grammar.rest import at_end, conjuncts, without
 from espalier.grammar.spelling import gap
 from espalier.grammar.state import Outcome, Pop, Push, Return, State, Step
 from espalier.grammar.text_frame import escaped, is_verbatim
@@ -87,6 +87,19 @@ class ObjectFrame:
                 self._keys[key] = found
         return found
 
+    def last_place(self, vector: Vector) -> int:
+        """The last place at which a member can come: in the order of the schema no name passes one that is required."""
+        end = len(self.table.members)
+        if self.frames.spelling.property_order != "schema":
+            return end
+        index, found = self.table.index, -1
+        for formula in vector:
+            if formula is FALSE:
+                continue
+            parts = (part.atom for part in conjuncts(formula) if part.positive and isinstance(part.atom, Required))
+            found = max(found, min((index[name] for atom in parts for name in atom.missing), default=end))
+        return found
+
     def told(self, used: frozenset[str]) -> frozenset[str]:
         """The used names that matter before a name begins: those that one token might say again."""
         return used & self.frames.quoted if used else used
@@ -132,11 +145,14 @@ class Keys(KeyContext):
         self.is_verbatim = frame.is_verbatim and all(map(is_verbatim, used))
         self._frame, self._vector, self._forbidden = frame, vector, forbidden
         self._allowed: dict[int, bool] = {}
+        self._last = frame.last_place(vector)
         self.apart = {}
         self.start = key_core.start(self)
 
     def allows(self, place: int) -> bool:
         """Whether a member at that place has a live outcome."""
+        if place > self._last:
+            return False
         found = self._allowed.get(place)
         if found is None:
             found = self._allowed[place] = bool(self._frame.branches(self._vector, self._forbidden, place))
