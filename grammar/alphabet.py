@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from functools import cached_property
 
+from espalier.grammar.escape import ESCAPED
 from espalier.grammar.text import Language
 from espalier.grammar.value import Json
 from espalier.grammar.vocabulary import Vocabulary
 
 ALPHABET_URI = "urn:espalier:alphabet"
 _ASCII = range(0x80)
-_ESCAPED = frozenset((*range(0x20), *b'"\\'))  # what JSON spells by escapes
 _LEADS = range(0xC2, 0xF5)
 _TAIL = frozenset(range(0x80, 0xC0))
 _ALL = frozenset((*_ASCII, *_LEADS, *_TAIL))
@@ -34,9 +34,9 @@ class Alphabet:
     @cached_property
     def schema(self) -> Json:
         """A schema of the values whose strings and names can be spelled in JSON; None if these are all."""
-        if self._there >= _ALL - _ESCAPED:
+        if self._there >= _ALL.difference(ESCAPED):
             return None
-        strings: dict[str, Json] = {"pattern": self._pattern(self._there | _ESCAPED)}
+        strings: dict[str, Json] = {"pattern": self._pattern(self._there.union(ESCAPED))}
         inner: Json = {"$ref": ALPHABET_URI}
         return {
             "$schema": "https://json-schema.org/draft/2020-12/schema",

@@ -174,14 +174,16 @@ class Cursor:
 
     def shortest_completion(self) -> bytes:
         """A short text that completes the answer; special tokens have no bytes and are left out."""
-        found = min((completion(thread) for thread in self._threads), key=_length, default=())
-        return b"".join(part for part in found if isinstance(part, bytes))
+        return b"".join(part for part in self._completion() if isinstance(part, bytes))
 
     def completion_tokens(self) -> list[int]:
         """The same in tokens, special ones included, as few as spell it; the end token is left out."""
-        found = min((completion(thread) for thread in self._threads), key=_length, default=())
         trie = self._grammar.vocabulary.trie
-        return [token for part in found for token in ([part] if isinstance(part, int) else spelled(trie, part))]
+        parts = ([part] if isinstance(part, int) else spelled(trie, part) for part in self._completion())
+        return [token for part in parts for token in part]
+
+    def _completion(self) -> Completion:
+        return min((completion(thread) for thread in self._threads), key=_length, default=())
 
     def completion_cost(self) -> int:
         """The number of those tokens: with a budget of as many, the answer can still be brought to its end."""

@@ -10,6 +10,7 @@ from typing import Protocol, TypeAlias
 
 Ranges: TypeAlias = tuple[tuple[int, int], ...]  # of code points, both ends included
 
+ESCAPED = bytes(range(0x20)) + b'"\\'  # what JSON spells by escapes only
 HEX = b"0123456789ABCDEFabcdef"
 _PLANES = 0x10000  # the first code point that takes a pair
 

@@ -9,6 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Hashable
 from typing import TypeAlias
 
+from espalier.grammar.escape import ESCAPED
 from espalier.grammar.name_trie import Trie
 from espalier.grammar.names import NameTable, fresh, runs_out
 from espalier.grammar.state import Outcome
@@ -152,7 +153,7 @@ class KeyCore(Core):
         found: set[int] = set()
         for node in (self._known, self._used):
             if node is not None:
-                found.update(BACKSLASH if byte < 0x20 or byte in b'"\\' else byte for byte in node.next_bytes)
+                found.update(BACKSLASH if byte in ESCAPED else byte for byte in node.next_bytes)
                 if node.place >= 0:
                     found.add(QUOTE)
         return found

@@ -21,7 +21,6 @@ from espalier.grammar.text_base import MOST_COUNTED
 from espalier.grammar.text_frame import MachineCore, TextState
 from espalier.grammar.thread import END, FrameKeys, Thread, closure
 from espalier.grammar.token_mask import Mask, allow, difference, forbid
-from espalier.grammar.trie import FEW_NODES
 from espalier.grammar.vocabulary import Tails, Vocabulary
 
 FEW = 256  # tokens: as many are also listed
@@ -175,18 +174,11 @@ class Masks:
         """The mask of some tokens, in no order."""
         if tokens.size > FEW:
             return self._kept(self._shared.vocabulary.packed(tokens))
-        if tokens.size <= FEW_NODES:
-            ordered, by_word = sorted(set(tokens.tolist())), dict[int, int]()
-            for token in ordered:
-                by_word[token >> 5] = by_word.get(token >> 5, 0) | 1 << (token & 31)
-            listed = np.array(ordered, dtype=np.int32)
-            values = np.array(list(by_word.values()), dtype=np.uint32).view(np.int32)
-            return Mask(self._shared.nothing, np.array(list(by_word), dtype=np.int32), values, listed)
-        tokens = np.unique(tokens)
-        words, first = np.unique(tokens >> 5, return_index=True)
-        bits = np.left_shift(1, tokens & 31, dtype=np.int32)
-        values = np.bitwise_or.reduceat(bits, first) if tokens.size else bits
-        return Mask(self._shared.nothing, words, values, tokens)
+        ordered, by_word = sorted(set(tokens.tolist())), dict[int, int]()
+        for token in ordered:
+            by_word[token >> 5] = by_word.get(token >> 5, 0) | 1 << (token & 31)
+        words, values = np.array(list(by_word), dtype=np.int32), np.array(list(by_word.values()), dtype=np.uint32)
+        return Mask(self._shared.nothing, words, values.view(np.int32), np.array(ordered, dtype=np.int32))
 
     def _kept(self, packed: np.ndarray) -> Mask:
         count = int(np.bitwise_count(packed.view(np.uint32)).sum())

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Hashable
 from functools import lru_cache
+from typing import TypeAlias
 
 import numpy as np
 
@@ -12,7 +13,7 @@ from espalier.grammar.leaf import LeafTable
 from espalier.grammar.limits import Limits
 from espalier.grammar.slice import Runs, Slice, Walk
 from espalier.grammar.state import Outcome, State
-from espalier.grammar.text import Language
+from espalier.grammar.text import Language, TextMachine
 from espalier.grammar.text_base import MOST_COUNTED, Free, TextBase
 from espalier.grammar.text_frame import MachineCore, TextState, languages_frame
 from espalier.grammar.token_mask import Mask
@@ -89,10 +90,15 @@ class Shared:
         key = state.mask_key
         found = self._bases.get(key)
         if found is None:
-            found = self._counted(key, state) or self._immortal(key, state) or self._any(key, state)
+            found = self._made(key, state)
             self._bases.put(key, found, found.num_bytes)
         assert isinstance(found, TextBase)
         return found
+
+    def _made(self, key: Hashable, state: TextState) -> TextBase:
+        read = _single(state)
+        special = None if read is None else self._counted(key, state, read) or self._immortal(key, state, read)
+        return special or self._any(key, state)
 
     def _any(self, key: Hashable, state: TextState) -> TextBase:
         found = self._walk(self.trie, 0, state)
@@ -110,13 +116,9 @@ class Shared:
             found = self._frees[any_escapes] = Free(self.vocabulary, self.tails, counted)
         return found
 
-    def _counted(self, key: Hashable, state: TextState) -> TextBase | None:
+    def _counted(self, key: Hashable, state: TextState, read: _Read) -> TextBase | None:
         """The base of a string of which at most the length matters: a free string's tokens, by their code points."""
-        core = state.core
-        assert isinstance(core, MachineCore)
-        if len(core.states) > 1 or core.states[0] is None:
-            return None
-        machine, (at, count) = core.frame.machines[0], core.states[0]
+        machine, at, count = read
         if not machine.free(at):
             return None
         lengths = range(MOST_COUNTED + 1)
@@ -124,11 +126,10 @@ class Shared:
         ends = np.array([machine.accepts(at, count + length) for length in lengths])
         return self._free(state.any_escapes).base(key, lives, ends)
 
-    def _immortal(self, key: Hashable, state: TextState) -> TextBase | None:
+    def _immortal(self, key: Hashable, state: TextState, read: _Read) -> TextBase | None:
         """The base of a string that can be completed whatever it says: only where it may end is to be found out."""
-        core = state.core
-        assert isinstance(core, MachineCore)
-        if len(core.states) > 1 or core.states[0] is None or not core.frame.machines[0].is_immortal(core.states[0][0]):
+        machine, at, _ = read
+        if not machine.is_immortal(at):
             return None
         found = self._walk(self.tails.quotes, 0, state)
         return self._text_base(key, self._free(state.any_escapes).inside, found)
@@ -146,6 +147,18 @@ class Shared:
             self._masks.put(key, found, found.num_bytes)
         assert isinstance(found, Mask)
         return found
+
+
+_Read: TypeAlias = tuple[TextMachine, int, int]  # a machine, its state, the code points that it has read
+
+
+def _single(state: TextState) -> _Read | None:
+    """What reads a string of one language; None if there are several."""
+    core = state.core
+    assert isinstance(core, MachineCore)
+    if len(core.states) > 1 or core.states[0] is None:
+        return None
+    return core.frame.machines[0], *core.states[0]
 
 
 @lru_cache(maxsize=8)

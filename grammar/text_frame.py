@@ -12,15 +12,14 @@ from functools import lru_cache
 
 import numpy as np
 
-from espalier.grammar.escape import HEX, meanings, reaches
+from espalier.grammar.escape import ESCAPED, HEX, meanings, reaches
 from espalier.grammar.limits import Limits
 from espalier.grammar.state import Outcome, Pop, State, Step
 from espalier.grammar.text import Language, TextMachine, text_machine
 
 _SHORT = {ord("b"): 8, ord("t"): 9, ord("n"): 10, ord("f"): 12, ord("r"): 13, ord('"'): 34, ord("\\"): 92}
 _SHORT_OF = {code: letter for letter, code in _SHORT.items()}
-_ESCAPED = bytes(range(0x20)) + b'"\\'  # what JSON must escape
-_CONTENT = bytes(byte for byte in range(0x20, 0x100) if byte not in b'"\\')
+_CONTENT = bytes(byte for byte in range(0x100) if byte not in ESCAPED)
 _ESCAPES = {1: bytes(sorted((*_SHORT, *b"/u"))), 6: b"\\", 7: b"u"}  # what may follow so many bytes, else a digit
 QUOTE, BACKSLASH = 0x22, 0x5C
 
@@ -146,7 +145,7 @@ class TextState(State):
         """The state inside an escape, if one of its endings is allowed."""
         state = self.core.shell(self.any_escapes, pending)
         if pending == b"\\" and not self.any_escapes:
-            return state if self.core.leads_on(_ESCAPED) else None
+            return state if self.core.leads_on(ESCAPED) else None
         if pending == b"\\":
             return state if any(state.step(byte) is not None for byte in state.candidates()) else None
         ranges, _ = meanings(pending)
@@ -200,7 +199,7 @@ def escaped(text: bytes) -> bytes:
 
 def is_verbatim(text: str) -> bool:
     """Whether the inside of a JSON string spells a text as it is."""
-    return all(char >= " " and char not in '"\\' for char in text)
+    return not any(byte in ESCAPED for byte in text.encode())
 
 
 class MachineCore(Core):

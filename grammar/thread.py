@@ -25,7 +25,7 @@ class Frame:
         self.back, self.outer, self.mark = back, outer, mark
         self.depth: int = 1 if outer is None else outer.depth + 1
         self.is_recording: bool = back.captures or (outer is not None and outer.is_recording)
-        self.part: str | None = part if part is not None or outer is None else outer.part
+        self.part = part
         # The frame of the constraint's part that this one is inside of; see `event`.
         self.origin: Frame | None = self if back.is_part else None if outer is None else outer.origin
         self.key: int | None = None  # a number that equal frames share, given by `FrameKeys`
