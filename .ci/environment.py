@@ -74,13 +74,29 @@ def lend_pip(python: Path) -> None:
         sys.exit("No pip for the environment: install your system's python3-venv package, then run make again.")
 
 
+def constraints(folder: Path, python: Path) -> Path:
+    """The lock; without triton until torch is there, and with a torch that brought the triton that it needs."""
+    built_for_cpu = read_from(
+        python,
+        "from importlib.metadata import distributions as all_of\n"
+        "print(any(d.name == 'torch' and d.version.endswith('+cpu') for d in all_of()))",
+    )
+    lines = (ROOT / "requirements.lock").read_text(encoding="utf-8").splitlines()
+    if built_for_cpu != "True":
+        lines = [line for line in lines if not line.startswith("triton==")]
+    chosen = folder / "constraints.txt"
+    chosen.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return chosen
+
+
 def install(python: Path, requirements: list[str], *options: str) -> None:
     """Install with the lock as constraints."""
     pip = [str(python), "-m", "pip", "install", "--disable-pip-version-check", "--no-input"]
     # torch takes minutes on a slow line: someone who watches gets pip's progress bar.
     if not sys.stdout.isatty():
         pip.append("--quiet")
-    subprocess.run([*pip, "-c", str(ROOT / "requirements.lock"), *options, *requirements], check=True)
+    chosen = constraints(python.parents[1], python)
+    subprocess.run([*pip, "-c", str(chosen), *options, *requirements], check=True)
 
 
 def lay_links(python: Path, folders: list[str]) -> Path:

@@ -35,4 +35,5 @@ def test_the_lock_pins_one_exact_version_of_each_package_for_any_index() -> None
 
 
 def test_the_lock_leaves_the_accelerator_packages_to_torch() -> None:
-    assert [name for name in PINS if name.startswith(("nvidia-", "triton"))] == []
+    # triton, for the tests of its kernels on a CPU, is the exception: set-up skips the pin where torch brings its own.
+    assert [name for name in PINS if name.startswith("nvidia-")] == []
