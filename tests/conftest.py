@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 
 import pytest
 
@@ -10,6 +11,18 @@ import pytest
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ["HF_HUB_OFFLINE"] = "1"
+# triton warns where its choice is unset.
+os.environ.setdefault("TRITON_DEFAULT_FP_FUSION", "1")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Choose triton's interpreter for this process, unless `-m gpu` asks for tests on a device.
+
+    triton reads the variable as it is imported, and transformers imports triton: so it is set before either. On a CPU,
+    code outside of tests/kernels never comes to a kernel, whatever is set.
+    """
+    if not re.search(r"(?<!not )\bgpu\b", config.option.markexpr):
+        os.environ.setdefault("TRITON_INTERPRET", "1")
 
 
 @pytest.fixture

@@ -21,9 +21,13 @@ PACKAGES: list[str] = PROJECT["tool"]["setuptools"]["packages"]
 FOLDERS = sorted({name.split(".")[1] for name in PACKAGES})
 LARGEST_WHEEL = 20 * 2**20
 
+# The modules that need triton, which the development environment has and a user's machine without CUDA lacks.
+KERNELS_OF_TRITON = "espalier.kernels.triton."
+
 IMPORT_ALL = """
 import importlib, json, sys
 sys.path += [{installed!r}, {dependencies!r}]
+sys.modules.update(dict.fromkeys({lacking!r}))
 print(json.dumps({{name: importlib.import_module(name).__file__ for name in {modules!r}}}))
 """
 
@@ -95,11 +99,23 @@ def test_the_wheel_holds_every_file_of_the_folders_and_no_other(installed: Path)
     assert found == set(source_files())
 
 
+def places(installed: Path, dependencies: Path, modules: list[str], lacking: tuple[str, ...] = ()) -> list[str]:
+    """Where each module was imported from by a fresh interpreter that does not find what is lacking."""
+    code = IMPORT_ALL.format(installed=str(installed), dependencies=str(dependencies), modules=modules, lacking=lacking)
+    found: dict[str, str] = json.loads(run(sys.executable, "-I", "-S", "-c", code, cwd=installed))
+    return list(found.values())
+
+
 def test_every_module_imports_from_the_wheel(installed: Path, dependencies: Path) -> None:
     modules = [module_name(file) for file in source_files() if file.endswith(".py")]
-    code = IMPORT_ALL.format(installed=str(installed), dependencies=str(dependencies), modules=modules)
-    places: dict[str, str] = json.loads(run(sys.executable, "-I", "-S", "-c", code, cwd=installed))
-    assert [place for place in places.values() if not place.startswith(str(installed))] == []
+    found = places(installed, dependencies, modules)
+    assert [place for place in found if not place.startswith(str(installed))] == []
+
+
+def test_only_the_triton_kernels_need_triton(installed: Path, dependencies: Path) -> None:
+    modules = [module_name(file) for file in source_files() if file.endswith(".py")]
+    plain = [name for name in modules if not name.startswith(KERNELS_OF_TRITON)]
+    assert len(places(installed, dependencies, plain, lacking=("triton",))) == len(plain)
 
 
 @pytest.mark.parametrize("folder", FOLDERS)
