@@ -122,6 +122,20 @@ class CausalLM:
         """Logits float32 [R, V] of `batch.logit_rows`; keys and values of all new tokens are written to the pool."""
         if self._native is not None:
             return self._native(batch, kv.storage_k, kv.storage_v)
+        return self.head(self.hidden(batch, kv))
+
+    @torch.inference_mode()
+    def head(self, hidden_rh: Tensor) -> Tensor:
+        """Logits float32 [R, V] of hidden states."""
+        return self.weights.head(hidden_rh).float()
+
+    @torch.inference_mode()
+    def hidden(self, batch: Batch, kv: KVPool) -> Tensor:
+        """What `head`, or `sparse_head` with the head's weights, makes logits of: the hidden states [R, H] of
+        `batch.logit_rows` behind the final norm. Writes to the pool as `forward` does.
+        """
+        if self._native is not None:
+            return self._native.hidden(batch, kv.storage_k, kv.storage_v)
         x_th = F.embedding(batch.token_ids, self.weights.embedding).to(self.dtype)
         last = len(self.weights.layers) - 1
         for index, layer in enumerate(self.weights.layers):
@@ -135,7 +149,7 @@ class CausalLM:
                 mixed = self._attend(layer, q, batch, kv, index)
             x_th = x_th + layer.o(mixed.flatten(1))
             x_th = x_th + layer.mlp(rms_norm(x_th, layer.post_norm, self.config.rms_eps))
-        return self.weights.head(rms_norm(x_th, self.weights.final_norm, self.config.rms_eps)).float()
+        return rms_norm(x_th, self.weights.final_norm, self.config.rms_eps)
 
     def _project(self, layer: Layer, x_th: Tensor, positions: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Queries, keys and values, rotated to their positions."""

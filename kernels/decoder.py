@@ -88,11 +88,29 @@ class NativeDecoder:
 
         Raises KernelError for a token, position or slot that does not exist.
         """
+        logits_rv = torch.empty(len(step.logit_rows), self._model.head.outputs)
+        self._run(step, k_lmsd, v_lmsd, logits=logits_rv)
+        return logits_rv
+
+    def hidden(self, step: StepTensors, k_lmsd: Tensor, v_lmsd: Tensor) -> Tensor:
+        """Instead of logits what the head makes them of: hidden states float32 [R, H] behind the final norm."""
+        hidden_rh = torch.empty(len(step.logit_rows), self._model.head.inputs)
+        self._run(step, k_lmsd, v_lmsd, hidden=hidden_rh)
+        return hidden_rh
+
+    def _run(
+        self,
+        step: StepTensors,
+        k_lmsd: Tensor,
+        v_lmsd: Tensor,
+        logits: Tensor | None = None,
+        hidden: Tensor | None = None,
+    ) -> None:
+        """Runs the stack up to the one of the two that is given."""
         pool, layer_stride = self._pool(k_lmsd, v_lmsd)
         _check_step(step)
-        logits = torch.empty(len(step.logit_rows), self._model.head.outputs)
         if len(step.token_ids) == 0:
-            return logits
+            return
         call = native.Step(
             token_ids=step.token_ids.data_ptr(),
             positions=step.positions.data_ptr(),
@@ -103,10 +121,10 @@ class NativeDecoder:
             sequences=native.sequences(step.slot_table, step.rows, step.query_start, step.context_len),
             pool=pool,
             layer_stride=layer_stride,
-            logits=logits.data_ptr(),
+            logits=native.pointer(logits),
+            hidden=native.pointer(hidden),
         )
         native.check(self._library.decoder_run(self._handle, ctypes.byref(call), torch.get_num_threads()))
-        return logits
 
     def _pool(self, k_lmsd: Tensor, v_lmsd: Tensor) -> tuple[native.Pool, int]:
         model = self._model

@@ -124,6 +124,7 @@ class Step(Structure):
         ("pool", Pool),
         ("layer_stride", c_int64),
         ("logits", c_void_p),
+        ("hidden", c_void_p),
     )
 
 
@@ -131,6 +132,7 @@ class Step(Structure):
 SIGNATURES: Final = {
     "layout": (None, c_int32, POINTER(c_int32)),
     "linear": (None, POINTER(Matrix), c_void_p, c_int64, c_void_p, c_int32),
+    "sparse_head": (c_int32, POINTER(Matrix), c_void_p, c_int64, c_void_p, c_void_p, c_int64, c_void_p, c_int32),
     "rms_norm": (None, c_void_p, c_void_p, c_int64, c_int64, c_float, c_void_p, c_int32),
     "silu_mul": (None, c_void_p, c_int64, c_int64, c_void_p, c_int32),
     "argmax": (None, c_void_p, c_int64, c_int64, c_void_p, c_void_p, c_int32),
@@ -202,6 +204,8 @@ FAULTS: Final = {
     6: "positions has one beyond the rotary table",
     7: "out_slots has a slot that the pool has not",
     8: "logit_rows are not rising indices of tokens",
+    9: "start does not rise from 0 to at most the number of tokens",
+    10: "token has one that the layer has no output for",
 }
 
 

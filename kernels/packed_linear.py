@@ -53,17 +53,39 @@ class PackedLinear:
         self.matrix.panels = place.data_ptr()
 
     def __call__(self, x_ti: Tensor) -> Tensor:
-        if x_ti.ndim != 2 or x_ti.shape[1] != self.in_features:
-            raise KernelError(f"x has shape {tuple(x_ti.shape)}, [tokens, {self.in_features}] is needed")
-        if not native.is_plain(x_ti):
-            raise KernelError(f"x is {x_ti.dtype} on {x_ti.device}, packed weights take float32 on the CPU")
-        x_ti = x_ti.contiguous()
+        x_ti = self._taken(x_ti)
         out = torch.empty(len(x_ti), self.out_features)
         if len(x_ti):
             self._library.linear(
                 ctypes.byref(self.matrix), x_ti.data_ptr(), len(x_ti), out.data_ptr(), torch.get_num_threads()
             )
         return out
+
+    def pick(self, x_ti: Tensor, start: Tensor, token: Tensor) -> Tensor:
+        """Of row t only the outputs token[start[t]] ... token[start[t+1] - 1], the same bits as in the whole product.
+
+        `start` is int32 [T+1], `token` int32 [E]; float32 [E], minus infinity beyond start[T]. Tokens that are
+        neighbours are cheap if they are listed side by side. Raises KernelError.
+        """
+        x_ti = self._taken(x_ti)
+        native.check_index("start", start, torch.int32)
+        native.check_index("token", token, torch.int32)
+        if len(start) != len(x_ti) + 1:
+            raise KernelError(f"start has {len(start)} entries, {len(x_ti)} rows need {len(x_ti) + 1}")
+        out = torch.empty(len(token))
+        fault = self._library.sparse_head(
+            ctypes.byref(self.matrix), x_ti.data_ptr(), len(x_ti), start.data_ptr(), token.data_ptr(), len(token),
+            out.data_ptr(), torch.get_num_threads(),
+        )  # fmt: skip
+        native.check(fault)
+        return out
+
+    def _taken(self, x_ti: Tensor) -> Tensor:
+        if x_ti.ndim != 2 or x_ti.shape[1] != self.in_features:
+            raise KernelError(f"x has shape {tuple(x_ti.shape)}, [tokens, {self.in_features}] is needed")
+        if not native.is_plain(x_ti):
+            raise KernelError(f"x is {x_ti.dtype} on {x_ti.device}, packed weights take float32 on the CPU")
+        return x_ti.contiguous()
 
 
 def gather(linears: Sequence[PackedLinear]) -> None:

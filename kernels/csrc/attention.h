@@ -47,6 +47,8 @@ enum Fault : int32_t {
   POSITIONS = 6,
   OUT_SLOTS = 7,
   LOGIT_ROWS = 8,
+  WANTED_START = 9,
+  WANTED_TOKEN = 10,
 };
 Fault find_fault(const Sequences& sequences, int64_t num_tokens, int64_t num_slots);
 

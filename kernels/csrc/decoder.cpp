@@ -57,6 +57,7 @@ struct Step {
   Pool pool;
   int64_t layer_stride;
   float* logits;
+  float* hidden;  // where not null, the normed hidden states [R, H] go there, and no logits are computed
 };
 
 namespace {
@@ -101,6 +102,7 @@ class Decoder {
       for (size_t i = 0; i < last; ++i) layer(i, step.num_tokens, decoder.all_);
       layer(last, step.num_logits, decoder.wanted_);
       if (step.num_logits == 0) return;
+      if (step.hidden) return norm_into(step.hidden);
       prepare_norm(decoder.model_.final_norm, step.num_logits, decoder.model_.head);
       multiply(decoder.model_.head, decoder.prepared_.data(), step.num_logits,
                {step.logits, decoder.model_.head.outputs, false}, team);
@@ -136,6 +138,14 @@ class Decoder {
           rms_norm(residual(t), weight, decoder.hidden_, decoder.model_.eps, row);
           prepare_row(next, decoder.prepared_.data(), rows, t, row);
         }
+      });
+    }
+
+    void norm_into(float* hidden) {
+      const int64_t size = decoder.hidden_;
+      team.share_ranges(step.num_logits, 12, [&](int64_t begin, int64_t end) {
+        for (int64_t t = begin; t < end; ++t)
+          rms_norm(residual(t), decoder.model_.final_norm, size, decoder.model_.eps, hidden + t * size);
       });
     }
 

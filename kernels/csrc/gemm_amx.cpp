@@ -88,6 +88,45 @@ void add_up(const int8_t* rows, int64_t height, const int8_t* panel, int64_t gro
   _tile_stored(3, sums.low[1], 64);
 }
 
+// By vectors, since tiles multiply whole panels: the same integers, and the same operations on them.
+template <int V>
+void pick_vectors(const Matrix& matrix, const void* prepared, const int64_t* vectors, float* out) {
+  const int64_t depth = padded(matrix.inputs);
+  const Rows row(prepared, 1, matrix.inputs);
+  const int8_t* weight[V];
+  // A product takes unsigned by signed bytes: rows go in as x + 128, and `extra` is 128 times the sum of the weights.
+  __m512i high[V], low[V], extra[V];
+  for (int v = 0; v < V; ++v) {
+    weight[v] = static_cast<const int8_t*>(matrix.panels) + vectors[v] / 2 * depth * PANEL + vectors[v] % 2 * LANES * DEPTH;
+    high[v] = low[v] = extra[v] = _mm512_setzero_si512();
+  }
+  const __m512i offset = _mm512_set1_epi8(-128);
+  const int8_t* values = row.values;
+  for (int64_t g = 0; g < depth; g += GROUP, values += PLANE_WIDTH) {
+    for (int k = 0; k < GROUP; k += DEPTH, values += DEPTH) {
+      int32_t above, below;
+      std::memcpy(&above, values, sizeof above);
+      std::memcpy(&below, values + PLANE_WIDTH, sizeof below);
+      const __m512i x_high = _mm512_xor_si512(_mm512_set1_epi32(above), offset);
+      const __m512i x_low = _mm512_xor_si512(_mm512_set1_epi32(below), offset);
+#pragma GCC unroll 8
+      for (int v = 0; v < V; ++v) {
+        const __m512i w = _mm512_loadu_si512(weight[v]);
+        high[v] = _mm512_dpbusd_epi32(high[v], x_high, w);
+        low[v] = _mm512_dpbusd_epi32(low[v], x_low, w);
+        extra[v] = _mm512_dpbusd_epi32(extra[v], offset, w);
+        weight[v] += PANEL * DEPTH;
+      }
+    }
+  }
+  for (int v = 0; v < V; ++v) {
+    const vf above = _mm512_cvtepi32_ps(_mm512_sub_epi32(high[v], extra[v]));
+    const vf below = _mm512_cvtepi32_ps(_mm512_sub_epi32(low[v], extra[v]));
+    const vf sum = mul(fma(above, splat(256.0f), below), splat(row.scales[0]));
+    store(out + v * LANES, mul(sum, load(matrix.scale + vectors[v] * LANES)));
+  }
+}
+
 // Round the GROUP values at x into the two planes.
 void split_group(const float* x, vf inverse, int8_t* high, int8_t* low) {
   for (int i = 0; i < GROUP; i += LANES) {
@@ -167,6 +206,12 @@ void multiply(const Matrix& matrix, const void* prepared, int64_t rows, const Ta
     }
   }
   _tile_release();
+}
+
+void pick(const Matrix& matrix, const void* prepared, const int64_t* vectors, int64_t count, float* out) {
+  with_count(count, [&](auto number) {
+    pick_vectors<decltype(number)::value>(matrix, prepared, vectors, out);
+  });
 }
 
 }  // namespace espalier::amx

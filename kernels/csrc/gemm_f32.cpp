@@ -42,6 +42,22 @@ void run(const Tile& tile) {
       put(sum[h][v], tile.matrix, tile.target, tile.row + h, tile.panel * PANEL + v * LANES);
 }
 
+template <int V>
+void pick_vectors(const Matrix& matrix, const float* x, const int64_t* vectors, float* out) {
+  const float* weight[V];
+  vf sum[V];
+  for (int v = 0; v < V; ++v) {
+    weight[v] = static_cast<const float*>(matrix.panels) + vectors[v] / 2 * matrix.inputs * PANEL + vectors[v] % 2 * LANES;
+    sum[v] = zero();
+  }
+  for (int64_t k = 0; k < matrix.inputs; ++k) {
+    const vf one = splat(x[k]);
+#pragma GCC unroll 8
+    for (int v = 0; v < V; ++v) sum[v] = fma(one, load(weight[v] + k * PANEL), sum[v]);
+  }
+  for (int v = 0; v < V; ++v) store(out + v * LANES, sum[v]);
+}
+
 using Run = void (*)(const Tile&);
 
 // By height and by number of panels at once; 0 stands where registers would not do.
@@ -93,6 +109,12 @@ void multiply(const Matrix& matrix, const void* prepared, int64_t rows, const Ta
     }
     panel += taken;
   }
+}
+
+void pick(const Matrix& matrix, const void* prepared, const int64_t* vectors, int64_t count, float* out) {
+  with_count(count, [&](auto number) {
+    pick_vectors<decltype(number)::value>(matrix, static_cast<const float*>(prepared), vectors, out);
+  });
 }
 
 }  // namespace espalier::float32

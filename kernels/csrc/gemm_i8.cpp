@@ -89,6 +89,39 @@ void run(const Tile& tile) {
   }
 }
 
+template <int V>
+void pick_vectors(const Matrix& matrix, const void* prepared, const int64_t* vectors, float* out) {
+  const int64_t depth = padded(matrix.inputs), groups = depth / GROUP;
+  const Rows rows(prepared, 1, matrix.inputs);
+  const int8_t* values = rows.values;
+  const uint8_t* weight[V];
+  vf sum[V];
+  for (int v = 0; v < V; ++v) {
+    weight[v] = static_cast<const uint8_t*>(matrix.panels) + vectors[v] / 2 * depth * PANEL + vectors[v] % 2 * 64;
+    sum[v] = zero();
+  }
+  for (int64_t g = 0; g < groups; ++g) {
+    __m512i part[V];
+#pragma GCC unroll 8
+    for (int v = 0; v < V; ++v) part[v] = _mm512_set1_epi32(rows.starts[g]);
+#pragma GCC unroll 4
+    for (int k = 0; k < GROUP / DEPTH; ++k, values += DEPTH) {
+      int32_t four;
+      std::memcpy(&four, values, sizeof four);
+      const __m512i x = _mm512_set1_epi32(four);
+#pragma GCC unroll 8
+      for (int v = 0; v < V; ++v) {
+        part[v] = _mm512_dpbusd_epi32(part[v], _mm512_loadu_si512(weight[v]), x);
+        weight[v] += PANEL * DEPTH;
+      }
+    }
+    const vf scale = splat(rows.scales[g]);
+#pragma GCC unroll 8
+    for (int v = 0; v < V; ++v) sum[v] = fma(_mm512_cvtepi32_ps(part[v]), scale, sum[v]);
+  }
+  for (int v = 0; v < V; ++v) store(out + v * LANES, mul(sum[v], load(matrix.scale + vectors[v] * LANES)));
+}
+
 // Round the 64 values at x to int8; returns their scale and the start of their sums.
 void quantize_group(const float* x, int8_t* out, float& scale, int32_t& start) {
   vf most = zero();
@@ -179,6 +212,32 @@ void run(const Tile& tile) {
   }
 }
 
+template <int V>
+void pick_vectors(const Matrix& matrix, const void* prepared, const int64_t* vectors, float* out) {
+  const int64_t depth = padded(matrix.inputs);
+  const Rows rows(prepared, 1, matrix.inputs);
+  const int8_t* weight[V];
+  __m256i sum[V];
+  for (int v = 0; v < V; ++v) {
+    weight[v] = static_cast<const int8_t*>(matrix.panels) + vectors[v] / 2 * depth * PANEL + vectors[v] % 2 * LANES * DEPTH;
+    sum[v] = _mm256_setzero_si256();
+  }
+  for (int64_t k = 0; k < depth; k += DEPTH) {
+    int32_t two;
+    std::memcpy(&two, rows.values + k, sizeof two);
+    const __m256i x = _mm256_set1_epi32(two);
+#pragma GCC unroll 8
+    for (int v = 0; v < V; ++v) {
+      const __m256i wide = _mm256_cvtepi8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(weight[v] + k * PANEL)));
+      sum[v] = _mm256_add_epi32(sum[v], _mm256_madd_epi16(wide, x));
+    }
+  }
+  for (int v = 0; v < V; ++v) {
+    const vf wide = mul(_mm256_cvtepi32_ps(sum[v]), splat(rows.scales[0]));
+    store(out + v * LANES, mul(wide, load(matrix.scale + vectors[v] * LANES)));
+  }
+}
+
 void prepare(const Rows& rows, int64_t inputs, int64_t begin, int64_t place, int64_t height, const float* x) {
   const int64_t depth = padded(inputs);
   // The int32 sum of K products of at most 127 by `limit` does not overflow.
@@ -243,6 +302,12 @@ void multiply(const Matrix& matrix, const void* prepared, int64_t rows, const Ta
     }
     panel += taken;
   }
+}
+
+void pick(const Matrix& matrix, const void* prepared, const int64_t* vectors, int64_t count, float* out) {
+  with_count(count, [&](auto number) {
+    pick_vectors<decltype(number)::value>(matrix, prepared, vectors, out);
+  });
 }
 
 }  // namespace espalier::int8

@@ -20,13 +20,16 @@ struct Way {
   int64_t (*prepared_bytes)(int64_t rows, int64_t inputs);
   void (*prepare_row)(void* prepared, int64_t rows, int64_t inputs, int64_t row, const float* x);
   void (*multiply)(const Matrix& matrix, const void* prepared, int64_t rows, const Target& target, const Piece& piece);
+  void (*pick)(const Matrix& matrix, const void* prepared, const int64_t* vectors, int64_t count, float* out);
 };
 
-constexpr Way FLOATS = {float32::MAX_HEIGHT, float32::PANEL, 1, 1, 0, float32::prepared_bytes, float32::prepare_row, float32::multiply};
+constexpr Way FLOATS = {float32::MAX_HEIGHT, float32::PANEL, 1, 1, 0, float32::prepared_bytes, float32::prepare_row, float32::multiply,
+                        float32::pick};
 constexpr Way BYTES = {int8::MAX_HEIGHT, int8::PANEL, int8::DEPTH, int8::GROUP, int8::OFFSET,
-                       int8::prepared_bytes, int8::prepare_row, int8::multiply};
+                       int8::prepared_bytes, int8::prepare_row, int8::multiply, int8::pick};
 #ifdef ESPALIER_AMX
-constexpr Way TILES = {amx::MAX_HEIGHT, amx::PANEL, amx::DEPTH, amx::GROUP, 0, amx::prepared_bytes, amx::prepare_row, amx::multiply};
+constexpr Way TILES = {amx::MAX_HEIGHT, amx::PANEL, amx::DEPTH, amx::GROUP, 0, amx::prepared_bytes, amx::prepare_row, amx::multiply,
+                       amx::pick};
 #endif
 
 const Way& way_of(int32_t format) {
@@ -70,6 +73,10 @@ void multiply(const Matrix& matrix, const void* prepared, int64_t rows, const Ta
     way.multiply(matrix, prepared, rows, target,
                  {strip, std::min(strip + block, strips), panel, std::min(panel + step, panels)});
   });
+}
+
+void pick(const Matrix& matrix, const void* prepared, const int64_t* vectors, int64_t count, float* out) {
+  way_of(matrix.format).pick(matrix, prepared, vectors, count, out);
 }
 
 }  // namespace espalier

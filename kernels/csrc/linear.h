@@ -53,6 +53,7 @@ constexpr int PANEL = 2 * LANES;
 int64_t prepared_bytes(int64_t rows, int64_t inputs);
 void prepare_row(void* prepared, int64_t rows, int64_t inputs, int64_t row, const float* x);
 void multiply(const Matrix& matrix, const void* prepared, int64_t rows, const Target& target, const Piece& piece);
+void pick(const Matrix& matrix, const void* prepared, const int64_t* vectors, int64_t count, float* out);
 }  // namespace float32
 
 namespace int8 {
@@ -71,6 +72,7 @@ constexpr int OFFSET = 0;
 int64_t prepared_bytes(int64_t rows, int64_t inputs);
 void prepare_row(void* prepared, int64_t rows, int64_t inputs, int64_t row, const float* x);
 void multiply(const Matrix& matrix, const void* prepared, int64_t rows, const Target& target, const Piece& piece);
+void pick(const Matrix& matrix, const void* prepared, const int64_t* vectors, int64_t count, float* out);
 }  // namespace int8
 
 #if defined(ESPALIER_AVX512) && defined(__AMX_INT8__)
@@ -85,6 +87,7 @@ bool is_available();
 int64_t prepared_bytes(int64_t rows, int64_t inputs);
 void prepare_row(void* prepared, int64_t rows, int64_t inputs, int64_t row, const float* x);
 void multiply(const Matrix& matrix, const void* prepared, int64_t rows, const Target& target, const Piece& piece);
+void pick(const Matrix& matrix, const void* prepared, const int64_t* vectors, int64_t count, float* out);
 }  // namespace amx
 #endif
 
@@ -92,5 +95,9 @@ int64_t prepared_bytes(const Matrix& matrix, int64_t rows);
 void prepare_row(const Matrix& matrix, void* prepared, int64_t rows, int64_t row, const float* x);
 // The whole product, shared out among the team.
 void multiply(const Matrix& matrix, const void* prepared, int64_t rows, const Target& target, Team& team);
+// Of a row that was prepared alone, the outputs [LANES * v, LANES * (v + 1)) for each v of `vectors`, at most MOST_PICKED
+// of them, without the bias: out [count, LANES]. The chains are those of the whole product, so the bits are, too.
+constexpr int MOST_PICKED = 8;
+void pick(const Matrix& matrix, const void* prepared, const int64_t* vectors, int64_t count, float* out);
 
 }  // namespace espalier

@@ -1,6 +1,8 @@
 // What the tiles of both weight formats share.
 #pragma once
 
+#include <type_traits>
+
 #include "linear.h"
 
 namespace espalier {
@@ -25,6 +27,15 @@ int64_t panels_at_once(const Run (&runs)[N], int64_t left) {
   int64_t most = N;
   while (!runs[most - 1]) --most;
   return ceil_div(left, ceil_div(left, most));
+}
+
+// Call work with `count`, 1 to MOST_PICKED, as a constant: work(std::integral_constant).
+template <int N = 1, class Work>
+void with_count(int64_t count, Work work) {
+  if constexpr (N < MOST_PICKED) {
+    if (count > N) return with_count<N + 1>(count, work);
+  }
+  work(std::integral_constant<int, N>());
 }
 
 }  // namespace espalier

@@ -17,6 +17,7 @@ from espalier.engine.kv_pool import KVPool
 from espalier.engine.model import CausalLM
 from espalier.engine.weights import Placement, load_model
 from espalier.kernels import native
+from espalier.kernels.sparse_head import sparse_head
 
 POSITIONS, SLOTS = 64, 300
 CASES = [
@@ -181,6 +182,29 @@ def test_logits_of_some_tokens_within_a_sequence_are_given(backend: str, make_ch
         logit_rows=torch.tensor([3, 7]),
     )
     assert error(runner.model.forward(batch, runner.kv), wanted[[3, 7]]) < 1e-5
+
+
+@pytest.mark.parametrize("case", ["llama-tied", "qwen3-moe"])
+def test_the_head_makes_the_logits_of_hidden_states(case: str, backend: str, make_checkpoint: Make) -> None:
+    folder, tokens = make_checkpoint(case), prompt(12)
+    wanted = Runner(load(folder), 1).step({0: tokens}, every=True)
+    runner = Runner(load(folder), 1)
+    model = runner.model
+    batch = Batch(
+        token_ids=torch.tensor(tokens),
+        positions=torch.arange(12),
+        query_start=torch.tensor([0, 12], dtype=torch.int32),
+        context_len=torch.tensor([12], dtype=torch.int32),
+        rows=torch.tensor([0], dtype=torch.int32),
+        slot_table=runner.table,
+        out_slots=runner.table[0, :12].long(),
+        logit_rows=torch.arange(12),
+    )
+    hidden = model.hidden(batch, runner.kv)
+    assert torch.equal(model.head(hidden), wanted)
+    few = torch.tensor([5, 6, 90], dtype=torch.int32)
+    found = sparse_head(hidden, model.weights.head, torch.arange(13, dtype=torch.int32) * 3, few.repeat(12))
+    assert error(found.view(12, 3), wanted[:, few.long()]) < 1e-5
 
 
 def test_a_step_without_wanted_logits_gives_none(backend: str, make_checkpoint: Make) -> None:
