@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 import torch
@@ -27,8 +28,7 @@ def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iter
 def triton_device(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """Where Triton kernels run: "cpu" in triton's interpreter, "cuda" (with `-m gpu`) on the device.
 
-    In a test that takes it, public functions given tensors on that device dispatch to their kernel; within
-    `monkeypatch.setenv("ESPALIER_KERNELS", "torch")` or on other devices they are the twin.
+    In a test that takes it, public functions given tensors on that device dispatch to their kernel.
     """
     device: str = request.param
     interpreted = os.environ.get("TRITON_INTERPRET") == "1"
@@ -38,3 +38,15 @@ def triton_device(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatc
         pytest.skip("needs a CUDA device, and triton's compiler (pytest -m gpu)")
     monkeypatch.setenv("ESPALIER_KERNELS", "triton")
     return device
+
+
+@pytest.fixture
+def twin(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
+    """`twin(function, *arguments)`: what a public function's torch twin gives, on whatever device."""
+
+    def call(function: Callable[..., Any], *arguments: object, **options: object) -> Any:
+        with monkeypatch.context() as patch:
+            patch.setenv("ESPALIER_KERNELS", "torch")
+            return function(*arguments, **options)
+
+    return call
