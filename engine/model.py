@@ -20,7 +20,7 @@ from espalier.kernels.attention import paged_attention
 from espalier.kernels.decoder import DecoderLayer, NativeDecoder, native_decoder
 from espalier.kernels.kv_write import kv_write
 from espalier.kernels.linear import Linear
-from espalier.kernels.rms_norm import rms_norm
+from espalier.kernels.rms_norm import add_rms_norm, rms_norm
 from espalier.kernels.rotary import rotary
 from espalier.kernels.silu_mul import silu_mul
 
@@ -136,25 +136,29 @@ class CausalLM:
         """
         if self._native is not None:
             return self._native.hidden(batch, kv.storage_k, kv.storage_v)
-        x_th = F.embedding(batch.token_ids, self.weights.embedding).to(self.dtype)
-        last = len(self.weights.layers) - 1
-        for index, layer in enumerate(self.weights.layers):
+        layers, eps = self.weights.layers, self.config.rms_eps
+        # Each norm goes with the addition before it: the last addition of a layer with the first norm of the next one.
+        next_norms = (*(layer.input_norm for layer in layers[1:]), self.weights.final_norm)
+        residual = F.embedding(batch.token_ids, self.weights.embedding).to(self.dtype)
+        x_th = rms_norm(residual, layers[0].input_norm, eps)
+        last = len(layers) - 1
+        for index, (layer, next_norm) in enumerate(zip(layers, next_norms, strict=True)):
             q, k, v = self._project(layer, x_th, batch.positions)
             kv_write(k, v, kv.k(index), kv.v(index), batch.out_slots)
             if index == last:
                 # From here on a token concerns nobody but itself: go on with those whose logits are wanted.
                 mixed = self._attend_last(layer, q, batch, kv, index)
-                x_th = x_th[batch.logit_rows]
+                residual = residual[batch.logit_rows]
             else:
                 mixed = self._attend(layer, q, batch, kv, index)
-            x_th = x_th + layer.o(mixed.flatten(1))
-            x_th = x_th + layer.mlp(rms_norm(x_th, layer.post_norm, self.config.rms_eps))
-        return rms_norm(x_th, self.weights.final_norm, self.config.rms_eps)
+            x_th, residual = add_rms_norm(layer.o(mixed.flatten(1)), residual, layer.post_norm, eps)
+            x_th, residual = add_rms_norm(layer.mlp(x_th), residual, next_norm, eps)
+        return x_th
 
     def _project(self, layer: Layer, x_th: Tensor, positions: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Queries, keys and values, rotated to their positions."""
+        """Queries, keys and values of normed hidden states, rotated to their positions."""
         config = self.config
-        fused = layer.qkv(rms_norm(x_th, layer.input_norm, config.rms_eps))
+        fused = layer.qkv(x_th)
         heads = fused.view(len(x_th), config.num_heads + 2 * config.num_kv_heads, config.head_dim)
         q, k, v = heads.split([config.num_heads, config.num_kv_heads, config.num_kv_heads], dim=1)
         if layer.q_norm is not None and layer.k_norm is not None:
