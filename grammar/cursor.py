@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -19,6 +19,21 @@ if TYPE_CHECKING:
     from espalier.grammar.grammar import Grammar
 
 Threads = tuple[Thread, ...]
+_COST_BYTES = 300  # of an entry of the memory of costs
+_AHEAD_BYTES = 400  # of an entry of the memory of what lies ahead, its text left out
+
+
+@dataclass(frozen=True, slots=True)
+class Ahead:
+    """The bytes that must come, those one of which must come then, and whether the answer may end there.
+
+    `has_special`: a special token may come there, too.
+    """
+
+    forced: bytes
+    then: frozenset[int]
+    may_end: bool
+    has_special: bool
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -69,6 +84,10 @@ class Cursor:
         """The tokens that may come next."""
         mask = self._grammar.masks.of(self._threads)
         return Allowed(mask.packed(), mask.tokens)
+
+    def few(self) -> np.ndarray | None:
+        """The ids of the tokens that may come next, ascending, where they are few; else None."""
+        return self._grammar.masks.of(self._threads).tokens
 
     def accept_bytes(self, text: bytes) -> tuple[Event, ...]:
         """Reads bytes and says what they turned out to be. RejectedError if they are not allowed; the cursor then stays
@@ -162,15 +181,35 @@ class Cursor:
 
     def forced(self) -> bytes:
         """The bytes that must come next, as long as there is no choice."""
-        found, threads = bytearray(), self._threads
-        while not any(thread.state is END or isinstance(thread.state, SpecialState) for thread in threads):
-            options = self._next_bytes(threads)
-            byte = next(options, None)
-            if byte is None or next(options, None) is not None:
-                break
-            found.append(byte)
+        return self.ahead().forced
+
+    def ahead(self) -> Ahead:
+        """The same, and what may come behind them."""
+        key = self._exact_key()
+        found = None if key is None else self._grammar.aheads.get(key)
+        if found is None:
+            found = self._look_ahead()
+            if key is not None:
+                self._grammar.aheads.put(key, found, _AHEAD_BYTES + len(found.forced))
+        assert isinstance(found, Ahead)
+        return found
+
+    def _look_ahead(self) -> Ahead:
+        read, threads = bytearray(), self._threads
+        while True:
+            may_end = any(thread.state is END for thread in threads)
+            has_special = any(isinstance(thread.state, SpecialState) for thread in threads)
+            options = frozenset(self._next_bytes(threads))
+            if len(options) != 1 or may_end or has_special:
+                return Ahead(bytes(read), options, may_end, has_special)
+            (byte,) = options
+            read.append(byte)
             threads = self._after(threads, byte)
-        return bytes(found)
+
+    def _exact_key(self) -> Hashable:
+        """What cursors have in common that go on alike; None for one that remembers what it read."""
+        keys = tuple(thread.exact_key(self._grammar.keys) for thread in self._threads)
+        return None if None in keys else keys
 
     def shortest_completion(self) -> bytes:
         """A short text that completes the answer; special tokens have no bytes and are left out."""
@@ -187,7 +226,25 @@ class Cursor:
 
     def completion_cost(self) -> int:
         """The number of those tokens: with a budget of as many, the answer can still be brought to its end."""
-        return len(self.completion_tokens())
+        return self._remembered("tokens", lambda: len(self.completion_tokens()))
+
+    def can_complete_within(self, num_tokens: int) -> bool:
+        """Whether `completion_cost` is at most that many; mostly found out without counting tokens."""
+        return self._remembered("bytes", lambda: _length(self._completion())) <= num_tokens or (
+            self.completion_cost() <= num_tokens
+        )
+
+    def _remembered(self, what: str, count: Callable[[], int]) -> int:
+        """A number that is the same wherever cursors go on alike."""
+        key = self._exact_key()
+        if key is None:
+            return count()
+        found = self._grammar.costs.get((what, key))
+        if found is None:
+            found = count()
+            self._grammar.costs.put((what, key), found, _COST_BYTES)
+        assert isinstance(found, int)
+        return found
 
     def _after(self, threads: Threads, byte: int) -> Threads:
         depth = self._grammar.limits.depth

@@ -138,7 +138,7 @@ class Explorer:
         state = threads[0].state if threads and not self._is_exact else None
         if not isinstance(state, TextState) or not isinstance(state.core, KeyCore) or not state.core.is_used:
             return False
-        return not state.core.is_plain or (
+        return not state.core.is_endless or (
             state.any_escapes and QUOTE in self._trie.byte[node + 1 : self._trie.end[node]]
         )
 

@@ -135,6 +135,14 @@ class KeyCore(Core):
         )
 
     @property
+    def is_endless(self) -> bool:
+        """Whether no used names, however many, are all that begin so of its classes."""
+        return self._context.is_verbatim and all(
+            state is None or names.is_free or names.machine.is_endless
+            for names, state in zip(self._context.table.classes, self._classes, strict=True)
+        )
+
+    @property
     def has_class(self) -> bool:
         """Whether the name may be of a class."""
         return any(state is not None for state in self._classes)

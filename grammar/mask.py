@@ -16,7 +16,7 @@ from espalier.grammar.key_core import KeyCore
 from espalier.grammar.limits import Limits
 from espalier.grammar.part import SpecialState
 from espalier.grammar.shared import Bounded, shared
-from espalier.grammar.state import Outcome
+from espalier.grammar.state import Outcome, State
 from espalier.grammar.text_base import MOST_COUNTED
 from espalier.grammar.text_frame import MachineCore, TextState
 from espalier.grammar.thread import END, FrameKeys, Thread, closure
@@ -24,6 +24,7 @@ from espalier.grammar.token_mask import Mask, allow, difference, forbid
 from espalier.grammar.vocabulary import Tails, Vocabulary
 
 FEW = 256  # tokens: as many are also listed
+MOST_RECENT = 4_096  # masks that are found by the state itself
 
 
 class Masks:
@@ -35,6 +36,9 @@ class Masks:
         self._end_tokens = np.array(sorted(end_tokens), dtype=np.int32)
         self._masks = Bounded(limits.mask_bytes)
         self._rests: dict[Hashable, Rest] = {}
+        # Some of `_masks` by state and frame: keys by content take longer than a look-up in here.
+        self._recent: dict[tuple[State, int], Mask] = {}
+        self._num_forgotten = 0
 
     @property
     def num_bytes(self) -> int:
@@ -57,16 +61,35 @@ class Masks:
         return found
 
     def _of_one(self, thread: Thread) -> Mask:
-        key: Hashable = (thread.state.mask_key, self._keys.of(thread.frame))
-        if thread.frame is not None and thread.frame.depth > self._limits.depth - MOST_COUNTED:
-            key = (key, thread.frame.depth)
+        frame = thread.frame
+        if frame is not None and frame.depth > self._limits.depth - MOST_COUNTED:
+            return self._by_content(thread, frame.depth)[0]
+        place = (thread.state, self._keys.of(frame))
+        found = self._recent.get(place)
+        if found is None:
+            found, is_kept = self._by_content(thread)
+            self._remember(place, found if is_kept else None)
+        return found
+
+    def _remember(self, place: tuple[State, int], mask: Mask | None) -> None:
+        """Only what `_masks` keeps, which bounds it in bytes."""
+        if self._masks.num_forgotten != self._num_forgotten or len(self._recent) >= MOST_RECENT:
+            self._recent.clear()
+            self._num_forgotten = self._masks.num_forgotten
+        if mask is not None:
+            self._recent[place] = mask
+
+    def _by_content(self, thread: Thread, depth: int = 0) -> tuple[Mask, bool]:
+        """A mask, and whether it is kept."""
+        key = (thread.key(self._keys), depth)
         found = self._masks.get(key)
         if found is None:
             found, needs_text = self._make(thread)
-            if not needs_text:
-                self._masks.put(key, found, found.num_bytes + 200)
+            if needs_text:
+                return found, False
+            self._masks.put(key, found, found.num_bytes + 200)
         assert isinstance(found, Mask)
-        return found
+        return found, key in self._masks
 
     def _make(self, thread: Thread) -> tuple[Mask, bool]:
         """A mask, and whether it is good only for what was read."""
@@ -177,7 +200,7 @@ class Masks:
         ordered, by_word = sorted(set(tokens.tolist())), dict[int, int]()
         for token in ordered:
             by_word[token >> 5] = by_word.get(token >> 5, 0) | 1 << (token & 31)
-        words, values = np.array(list(by_word), dtype=np.int32), np.array(list(by_word.values()), dtype=np.uint32)
+        words, values = np.array(list(by_word), dtype=np.intp), np.array(list(by_word.values()), dtype=np.uint32)
         return Mask(self._shared.nothing, words, values.view(np.int32), np.array(ordered, dtype=np.int32))
 
     def _kept(self, packed: np.ndarray) -> Mask:

@@ -28,7 +28,11 @@ class Bounded:
 
     def __init__(self, most_bytes: int) -> None:
         self._most, self._size = most_bytes, 0
+        self.num_forgotten = 0
         self._entries: OrderedDict[Hashable, tuple[object, int]] = OrderedDict()
+
+    def __contains__(self, key: Hashable) -> bool:
+        return key in self._entries
 
     @property
     def num_bytes(self) -> int:
@@ -50,6 +54,7 @@ class Bounded:
         while self._size > self._most:
             _, (_, freed) = self._entries.popitem(last=False)
             self._size -= freed
+            self.num_forgotten += 1
 
 
 class Shared:

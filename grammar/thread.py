@@ -19,7 +19,7 @@ Tape: TypeAlias = "tuple[Tape, int] | None"  # bytes, the last one first, as far
 class Frame:
     """An open frame: where it returns to, and the frame around it."""
 
-    __slots__ = ("back", "depth", "is_recording", "key", "mark", "origin", "outer", "part")
+    __slots__ = ("back", "depth", "exact_key", "is_recording", "key", "mark", "origin", "outer", "part")
 
     def __init__(self, back: Return, outer: Frame | None, mark: Tape, part: str | None = None) -> None:
         self.back, self.outer, self.mark = back, outer, mark
@@ -28,7 +28,9 @@ class Frame:
         self.part = part
         # The frame of the constraint's part that this one is inside of; see `event`.
         self.origin: Frame | None = self if back.is_part else None if outer is None else outer.origin
-        self.key: int | None = None  # a number that equal frames share, given by `FrameKeys`
+        # Numbers that equal frames share, given by `FrameKeys`: those that allow the same, and those equal in all.
+        self.key: int | None = None
+        self.exact_key: int | None = None
 
 
 class FrameKeys:
@@ -36,9 +38,10 @@ class FrameKeys:
 
     def __init__(self) -> None:
         self._numbers: dict[tuple[Hashable, int], int] = {}
+        self._exact: dict[tuple[Hashable, int], int] = {}
 
     def __len__(self) -> int:
-        return len(self._numbers)
+        return len(self._numbers) + len(self._exact)
 
     def of(self, frame: Frame | None) -> int:
         """A frame's number; -1 for none."""
@@ -53,6 +56,20 @@ class FrameKeys:
                 one.key = self._numbers.setdefault((one.back.mask_key, around), len(self._numbers))
         assert frame.key is not None
         return frame.key
+
+    def exact(self, frame: Frame | None) -> int:
+        """A number that only frames share which are equal in every respect; -1 for none."""
+        if frame is None:
+            return -1
+        if frame.exact_key is None:
+            unknown = [frame]
+            while (outer := unknown[-1].outer) is not None and outer.exact_key is None:
+                unknown.append(outer)
+            for one in reversed(unknown):
+                around = -1 if one.outer is None or one.outer.exact_key is None else one.outer.exact_key
+                one.exact_key = self._exact.setdefault((one.back.key, around), len(self._exact))
+        assert frame.exact_key is not None
+        return frame.exact_key
 
 
 class Sequel(Return):
@@ -139,6 +156,12 @@ class Thread:
     def key(self, keys: FrameKeys) -> Hashable:
         """Equal threads allow the same, whatever they have read."""
         return (self.state.mask_key, keys.of(self.frame))
+
+    def exact_key(self, keys: FrameKeys) -> Hashable:
+        """Equal threads go on alike in every respect; None for one that remembers what it read."""
+        if self.frame is not None and self.frame.is_recording:
+            return None
+        return (self.state.key, keys.exact(self.frame))
 
 
 Popped: TypeAlias = "Callable[[Frame, Outcome, Tape], tuple[State, Frame | None, Tape]]"

@@ -9,7 +9,10 @@ import numpy as np
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Mask:
-    """`base` with `words` replaced by `values`. `tokens` lists what is allowed where that is little."""
+    """`base` with `words` (intp: numpy converts others at each use) replaced by `values`.
+
+    `tokens` lists what is allowed where that is little.
+    """
 
     base: np.ndarray
     words: np.ndarray | None
@@ -18,7 +21,7 @@ class Mask:
 
     def fill(self, out: np.ndarray) -> None:
         """Write the mask into int32[num_words]."""
-        np.copyto(out, self.base)
+        out[:] = self.base
         if self.words is not None and self.values is not None:
             out[self.words] = self.values
 
@@ -36,7 +39,7 @@ class Mask:
 
 def difference(packed: np.ndarray, base: np.ndarray, tokens: np.ndarray | None = None) -> Mask:
     """A mask over a base; by itself where the two have little in common."""
-    words = np.flatnonzero(packed != base).astype(np.int32)
+    words = np.flatnonzero(packed != base)
     if words.size > packed.size // 4:
         return Mask(packed, None, None, tokens)
     if not words.size:

@@ -4,7 +4,7 @@ accepted.
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 import numpy as np
 
@@ -145,6 +145,22 @@ class TextMachine:
             reach.is_decided or self._product.residual(self._rows.targets(state)[0], cell.formula) is True
             for reach, cell in zip(self._reaches, self._cells, strict=True)
         )
+
+    @cached_property
+    def is_endless(self) -> bool:
+        """Whether whatever was read has endlessly many completions; no where that takes long to say."""
+        if self.counts or self._product.start == NOWHERE:
+            return False
+        met, pending = {self._product.start}, [self._product.start]
+        while pending and len(met) <= MOST_IMMORTAL:
+            rest, others = self._pruned(pending.pop())
+            behind = {rest, *others.values()} - {NOWHERE}
+            if not behind:
+                return False
+            # All states are finitely many and each has another behind it: each comes to a circle.
+            pending.extend(behind - met)
+            met |= behind
+        return not pending
 
     def is_immortal(self, state: int) -> bool:
         """Whether all that follows can be completed, as in a search for a pattern; no where that takes long to say."""
