@@ -22,7 +22,11 @@ def test_every_part_reports_its_figures(capsys: pytest.CaptureFixture[str], monk
     assert len(figures) == 15
     assert all(value > 0 for value in figures.values())
     assert figures["prefix reuse, share of compute saved"] > 0.2
-    assert 1 < figures["continuous / static, in steps"] < figures["bound of all, max / mean length"]
+    assert (
+        1
+        < figures["continuous / shrinking static, in steps"]
+        < figures["bound of continuous / static, max / mean length"]
+    )
 
 
 def test_a_model_that_is_not_there_is_a_message_not_a_traceback(capsys: pytest.CaptureFixture[str]) -> None:
