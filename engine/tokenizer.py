@@ -7,6 +7,9 @@ writes becomes their tokens (see `chat_template`).
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +19,17 @@ from espalier.engine.checkpoint import read_json
 from espalier.engine.errors import CheckpointError
 from espalier.engine.marker import Markers, is_marker, without_own
 from espalier.engine.token_bytes import token_spelling
+from espalier.grammar import Vocabulary
+
+
+@dataclass(frozen=True, slots=True)
+class Pieces:
+    """A plain text in tokens: their ids, the number of bytes up to each one's end, the pre-token each belongs to."""
+
+    ids: list[int]
+    ends: list[int]
+    words: list[int]
+
 
 _DEFAULTS = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": False}
 
@@ -61,6 +75,11 @@ class Tokenizer:
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise CheckpointError(f"tokenizer.json can't be read: {type(error).__name__} {error}") from error
 
+    @cached_property
+    def vocabulary(self) -> Vocabulary:
+        """What grammars are compiled over; one object, so that they share what belongs to it."""
+        return Vocabulary(self.token_bytes)
+
     @property
     def bos_token(self) -> str | None:
         """The spelling of the token that begins a text, if the checkpoint names one."""
@@ -78,6 +97,18 @@ class Tokenizer:
         """Token ids of a text in which markers that are meant stand as their aliases (`markers.aliases`)."""
         ids: list[int] = self._encoder.encode(text, add_special_tokens=add_special_tokens).ids
         return ids
+
+    def pieces(self, text: str) -> Pieces | None:
+        """A text plain in tokens with its pre-tokens; None if the tokens' bytes are not those of the text.
+
+        (Normalizers and prefixes change some texts: nothing can be said of them byte by byte.)
+        """
+        encoded = self._encoder.encode(text, add_special_tokens=False)
+        parts = [self.token_bytes[token_id] for token_id in encoded.ids]
+        words = [word for word in encoded.word_ids if word is not None]
+        if None in parts or len(words) < len(parts) or b"".join(part or b"" for part in parts) != text.encode():
+            return None
+        return Pieces(encoded.ids, list(accumulate(len(part or b"") for part in parts)), words)
 
     def decode(self, token_ids: list[int], *, skip_special: bool = True) -> str:
         """Text of token ids; bytes that are no UTF-8 become U+FFFD."""

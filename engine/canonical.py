@@ -1,0 +1,137 @@
+"""Tokens of text that must come, as the tokenizer itself would have written them behind what is there already.
+
+A pre-token is what a tokenizer cuts a text into first; tokens never cross its borders. So the tokens of forced text are
+certain up to the last border that no continuation can move: those are given, the rest is left to the mask. Text is read
+plain (markers that it spells stay text). Imports no torch.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from espalier.engine.tokenizer import Pieces, Tokenizer
+
+MOST_CONTEXT = 16
+"""Tokens before the forced text that are looked at: more than the longest pre-token of structured text has."""
+MOST_KEPT = 16_384
+MOST_PROBES = 16
+# One of each kind that pre-tokenizers tell apart: what may follow where nearly everything may.
+ANYTHING = ("", *"aZé中7 \n\t\"',.{_-\u0301\u200d😀", "  ", " a", "\r\n", "re", "ll", "12")
+# They look at more than the next character behind these: 're and 'll, and white space before more of it.
+LOOK_FURTHER = frozenset("'’ \t\r\n")
+
+
+@dataclass(frozen=True, slots=True)
+class Forced:
+    """Bytes that must come, the first bytes of what may follow, and whether nothing may."""
+
+    text: bytes
+    then: frozenset[int]
+    may_end: bool
+
+
+class Canonical:
+    """Tokenizes forced text. Remembers what it did: the same text is forced again and again."""
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        self._tokenizer = tokenizer
+        self._kept: OrderedDict[tuple[tuple[int, ...], Forced], list[int] | None] = OrderedDict()
+
+    def tokens(self, before: Sequence[int], forced: Forced) -> list[int]:
+        """The tokens that are certain, behind the tokens `before`; none where those themselves were not canonical."""
+        for size in (1, 2, 4, MOST_CONTEXT):
+            context = tuple(before[-size:])
+            key = (context, forced)
+            if key in self._kept:
+                self._kept.move_to_end(key)
+                found = self._kept[key]
+            else:
+                found = self._kept[key] = self._behind(context, forced, is_all=len(context) == len(before))
+                if len(self._kept) > MOST_KEPT:
+                    self._kept.popitem(last=False)
+            if found is not None:
+                return found
+            if len(context) == len(before):
+                break
+        return []
+
+    def _behind(self, context: tuple[int, ...], forced: Forced, *, is_all: bool) -> list[int] | None:
+        """As `tokens`; None if more context is needed."""
+        plain = self._plain(context)
+        is_all = is_all or len(plain) < len(context)
+        there = b"".join(self._tokenizer.token_bytes[token] or b"" for token in plain)
+        try:
+            there.decode()
+        except UnicodeDecodeError:  # it begins or ends within a character
+            return [] if is_all else None
+        text = there + _whole(forced.text)
+        pieces = self._tokenizer.pieces(text.decode())
+        if pieces is None or (len(there) not in pieces.ends and there):
+            # A token lies across: either what was drawn is not canonical, or the context begins within a pre-token.
+            return [] if is_all or pieces is None else None
+        at = pieces.ends.index(len(there)) + 1 if there else 0
+        if not self._follows(pieces, at, plain):
+            return [] if is_all else None
+        return pieces.ids[at : self._certain(text, pieces, at, forced)]
+
+    def _plain(self, context: tuple[int, ...]) -> tuple[int, ...]:
+        """What stands behind the last special token: no pre-token crosses one."""
+        known = self._tokenizer.token_bytes
+        begin = len(context)
+        while begin and context[begin - 1] < len(known) and known[context[begin - 1]]:
+            begin -= 1
+        return context[begin:]
+
+    def _follows(self, pieces: Pieces, at: int, plain: tuple[int, ...]) -> bool:
+        """Whether the pre-token that goes on at `at` was drawn so far as the tokenizer would have written it."""
+        if at == 0 or at == len(pieces.ids) or pieces.words[at] != pieces.words[at - 1]:
+            return True
+        begin = pieces.words.index(pieces.words[at])
+        return tuple(pieces.ids[begin:at]) == plain[len(plain) - (at - begin) :] and at - begin < len(plain)
+
+    def _certain(self, text: bytes, pieces: Pieces, begin: int, forced: Forced) -> int:
+        """Up to where the tokens stay, whatever follows."""
+        end = len(pieces.ids)
+        probes = self._probes(text, forced)
+        if probes is None:
+            # What follows can't be tried one by one: the last pre-token may always grow.
+            while end > begin and pieces.words[end - 1] == pieces.words[-1]:
+                end -= 1
+            probes = ANYTHING
+        for probe in probes:
+            if end <= begin:
+                break
+            end = self._shared(pieces, self._tokenizer.pieces(text.decode() + probe), begin, end, len(text))
+        return max(end, begin)
+
+    def _shared(self, pieces: Pieces, other: Pieces | None, begin: int, end: int, size: int) -> int:
+        """How many of the first `end` tokens stay in a longer text and end with a pre-token there."""
+        if other is None:
+            return begin
+        while end > begin:
+            is_same = other.ids[:end] == pieces.ids[:end]
+            if is_same and (end == len(other.ids) or other.words[end] != other.words[end - 1]):
+                break
+            end -= 1
+        return end
+
+    def _probes(self, text: bytes, forced: Forced) -> tuple[str, ...] | None:
+        """All first characters that may follow, if they are few and decide by themselves."""
+        is_plain = all(byte < 0x80 for byte in forced.then) and len(forced.then) <= MOST_PROBES
+        if not is_plain or len(_whole(forced.text)) < len(forced.text) or text.decode()[-1:] in LOOK_FURTHER:
+            return None
+        ends = ("",) if forced.may_end or not forced.then else ()
+        return (*ends, *(chr(byte) for byte in sorted(forced.then)))
+
+
+def _whole(text: bytes) -> bytes:
+    """Without the beginning of a character at its end."""
+    for back in range(1, min(4, len(text)) + 1):
+        lead = text[-back]
+        if lead & 0xC0 == 0x80:
+            continue
+        size = 1 if lead < 0x80 else 2 if lead < 0xE0 else 3 if lead < 0xF0 else 4
+        return text if back >= size else text[:-back]
+    return text
