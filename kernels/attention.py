@@ -1,4 +1,4 @@
-"""Attention of new tokens to the history in their slots, in plain torch.
+"""Attention of new tokens to the history in their slots.
 
 Legend: T new tokens, B sequences, N query heads, M KV heads, D head size, S slots, L history of one sequence.
 Sequence b owns the queries [query_start[b], query_start[b+1]); the last stands at position context_len[b] - 1. The
@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from espalier.kernels import native
+from espalier.kernels.dispatch import use_triton
 from espalier.kernels.errors import KernelError
 
 EXACT_BLOCK = 64
@@ -82,10 +83,19 @@ def paged_attention(
 ) -> Tensor:
     """Attention [T, N, D] of all sequences' new tokens, whose keys and values are already in the pool.
 
-    `slot_table` int32 [rows, positions]; `rows`, `context_len` int32 [B]; `query_start` int32 [B+1].
+    `slot_table` int32 [rows, positions]; `rows`, `context_len` int32 [B]; `query_start` int32 [B+1]. The pools may have
+    another dtype than the queries, and any strides with 1 as the last. With `exact` a query's result depends on its own
+    history and, on a GPU, on the slot table's width, to the bit. On a GPU nobody looks at the values of the indices.
     """
-    if q_tnd.shape[1] % k_pool_smd.shape[1]:
-        raise KernelError(f"{q_tnd.shape[1]} query heads are no multiple of {k_pool_smd.shape[1]} KV heads")
+    _check(q_tnd, k_pool_smd, v_pool_smd, window)
+    if use_triton(q_tnd, k_pool_smd, v_pool_smd, slot_table, rows, query_start, context_len):
+        from espalier.kernels.triton import attention as kernel
+
+        _check_indices(slot_table, rows, query_start, context_len)
+        return kernel.paged_attention(
+            q_tnd, k_pool_smd, v_pool_smd, slot_table, rows, query_start, context_len,
+            scale=scale, window=window, exact=exact,
+        )  # fmt: skip
     if (library := _native_for(q_tnd, k_pool_smd, v_pool_smd)) is not None:
         pool = native.pool(k_pool_smd, v_pool_smd)
         sequences = native.sequences(slot_table, rows, query_start, context_len)
@@ -99,6 +109,31 @@ def paged_attention(
         k_lmd, v_lmd = k_pool_smd[slots].to(q_tnd.dtype), v_pool_smd[slots].to(q_tnd.dtype)
         out[begin:end] = attend(q_tnd[begin:end], k_lmd, v_lmd, scale, window)
     return out
+
+
+def _check(q_tnd: Tensor, k_pool_smd: Tensor, v_pool_smd: Tensor, window: int | None) -> None:
+    k, v = ((tuple(x.shape), x.stride(), x.dtype) for x in (k_pool_smd, v_pool_smd))
+    if k != v or k_pool_smd.ndim != 3 or k_pool_smd.stride(2) != 1 or not k_pool_smd.is_floating_point():
+        raise KernelError(f"the pools are {k} and {v}: the same floats [S, M, D] with a last stride of 1 are needed")
+    if q_tnd.ndim != 3 or q_tnd.shape[2] != k_pool_smd.shape[2] or not q_tnd.is_floating_point():
+        raise KernelError(f"queries are {q_tnd.dtype} {tuple(q_tnd.shape)}, the pools {k}: floats [T, N, D] are needed")
+    if q_tnd.shape[1] % k_pool_smd.shape[1]:
+        raise KernelError(f"{q_tnd.shape[1]} query heads are no multiple of {k_pool_smd.shape[1]} KV heads")
+    if window is not None and window < 1:
+        raise KernelError(f"window is {window}, 1 or more, or None, is needed")
+
+
+def _check_indices(slot_table: Tensor, rows: Tensor, query_start: Tensor, context_len: Tensor) -> None:
+    """What `native.sequences` checks on the CPU: shapes, dtypes and strides."""
+    named = {"slot_table": slot_table, "rows": rows, "query_start": query_start, "context_len": context_len}
+    for name, index in named.items():
+        if index.dtype != torch.int32 or index.stride(-1) != 1 or index.ndim != (2 if name == "slot_table" else 1):
+            raise KernelError(f"{name} is {index.dtype} {tuple(index.shape)}: contiguous int32 is needed")
+    if len(query_start) != len(rows) + 1 or len(context_len) != len(rows):
+        raise KernelError(
+            f"{len(rows)} rows, {len(query_start)} query starts and {len(context_len)} context lengths "
+            "do not go together"
+        )
 
 
 def _native_for(q_tnd: Tensor, k_pool_smd: Tensor, v_pool_smd: Tensor) -> native.Library | None:
