@@ -1,7 +1,8 @@
 """Decides what each step computes, and who holds which slots. Imports no torch: tested by hand-written traces.
 
-Decode tokens come first, then chunks of prompts up to the budget, oldest first. A waiting request that shares a longer
-prefix with a prompt now being computed than with the tree sits out until that prefix is there: it is computed once.
+Decode tokens come first, and with them those that grammars forced, then chunks of prompts up to the budget, oldest
+first. A waiting request that shares a longer prefix with a prompt now being computed than with the tree sits out until
+that prefix is there: it is computed once.
 """
 
 from __future__ import annotations
@@ -97,7 +98,7 @@ class Scheduler:
         if self.limits.batching == "continuous" or not self.running:
             self._seats = self.limits.max_running
         plan = self._decodes()
-        budget = max(self.limits.step_tokens - len(plan), MIN_CHUNK)
+        budget = max(self.limits.step_tokens - sum(work.end - work.begin for work in plan), MIN_CHUNK)
         budget -= self._prefills(plan, budget)
         if not self._admit(plan, budget, now_s):
             self._seats = 0
@@ -135,10 +136,14 @@ class Scheduler:
     def _decodes(self) -> list[Work]:
         # While the list is made, sequences at its end may be preempted for those before them.
         return [
-            Work(sequence, sequence.num_computed, sequence.length)
+            Work(sequence, sequence.num_computed, end)
             for sequence in list(self.running)
-            if sequence.row >= 0 and sequence.is_decoding and self._extend(sequence, sequence.length)
+            if sequence.row >= 0 and sequence.is_decoding and self._extend(sequence, end := self._decoded(sequence))
         ]
+
+    def _decoded(self, sequence: Sequence) -> int:
+        """Up to where a step computes a sequence that decodes: many forced tokens come in chunks."""
+        return min(sequence.length, sequence.num_computed + self.limits.step_tokens)
 
     def _prefills(self, plan: list[Work], budget: int) -> int:
         used = 0

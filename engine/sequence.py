@@ -1,7 +1,8 @@
 """A request on its way through the engine: its tokens, how many are computed, and what it holds. Imports no torch.
 
 Legend of its positions: [0, shared_len) lie in slots of the prefix tree, [shared_len, num_slots) in slots of its own;
-[0, num_computed) have their keys and values; [prompt_len, len) were generated.
+[0, num_computed) have their keys and values; [prompt_len, length) were generated. When a token was drawn last,
+[0, drawn_len) was computed: behind it lie that token and those that a grammar forced after it.
 """
 
 from __future__ import annotations
@@ -9,8 +10,12 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from espalier.engine.guide import Guide
 from espalier.engine.messages import Generate
 from espalier.radix import Node
+
+UNDRAWN = 2**62
+"""`drawn_len` before the first token is drawn."""
 
 
 class Sequence:
@@ -20,8 +25,10 @@ class Sequence:
         "arrival",
         "arrived_s",
         "cached_tokens",
+        "drawn_len",
         "first_admitted_s",
         "first_token_s",
+        "guide",
         "inserted_len",
         "length",
         "max_len",
@@ -38,7 +45,17 @@ class Sequence:
         "tokens",
     )
 
-    def __init__(self, request: Generate, *, max_len: int, seed: int, arrival: int, now_s: float) -> None:
+    def __init__(
+        self,
+        request: Generate,
+        *,
+        max_len: int,
+        seed: int,
+        arrival: int,
+        now_s: float,
+        guide: Guide | None = None,
+    ) -> None:
+        self.guide = guide
         self.request, self.params, self.seed, self.max_len = request, request.params, seed, max_len
         self.prompt_len = self.length = len(request.token_ids)
         self.tokens: NDArray[np.int32] = np.empty(min(max_len, self.prompt_len + 64), dtype=np.int32)
@@ -49,6 +66,7 @@ class Sequence:
         self.preemptions = 0
         self.row = -1
         self.node: Node | None = None
+        self.drawn_len = UNDRAWN
         self.num_computed = self.num_slots = self.shared_len = self.inserted_len = 0
 
     @property
@@ -68,15 +86,17 @@ class Sequence:
 
     @property
     def is_decoding(self) -> bool:
-        """Whether all but the newest token is computed."""
-        return self.num_computed == self.length - 1 and self.num_generated > 0
+        """Whether all is computed but the token that was drawn last and what was forced after it."""
+        return self.num_computed >= self.drawn_len
 
     def ids(self, begin: int, end: int) -> NDArray[np.int32]:
         """A view of the tokens [begin, end)."""
         return self.tokens[begin:end]
 
-    def append(self, token_id: int) -> None:
-        """Add a generated token."""
+    def append(self, token_id: int, *, is_drawn: bool = True) -> None:
+        """Add a generated token: one that was drawn from the logits, or one that a grammar forced."""
+        if is_drawn:
+            self.drawn_len = self.length
         if self.length == len(self.tokens):
             self.tokens = np.concatenate((self.tokens, np.empty(len(self.tokens), dtype=np.int32)))
         self.tokens[self.length] = token_id

@@ -1,0 +1,126 @@
+"""A request's constraint while it is answered: what may come next, what must, and what its budget leaves room for.
+
+A token is drawn by the mask, then proposed: it is taken only if the answer can still be completed with the tokens that
+are left, the end token included. So a constrained answer is always complete. Imports no torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence as Row
+
+import numpy as np
+from numpy.typing import NDArray
+
+from espalier.engine.canonical import Canonical, Forced
+from espalier.grammar import Cursor, Event, Grammar
+
+MOST_TRIED = 256
+"""Tokens: of as many, each is tried before the last that would fit is given up."""
+MOST_FORCED = 4096
+"""Tokens that are forced in one step."""
+
+
+class Guide:
+    """Owns the cursor of one request. `canonical` is None where forced text is left to the mask."""
+
+    __slots__ = ("_canonical", "_cursor", "_end_cost", "_end_tokens", "_proposed", "events", "is_closed_by_budget")
+
+    def __init__(self, grammar: Grammar, canonical: Canonical | None) -> None:
+        self._cursor, self._canonical = grammar.start(), canonical
+        self._end_tokens, self._end_cost = grammar.end_tokens, 1 if grammar.end_tokens else 0
+        self._proposed: tuple[int, Cursor, tuple[Event, ...]] | None = None
+        self.events: list[Event] = []
+        self.is_closed_by_budget = False
+
+    @property
+    def shortest(self) -> int:
+        """Tokens of a short answer from here on, the end token included."""
+        return self._cursor.completion_cost() + self._end_cost
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the answer is complete and nothing may follow but its end."""
+        ahead = self._cursor.ahead()
+        return ahead.may_end and not ahead.forced and not ahead.then and not ahead.has_special
+
+    def fill(self, out: NDArray[np.int32]) -> None:
+        """Write the mask of the next token into int32[num_words]."""
+        self._cursor.fill(out)
+
+    def few(self) -> NDArray[np.int32] | None:
+        """The tokens that may come next, where they are few."""
+        return self._cursor.few()
+
+    def propose(self, token: int, num_left: int) -> bool:
+        """Whether a token that the mask allows may be the next one if `num_left` may follow it.
+
+        Raises RejectedError if the mask does not allow it.
+        """
+        after = self._cursor.copy()
+        events = after.accept(token)
+        if token not in self._end_tokens and not after.can_complete_within(num_left - self._end_cost):
+            self.is_closed_by_budget = True
+            return False
+        self._proposed = token, after, events
+        return True
+
+    def closing_token(self) -> int:
+        """The first token of a short completion: one that always fits if any does."""
+        tokens = self._cursor.completion_tokens()
+        return tokens[0] if tokens else min(self._end_tokens)
+
+    def fitting(self, num_left: int) -> NDArray[np.int32]:
+        """The tokens that may come next if `num_left` may follow: all that fit, or, of many allowed, a closing one."""
+        allowed = self.few()
+        if allowed is None or len(allowed) > MOST_TRIED:
+            return np.array([self.closing_token()], dtype=np.int32)
+        fits = [token for token in allowed.tolist() if self.propose(token, num_left)]
+        self._proposed = None
+        return np.array(fits, dtype=np.int32)
+
+    def take(self) -> None:
+        """The proposed token was chosen."""
+        assert self._proposed is not None, "no token was proposed"
+        _, self._cursor, events = self._proposed
+        self.events.extend(events)
+        self._proposed = None
+
+    def jump(self, before: Row[int], num_left: int) -> list[int]:
+        """The tokens that must come next, taken; `before` are the last tokens of the text, newest last.
+
+        The tokens that the tokenizer itself would write, and after them each that is the only one allowed. Never more
+        than leaves room for the rest of the answer within `num_left`.
+        """
+        if self._canonical is None:
+            return []
+        found: list[int] = []
+        behind = list(before)
+        while len(found) < MOST_FORCED:
+            step = self._certain(behind) or self._only()
+            if not step or not self._takes(step, num_left - len(found)):
+                break
+            found += step
+            behind += step
+        return found
+
+    def _certain(self, before: list[int]) -> list[int]:
+        ahead = self._cursor.ahead()
+        if not ahead.forced or ahead.has_special or self._canonical is None:
+            return []
+        return self._canonical.tokens(before, Forced(ahead.forced, ahead.then, ahead.may_end))
+
+    def _only(self) -> list[int]:
+        few = self.few()
+        if few is None or len(few) != 1 or int(few[0]) in self._end_tokens:
+            return []
+        return [int(few[0])]
+
+    def _takes(self, tokens: list[int], num_left: int) -> bool:
+        """Take all of them, if what then remains of the budget still completes the answer."""
+        after = self._cursor.copy()
+        events = [event for token in tokens for event in after.accept(token)]
+        if not after.can_complete_within(num_left - len(tokens) - self._end_cost):
+            return False
+        self._cursor = after
+        self.events.extend(events)
+        return True
