@@ -3,7 +3,8 @@
 Legend as in `kernels.attention`, and G query heads of a KV head, U splits. A program takes one KV head, a tile of
 queries of one sequence with all G heads (so that they share the reads of keys and values), and one split of the keys,
 in blocks from position 0, by the online softmax (Milakov and Gimelshein, 2018; splits: Dao et al., 2023,
-"Flash-decoding"). Who plans the tiles and splits is `attention_plan`. Products of float32 are float32 throughout.
+"Flash-decoding"). Who plans the tiles and splits is `attention_plan`. Products of float32 are three of TensorFloat-32
+each, which keeps float32's accuracy.
 """
 
 from __future__ import annotations
@@ -43,6 +44,15 @@ def _sequence_of(query_start, tile, num_sequences, QUERIES: tl.constexpr, PER_TO
     return low
 
 
+@triton.jit
+def _dot(a, b, total, WIDEN: tl.constexpr):
+    """The product added to `total` float32. WIDEN is for triton's interpreter, which takes bfloat16 for integers."""
+    if WIDEN:
+        a = a.to(tl.float32)
+        b = b.to(tl.float32)
+    return tl.dot(a, b, total, input_precision="tf32x3")
+
+
 @triton.jit(do_not_specialize=["num_sequences", "first_token", "split"])
 def attention_kernel(
     q, k_pool, v_pool, out, partial, log_sum, slot_table, rows, query_start, context_len,
@@ -50,6 +60,7 @@ def attention_kernel(
     q_token_stride, q_head_stride, slot_stride, pool_head_stride, table_stride,
     GROUP: tl.constexpr, QUERIES: tl.constexpr, PER_TOKEN: tl.constexpr, DIRECT: tl.constexpr,
     SIZE: tl.constexpr, BLOCK_ROWS: tl.constexpr, BLOCK_KEYS: tl.constexpr, BLOCK_SIZE: tl.constexpr,
+    WIDEN: tl.constexpr,
 ):  # fmt: skip
     """One KV head, one tile of queries, one split of `split` keys.
 
@@ -102,7 +113,8 @@ def attention_kernel(
         slot = tl.load(table + key, mask=is_there, other=0).to(tl.int64) * slot_stride
         k_mask = is_there[None, :] & (size < SIZE)[:, None]
         k_tile = tl.load(k_head + slot[None, :] + size[:, None], mask=k_mask, other=0.0)
-        score = tl.dot(q_tile, k_tile.to(q_tile.dtype), input_precision="tf32x3") * factor
+        nothing = tl.zeros([BLOCK_ROWS, BLOCK_KEYS], tl.float32)
+        score = _dot(q_tile, k_tile.to(q_tile.dtype), nothing, WIDEN) * factor
         is_seen = (key[None, :] <= position[:, None]) & (key[None, :] > position[:, None] - window)
         score = tl.where(is_seen & is_there[None, :], score, float("-inf"))
         top = tl.maximum(best, tl.max(score, 1))
@@ -113,8 +125,7 @@ def attention_kernel(
         total = total * keep + tl.sum(weight, 1)
         v_mask = is_there[:, None] & (size < SIZE)[None, :]
         v_tile = tl.load(v_head + slot[:, None] + size[None, :], mask=v_mask, other=0.0)
-        mixed = mixed * keep[:, None]
-        mixed = tl.dot(weight.to(q_tile.dtype), v_tile.to(q_tile.dtype), mixed, input_precision="tf32x3")
+        mixed = _dot(weight.to(q_tile.dtype), v_tile.to(q_tile.dtype), mixed * keep[:, None], WIDEN)
         best = top
 
     mean = mixed / tl.where(total > 0, total, 1.0)[:, None]
@@ -240,7 +251,7 @@ def _launch(
         q.stride(0), q.stride(1), k_pool.stride(0), k_pool.stride(1), slot_table.stride(0),
         GROUP=num_heads // num_kv_heads, QUERIES=plan.queries, PER_TOKEN=plan.is_per_token, DIRECT=is_direct,
         SIZE=size, BLOCK_ROWS=plan.block_rows, BLOCK_KEYS=plan.block_keys, BLOCK_SIZE=block_size,
-        num_warps=plan.num_warps, num_stages=plan.num_stages,
+        WIDEN=q.device.type == "cpu", num_warps=plan.num_warps, num_stages=plan.num_stages,
     )  # fmt: skip
     if not is_direct:
         join_kernel[num_heads, tokens](
