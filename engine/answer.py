@@ -1,9 +1,11 @@
-"""The answer to one request as it grows: its text, where it stops, and the output that each token makes."""
+"""The answer to one request as it grows: its text, where it stops, and the output that each step makes."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence as Row
+
 from espalier.engine.detokenize import Detokenizer
-from espalier.engine.messages import FinishReason, Output, Timings, Usage
+from espalier.engine.messages import FinishReason, Output, Timings, TokenLogprob, Usage
 from espalier.engine.sampler import Drawn
 from espalier.engine.sequence import Sequence
 from espalier.engine.stop import StopMatcher
@@ -11,9 +13,20 @@ from espalier.engine.tokenizer import Tokenizer
 
 
 class Answer:
-    """Turns drawn tokens into outputs; `end_token_ids` are the model's own ends, empty with ignore_eos."""
+    """Appends tokens to its sequence and makes outputs of them; `end_token_ids` are the model's own ends."""
 
-    __slots__ = ("_detokenizer", "_end_token_ids", "_matcher", "_sequence", "_stop_token_ids")
+    __slots__ = (
+        "_detokenizer",
+        "_end_token_ids",
+        "_logprobs",
+        "_matcher",
+        "_reason",
+        "_sequence",
+        "_stop",
+        "_stop_token_ids",
+        "_text",
+        "_token_ids",
+    )
 
     def __init__(self, sequence: Sequence, tokenizer: Tokenizer, end_token_ids: frozenset[int]) -> None:
         params = sequence.params
@@ -21,48 +34,84 @@ class Answer:
         self._end_token_ids, self._stop_token_ids = end_token_ids, frozenset(params.stop_token_ids)
         self._detokenizer = Detokenizer(tokenizer.text_bytes(skip_special=params.skip_special_tokens))
         self._matcher = StopMatcher(params.stop, include=params.include_stop_text)
+        # Since the last output.
+        self._text: list[str] = []
+        self._token_ids: list[int] = []
+        self._logprobs: list[TokenLogprob] = []
+        self._reason: FinishReason | None = None
+        self._stop: str | int | None = None
 
-    def add(self, drawn: Drawn, now_s: float) -> Output:
-        """The output of a token that was just appended to the sequence."""
-        sequence, token_id = self._sequence, drawn.token_id
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing may be added any more."""
+        return self._reason is not None
+
+    def draw(self, drawn: Drawn) -> None:
+        """Append a token that was drawn."""
+        if drawn.logprob is not None:
+            self._logprobs.append(drawn.logprob)
+        self._append(drawn.token_id, is_drawn=True)
+
+    def force(self, token_ids: Row[int]) -> None:
+        """Append tokens that the grammar forced, up to where the answer ends."""
+        for token_id in token_ids:
+            if self._reason is None:
+                self._append(token_id, is_drawn=False)
+        guide = self._sequence.guide
+        if self._reason is None and guide is not None and guide.is_over:
+            self._reason = "stop"
+
+    def tell(self, now_s: float) -> Output:
+        """The output of what was added since the last one."""
+        sequence, guide = self._sequence, self._sequence.guide
         if sequence.first_token_s < 0:
             sequence.first_token_s = now_s
-        reason: FinishReason | None = None
-        stop: str | int | None = None
-        text = ""
-        if token_id in self._end_token_ids or token_id in self._stop_token_ids:
-            reason, stop = "stop", None if token_id in self._end_token_ids else token_id
-        else:
-            text = self._detokenizer.feed((token_id,))
-            if sequence.num_generated > sequence.params.min_tokens:
-                text, stop = self._matcher.feed(text)
-                reason = "stop" if stop is not None else None
-        if reason is None and sequence.length >= sequence.max_len:
-            reason = "length"
-        if reason is not None and not isinstance(stop, str):
+        reason, text = self._reason, "".join(self._text)
+        if reason is not None and not isinstance(self._stop, str):
             text += self._rest()
-        return Output(
+        is_closed = reason is not None and self._stop is None and guide is not None and guide.is_closed_by_budget
+        output = Output(
             request_id=sequence.request_id,
             text=text,
-            token_ids=[token_id],
-            logprobs=None if drawn.logprob is None else [drawn.logprob],
-            finish_reason=reason,
-            stop_reason=stop,
+            token_ids=self._token_ids,
+            logprobs=None if sequence.params.logprobs is None else self._logprobs,
+            finish_reason=sequence.params.closed_by_budget_as if is_closed else reason,
+            stop_reason=self._stop,
+            closed_by_budget=is_closed,
             usage=self._usage(),
             timings=None if reason is None else self._timings(now_s),
         )
+        self._text, self._token_ids, self._logprobs = [], [], []
+        return output
 
     def end(self, reason: FinishReason, now_s: float, *, code: str | None = None, message: str | None = None) -> Output:
         """The last output of a request that ends without a token: aborted, or failed with `code` and `message`."""
         return Output(
             request_id=self._sequence.request_id,
-            text=self._rest(),
+            text="".join(self._text) + self._rest(),
+            token_ids=self._token_ids,
             finish_reason=reason,
             usage=self._usage(),
             timings=self._timings(now_s),
             error_code=code,
             error_message=message,
         )
+
+    def _append(self, token_id: int, *, is_drawn: bool) -> None:
+        sequence = self._sequence
+        sequence.append(token_id, is_drawn=is_drawn)
+        self._token_ids.append(token_id)
+        if token_id in self._end_token_ids or token_id in self._stop_token_ids:
+            self._reason, self._stop = "stop", None if token_id in self._end_token_ids else token_id
+            return
+        text = self._detokenizer.feed((token_id,))
+        if sequence.num_generated > sequence.params.min_tokens:
+            text, self._stop = self._matcher.feed(text)
+        self._text.append(text)
+        if self._stop is not None:
+            self._reason = "stop"
+        elif sequence.length >= sequence.max_len:
+            self._reason = "length"
 
     def _rest(self) -> str:
         # What the matcher held comes before what the detokenizer still has; nothing can stop it any more.

@@ -17,7 +17,10 @@ from torch import Tensor
 
 from espalier.engine.answer import Answer
 from espalier.engine.batch_builder import BatchBuilder
+from espalier.engine.canonical import MOST_CONTEXT, Canonical
+from espalier.engine.chooser import Chooser
 from espalier.engine.errors import ContextOverflowError, EngineError, NanLogitsError, OverloadedError, RequestError
+from espalier.engine.guide import Guide
 from espalier.engine.loader import Loaded, load
 from espalier.engine.messages import Generate, Output, Ready, Stats, StepOutputs
 from espalier.engine.options import EngineOptions
@@ -25,6 +28,9 @@ from espalier.engine.sampler import Drawn, Sampler
 from espalier.engine.sampling_params import check
 from espalier.engine.scheduler import Limits, Scheduler, Work
 from espalier.engine.sequence import Sequence
+from espalier.grammar import GrammarError
+from espalier.grammar import Limits as GrammarLimits
+from espalier.grammar.cache import GrammarCache
 
 log = logging.getLogger("espalier.engine")
 
@@ -36,6 +42,7 @@ class _Counts:
     step: int = 0
     arrivals: int = 0
     generated: int = 0
+    forced: int = 0
     failed: int = 0
 
 
@@ -53,6 +60,7 @@ class Engine:
         options: EngineOptions,
         *,
         loaded: Loaded | None = None,
+        sampler: Sampler | None = None,
         clock: Callable[[], float] = time.monotonic,
         poison_freed: bool = False,
     ) -> None:
@@ -73,7 +81,10 @@ class Engine:
         )
         self._builder = BatchBuilder(self.scheduler.slot_table, self._loaded.device)
         self._end_token_ids = frozenset(self._loaded.tokenizer.end_token_ids)
-        self._sampler = Sampler(tuple(sorted(self._end_token_ids)))
+        vocabulary = self._loaded.tokenizer.vocabulary
+        self._chooser = Chooser(sampler or Sampler(tuple(sorted(self._end_token_ids))), vocabulary.num_words)
+        self._grammars = GrammarCache(options.grammar_memory_bytes)
+        self._canonical = Canonical(self._loaded.tokenizer)
         self._running: dict[str, _Running] = {}
         self._ready_outputs: deque[Output] = deque()
         self._counts = _Counts()
@@ -86,13 +97,19 @@ class Engine:
             raise OverloadedError(f"{self.options.max_waiting} requests are waiting; try again later")
         check(request.params, self.vocab_size)
         max_len = self._max_len(request)
+        guide = self._guide(request, max_len)
         seed = request.params.seed if request.params.seed is not None else secrets.randbits(63)
         self._counts.arrivals += 1
         sequence = Sequence(
-            request, max_len=max_len, seed=seed % 2**64, arrival=self._counts.arrivals, now_s=self._clock()
+            request, max_len=max_len, seed=seed % 2**64, arrival=self._counts.arrivals, now_s=self._clock(), guide=guide
         )
-        ends = frozenset() if request.params.ignore_eos else self._end_token_ids
-        self._running[request.request_id] = _Running(sequence, Answer(sequence, self._loaded.tokenizer, ends))
+        ends = frozenset() if request.params.ignore_eos and guide is None else self._end_token_ids
+        running = _Running(sequence, Answer(sequence, self._loaded.tokenizer, ends))
+        self._jump(running)
+        if running.answer.is_over:
+            self._ready_outputs.append(running.answer.tell(self._clock()))
+            return
+        self._running[request.request_id] = running
         self.scheduler.add(sequence)
 
     def abort(self, request_id: str) -> None:
@@ -129,6 +146,8 @@ class Engine:
             cached_tokens=totals.cached_tokens,
             computed_tokens=totals.computed_tokens,
             generated_tokens=self._counts.generated,
+            forced_tokens=self._counts.forced,
+            redrawn_tokens=self._chooser.num_redrawn,
             preemptions=totals.preemptions,
             failed=self._counts.failed,
         )
@@ -163,6 +182,39 @@ class Engine:
             )
         return prompt_len + asked if asked else self.max_context
 
+    def _guide(self, request: Generate, max_len: int) -> Guide | None:
+        """What keeps the answer within its constraint. Raises RequestError where there is no such answer."""
+        params = request.params
+        if params.constraint is None:
+            return None
+        limits = GrammarLimits() if self.options.mask_cache else GrammarLimits(mask_bytes=0)
+        vocabulary = self._loaded.tokenizer.vocabulary
+        try:
+            grammar = self._grammars.get(request.tenant, params.constraint, vocabulary, self._end_token_ids, limits)
+        except GrammarError as error:
+            raise RequestError(f"{type(error).__name__}: {error}", param="constraint") from error
+        # Nobody computes what a forced token's probability would have been.
+        can_jump = self.options.jump_forward and params.logprobs is None
+        guide = Guide(grammar, self._canonical if can_jump else None)
+        if guide.shortest > max_len - len(request.token_ids):
+            raise RequestError(
+                f"the shortest answer that the constraint allows takes {guide.shortest} tokens; "
+                f"{max_len - len(request.token_ids)} are left for it",
+                param="max_tokens",
+            )
+        return guide
+
+    def _jump(self, running: _Running) -> None:
+        """Append what the grammar forces now."""
+        sequence = running.sequence
+        if sequence.guide is None or running.answer.is_over:
+            return
+        before = sequence.ids(max(0, sequence.length - MOST_CONTEXT), sequence.length).tolist()
+        forced = sequence.guide.jump(before, sequence.max_len - sequence.length)
+        self._counts.forced += len(forced)
+        self._counts.generated += len(forced)
+        running.answer.force(forced)
+
     def _compute(self, plan: list[Work]) -> tuple[list[Work], list[Drawn]]:
         """Run the plan; where the batch as a whole fails, each alone, so that only the culprit ends."""
         try:
@@ -183,7 +235,7 @@ class Engine:
     def _forward(self, plan: list[Work]) -> list[Drawn]:
         wanting = [work.sequence for work in plan if work.wants_logits]
         logits = self._logits(plan)
-        return self._sampler.sample(logits, wanting) if wanting else []
+        return self._chooser.choose(logits, wanting) if wanting else []
 
     def _logits(self, plan: list[Work]) -> Tensor:
         if self._poison:
@@ -201,17 +253,27 @@ class Engine:
             if not result.is_valid:
                 self._fail(sequence, NanLogitsError("the model gave logits that are no numbers"))
                 continue
-            answer = self._running[sequence.request_id].answer
-            sequence.append(result.token_id)
-            self._counts.generated += 1
-            output = answer.add(result, now)
-            if output.finish_reason is not None:
+            running = self._running[sequence.request_id]
+            try:
+                self._take(running, result)
+            except Exception as error:
+                self._fail(sequence, error)
+                continue
+            if running.answer.is_over:
                 del self._running[sequence.request_id]
                 self.scheduler.finish(sequence)
-            outputs.append(output)
+            outputs.append(running.answer.tell(now))
         outputs += self._ready_outputs
         self._ready_outputs.clear()
         return outputs
+
+    def _take(self, running: _Running, drawn: Drawn) -> None:
+        """Add a drawn token to its request, and what its grammar forces after it."""
+        if running.sequence.guide is not None:
+            running.sequence.guide.take()
+        running.answer.draw(drawn)
+        self._counts.generated += 1
+        self._jump(running)
 
     def _fail(self, sequence: Sequence, error: Exception) -> None:
         """End one request with an error; nothing that it computed is used again."""

@@ -10,6 +10,8 @@ from typing import Literal
 
 import msgspec
 
+from espalier.grammar import AnyConstraint
+
 FinishReason = Literal["stop", "length", "abort", "error"]
 
 
@@ -25,6 +27,11 @@ class SamplingParams(msgspec.Struct, frozen=True, omit_defaults=True):
     log-probability and those of the n best (of the model's own distribution, before temperature and bias).
     `stop_token_ids` end the answer besides the model's own end tokens; `ignore_eos` switches the model's own off.
     `logit_bias` are pairs of token id and addend.
+
+    `constraint` is what the answer has to be (see `espalier.grammar`): it then always is, also when `max_tokens` runs
+    out: in time, only tokens are allowed after which it can still be completed. An answer that was brought to its end
+    so says `closed_by_budget`, and `closed_by_budget_as` is its finish reason. `logprobs` are of the model's own
+    distribution there, too; where they are asked for, every token is drawn, none is forced.
     """
 
     temperature: float = 1.0
@@ -44,6 +51,8 @@ class SamplingParams(msgspec.Struct, frozen=True, omit_defaults=True):
     logprobs: int | None = None
     logit_bias: tuple[tuple[int, float], ...] = ()
     skip_special_tokens: bool = True
+    constraint: AnyConstraint | None = None
+    closed_by_budget_as: Literal["length", "stop"] = "length"
 
 
 class Generate(Message, frozen=True, tag="generate"):
@@ -108,6 +117,7 @@ class Output(msgspec.Struct, frozen=True, omit_defaults=True):
     character is incomplete); `token_ids` are the tokens of this step. The last output has `finish_reason`; with "stop",
     `stop_reason` is the stop string or the token id that ended it, None for the model's own end token. With "error",
     `error_code` and `error_message` say why and `retriable` whether the same request may be sent again.
+    `closed_by_budget`: a constrained answer was brought to its end because its tokens ran out; it is complete.
     """
 
     request_id: str
@@ -116,6 +126,7 @@ class Output(msgspec.Struct, frozen=True, omit_defaults=True):
     logprobs: list[TokenLogprob] | None = None
     finish_reason: FinishReason | None = None
     stop_reason: str | int | None = None
+    closed_by_budget: bool = False
     usage: Usage = Usage()
     timings: Timings | None = None
     error_code: str | None = None
@@ -137,6 +148,8 @@ class Stats(msgspec.Struct, frozen=True, omit_defaults=True):
     cached_tokens: int = 0
     computed_tokens: int = 0
     generated_tokens: int = 0
+    forced_tokens: int = 0
+    redrawn_tokens: int = 0
     preemptions: int = 0
     failed: int = 0
 
