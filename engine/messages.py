@@ -126,13 +126,13 @@ class Output(msgspec.Struct, frozen=True, omit_defaults=True):
     logprobs: list[TokenLogprob] | None = None
     finish_reason: FinishReason | None = None
     stop_reason: str | int | None = None
-    closed_by_budget: bool = False
     usage: Usage = Usage()
     timings: Timings | None = None
     error_code: str | None = None
     error_message: str | None = None
     error_param: str | None = None
     retriable: bool = False
+    closed_by_budget: bool = False
 
 
 class Stats(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -26,10 +26,14 @@ from espalier.engine.messages import (
     TopLogprob,
     Usage,
 )
+from espalier.grammar import Json, Sequence, Text
 
 TO_ENGINE: list[ToEngine] = [
     Generate("r1", [1, 2, 3], SamplingParams(stop=("a", "b"), logit_bias=((1, -2.5),)), tenant="acme"),
     Generate("", []),
+    Generate(
+        "r2", [1], SamplingParams(constraint=Sequence((Text(until=b"</a>"), Json({"type": "integer"}, part="b"))))
+    ),
     Abort("r1"),
     Drain(),
 ]
