@@ -16,8 +16,9 @@ MAX_SPLITS = 64
 ENOUGH_PROGRAMS = 8192
 MAX_PARTIAL_BYTES = 256 * 2**20
 MAX_TILES = 32768
-# Rows of a tile, so that nothing spills: float32 or not, heads larger than 128 or not.
+# Rows and keys of a tile, so that nothing spills: float32 or not, heads larger than 128 or not.
 MOST_ROWS = {(False, False): 128, (False, True): 32, (True, False): 32, (True, True): 16}
+BLOCK_KEYS = {(False, False): 64, (False, True): 32, (True, False): 32, (True, True): 16}
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,12 +78,12 @@ def plan_attention(
         is_per_token=is_per_token,
         queries=queries,
         block_rows=block_rows,
-        block_keys=32 if is_float32 or size > 128 else 64,
+        block_keys=BLOCK_KEYS[is_float32, size > 128],
         split=split,
         num_splits=num_splits,
         tokens_at_once=min(MAX_TILES, max(1, MAX_PARTIAL_BYTES // (num_splits * bytes_of_a_token)))
         if is_per_token
         else max(1, num_tokens),
-        num_warps=8 if block_rows >= 128 or (is_float32 and size > 64) else 4,
+        num_warps=8 if block_rows >= 128 or (is_float32 and (size > 64 or block_rows > 16)) else 4,
         num_stages=2 if is_float32 or size > 128 else 3,
     )
