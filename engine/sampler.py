@@ -1,4 +1,4 @@
-"""Draws the next token of each row of logits by its request's parameters and its grammar's mask.
+"""Draws the next token of each row of logits by its request's parameters.
 
 Legend: R rows, V vocabulary, W words of a mask. The number behind a draw is a function of the request's seed and the
 token's position alone, so that a request repeats whatever shares its batch, and through preemption.
@@ -6,8 +6,7 @@ token's position alone, so that a request repeats whatever shares its batch, and
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -18,22 +17,24 @@ from espalier.engine.messages import SamplingParams, TokenLogprob, TopLogprob
 from espalier.engine.sequence import Sequence
 from espalier.kernels.sampling import Ragged, Sampled, Settings, sample, uniform
 
+LARGEST_TOP_K = 2**31 - 1
 Entries = tuple[NDArray[np.int32], NDArray[np.float32]]
-NO_ENTRIES: Entries = (np.empty(0, dtype=np.int32), np.empty(0, dtype=np.float32))
-ATTEMPT = np.uint64(2**40)
-"""Positions between a token's draws: no answer is as long."""
+"""Tokens of one row, rising, and a value for each."""
+NO_ENTRIES: Entries = (np.empty(0, np.int32), np.empty(0, np.float32))
 
 
 @dataclass(frozen=True, slots=True)
 class Drawn:
-    """One row's result. `is_valid` is false where the logits were no numbers, and where nothing was left to choose:
-    `is_blocked`.
+    """One row's result.
+
+    `is_valid` is false where there is no token: where the logits were no numbers or, if `is_blocked`, where the mask
+    and what the request bans leave nothing.
     """
 
     token_id: int
     is_valid: bool = True
-    is_blocked: bool = False
     logprob: TokenLogprob | None = None
+    is_blocked: bool = False
 
 
 class Sampler:
@@ -48,101 +49,121 @@ class Sampler:
         sequences: list[Sequence],
         masks: NDArray[np.int32] | None = None,
         is_masked: NDArray[np.bool_] | None = None,
+        *,
         attempt: int = 0,
     ) -> list[Drawn]:
-        """A token for each row. `masks` int32 [R, W] hold for the rows of `is_masked` bool [R], default for all.
+        """A token for each row; the logits, of any float type, stay as they are.
 
-        Each `attempt` at the same token draws by another number.
+        A token that is drawn again for the same position has another `attempt`, and so another random number.
+
+        `masks` int32 [R, W] allow token 32 i + j where bit j of word i is set, in the rows that `is_masked` [R] names
+        (None: in all); tokens beyond the words are forbidden there.
         """
         device = logits_rv.device
-        settings = self._settings(sequences, device, attempt)
-        if masks is not None:
-            settings = replace(settings, mask=torch.from_numpy(masks).to(device))
-            if is_masked is not None and not is_masked.all():
-                settings = replace(settings, is_masked=torch.from_numpy(is_masked).to(device))
-        return _drawn(sample(logits_rv, settings), sequences)
+        found = sample(
+            logits_rv,
+            self._settings(
+                sequences,
+                device,
+                None if masks is None else torch.from_numpy(masks).to(device),
+                None if is_masked is None else torch.from_numpy(is_masked).to(device),
+                attempt,
+            ),
+        )
+        logprobs = _logprobs(found, sequences)
+        rows = zip(found.token.tolist(), found.is_valid.tolist(), found.is_blocked.tolist(), logprobs, strict=True)
+        return [Drawn(token_id, is_valid, logprob, is_blocked) for token_id, is_valid, is_blocked, logprob in rows]
 
-    def _settings(self, sequences: list[Sequence], device: torch.device, attempt: int) -> Settings:
+    def _settings(
+        self,
+        sequences: list[Sequence],
+        device: torch.device,
+        mask: Tensor | None,
+        is_masked: Tensor | None,
+        attempt: int,
+    ) -> Settings:
         params = [sequence.params for sequence in sequences]
         seeds = np.array([sequence.seed for sequence in sequences], dtype=np.uint64)
         positions = np.array([sequence.num_generated for sequence in sequences], dtype=np.uint64)
-        settings = Settings(
-            temperature=_column(params, lambda p: p.temperature, torch.float32, device),
-            top_k=_column(params, lambda p: p.top_k if p.top_k < 2**31 else 0, torch.int32, device),
-            top_p=_column(params, lambda p: p.top_p, torch.float32, device),
-            min_p=_column(params, lambda p: p.min_p, torch.float32, device),
-            uniform=torch.from_numpy(uniform(seeds, positions + ATTEMPT * np.uint64(attempt))).to(device),
+        # No answer has 2^32 tokens: attempts are counted above them.
+        positions += np.uint64(attempt << 32)
+        wants = [p.logprobs is not None for p in params]
+        seen = _ragged([_seen(sequence) for sequence in sequences], device)
+        return Settings(
+            temperature=torch.tensor([p.temperature for p in params], dtype=torch.float32, device=device),
+            top_k=torch.tensor([min(p.top_k, LARGEST_TOP_K) for p in params], dtype=torch.int32, device=device),
+            top_p=torch.tensor([p.top_p for p in params], dtype=torch.float32, device=device),
+            min_p=torch.tensor([p.min_p for p in params], dtype=torch.float32, device=device),
+            uniform=torch.from_numpy(uniform(seeds, positions)).to(device),
+            mask=mask,
+            is_masked=is_masked,
+            seen=seen,
+            repetition=None if seen is None else _vector([p.repetition_penalty for p in params], device),
+            presence=None if seen is None else _vector([p.presence_penalty for p in params], device),
+            frequency=None if seen is None else _vector([p.frequency_penalty for p in params], device),
+            bias=_ragged([self._bias(sequence) for sequence in sequences], device),
+            wants_logprob=torch.tensor(wants, device=device) if any(wants) else None,
+            num_top=max((p.logprobs or 0 for p in params), default=0),
         )
-        if any(map(_has_penalties, params)):
-            settings = replace(
-                settings,
-                seen=_ragged([_seen(sequence) for sequence in sequences], device),
-                repetition=_column(params, lambda p: p.repetition_penalty, torch.float32, device),
-                presence=_column(params, lambda p: p.presence_penalty, torch.float32, device),
-                frequency=_column(params, lambda p: p.frequency_penalty, torch.float32, device),
-            )
-        biases = [self._bias(sequence) for sequence in sequences]
-        if any(len(tokens) for tokens, _ in biases):
-            settings = replace(settings, bias=_ragged(biases, device))
-        if any(p.logprobs is not None for p in params):
-            wants = _column(params, lambda p: p.logprobs is not None, torch.bool, device)
-            settings = replace(settings, wants_logprob=wants, num_top=max(p.logprobs or 0 for p in params))
-        return settings
 
     def _bias(self, sequence: Sequence) -> Entries:
-        """What is added to some tokens' logits: the request's bias, and what keeps ends away until min_tokens."""
+        """What is added to which logits: the request's bias, and minus infinity to ends that min_tokens keeps away."""
         params = sequence.params
-        banned = (*self._end_token_ids, *params.stop_token_ids) if sequence.num_generated < params.min_tokens else ()
-        if not params.logit_bias and not banned:
+        if not params.logit_bias and sequence.num_generated >= params.min_tokens:
             return NO_ENTRIES
-        added: dict[int, float] = {}
-        for token, bias in params.logit_bias:
-            added[token] = added.get(token, 0.0) + bias
-        added |= dict.fromkeys(banned, -np.inf)
-        tokens = sorted(added)
-        return np.array(tokens, dtype=np.int32), np.array([added[token] for token in tokens], dtype=np.float32)
+        banned = self._banned(sequence, params)
+        tokens = np.array([*(token_id for token_id, _ in params.logit_bias), *banned], dtype=np.int32)
+        added = np.array([*(bias for _, bias in params.logit_bias), *(-np.inf for _ in banned)], dtype=np.float32)
+        token, at = np.unique(tokens, return_inverse=True)
+        value = np.zeros(len(token), dtype=np.float32)
+        np.add.at(value, at, added)
+        return token, value
+
+    def _banned(self, sequence: Sequence, params: SamplingParams) -> tuple[int, ...]:
+        if sequence.num_generated >= params.min_tokens:
+            return ()
+        return (*self._end_token_ids, *params.stop_token_ids)
 
 
-def _has_penalties(params: SamplingParams) -> bool:
-    return params.repetition_penalty != 1 or params.presence_penalty != 0 or params.frequency_penalty != 0
+def _vector(values: list[float], device: torch.device) -> Tensor:
+    return torch.tensor(values, dtype=torch.float32, device=device)
 
 
 def _seen(sequence: Sequence) -> Entries:
-    """The tokens of prompt and answer, and how often each is in the answer."""
-    if not _has_penalties(sequence.params):
+    """The tokens that penalties are on, and how often each is in the answer."""
+    params = sequence.params
+    has_own = params.presence_penalty != 0 or params.frequency_penalty != 0
+    if params.repetition_penalty == 1 and not has_own:
         return NO_ENTRIES
-    tokens, place = np.unique(sequence.ids(0, sequence.length), return_inverse=True)
-    counts = np.bincount(place[sequence.prompt_len :], minlength=len(tokens))
-    return tokens, counts.astype(np.float32)
+    said, count = np.unique(sequence.ids(sequence.prompt_len, sequence.length), return_counts=True)
+    if params.repetition_penalty == 1:
+        return said, count.astype(np.float32)
+    token = np.unique(sequence.ids(0, sequence.length))
+    value = np.zeros(len(token), dtype=np.float32)
+    value[np.searchsorted(token, said)] = count
+    return token, value
 
 
-def _column(
-    params: list[SamplingParams], of: Callable[[SamplingParams], float], dtype: torch.dtype, device: torch.device
-) -> Tensor:
-    return torch.tensor([of(p) for p in params], dtype=dtype, device=device)
-
-
-def _ragged(rows: list[Entries], device: torch.device) -> Ragged:
+def _ragged(rows: list[Entries], device: torch.device) -> Ragged | None:
+    """The rows' entries together; None if there are none."""
     start = np.zeros(len(rows) + 1, dtype=np.int32)
-    np.cumsum([len(tokens) for tokens, _ in rows], out=start[1:])
-    tokens, values = (np.concatenate(part) for part in zip(*rows, strict=True))
-    return Ragged(*(torch.from_numpy(x).to(device) for x in (start, tokens, values)))
-
-
-def _drawn(found: Sampled, sequences: list[Sequence]) -> list[Drawn]:
-    logprobs = _logprobs(found, sequences)
-    rows = zip(found.token.tolist(), found.is_valid.tolist(), found.is_blocked.tolist(), logprobs, strict=True)
-    return [Drawn(*row) for row in rows]
+    np.cumsum([len(token) for token, _ in rows], out=start[1:])
+    if not start[-1]:
+        return None
+    token, value = np.concatenate([token for token, _ in rows]), np.concatenate([value for _, value in rows])
+    return Ragged(*(torch.from_numpy(each).to(device) for each in (start, token, value)))
 
 
 def _logprobs(found: Sampled, sequences: list[Sequence]) -> list[TokenLogprob | None]:
     if found.logprob is None or found.top_token is None or found.top_logprob is None:
         return [None] * len(sequences)
-    drawn, tokens, values = (x.tolist() for x in (found.logprob, found.top_token, found.top_logprob))
-    told: list[TokenLogprob | None] = []
-    for row, (sequence, token) in enumerate(zip(sequences, found.token.tolist(), strict=True)):
-        number = sequence.params.logprobs
-        pairs = zip(tokens[row][:number], values[row][:number], strict=True)
-        top = tuple(TopLogprob(token_id, logprob) for token_id, logprob in pairs if token_id >= 0)
-        told.append(None if number is None else TokenLogprob(token, drawn[row], top))
-    return told
+    columns = (x.tolist() for x in (found.token, found.is_valid, found.logprob, found.top_token, found.top_logprob))
+    logprobs: list[TokenLogprob | None] = []
+    for sequence, token_id, is_valid, logprob, tokens, values in zip(sequences, *columns, strict=True):
+        count = sequence.params.logprobs
+        if count is None or not is_valid:
+            logprobs.append(None)
+            continue
+        top = (TopLogprob(*pair) for pair in zip(tokens[:count], values[:count], strict=True) if pair[0] >= 0)
+        logprobs.append(TokenLogprob(token_id, logprob, tuple(top)))
+    return logprobs

@@ -2,7 +2,6 @@
 
 #include <cmath>
 #include <cstring>
-#include <limits>
 
 #include "export.h"
 #include "simd.h"
@@ -56,30 +55,6 @@ void silu_mul(const float* gate, const float* up, int64_t size, float* out) {
     const vf shrink = add(splat(1.0f), exp(sub(zero(), g)));
     store_some(out + i, mul(div(g, shrink), load_some(up + i, count)), count);
   });
-}
-
-int64_t argmax(const float* x, int64_t size, float& value) {
-  vf most = splat(-std::numeric_limits<float>::infinity()), sum = zero();
-  each_vector(size, [&](int64_t i, int64_t count) {
-    const vf v = load_some(x + i, count);
-    // What is loaded beyond the end is zero, and has to lose.
-    most = max(most, count == LANES ? v : keep_between(v, indices(), zero(), splat(static_cast<float>(count - 1))));
-    // Zero times a number is zero, times an infinity or a NaN it is NaN.
-    sum = fma(v, zero(), sum);
-  });
-  value = max_lanes(most);
-  const float zeros = sum_lanes(sum);
-  if (zeros != zeros) {
-    for (int64_t i = 0; i < size; ++i) {
-      if (x[i] != x[i]) {
-        value = x[i];
-        return i;
-      }
-    }
-  }
-  int64_t i = 0;
-  while (i < size - 1 && x[i] != value) ++i;
-  return i;
 }
 
 void read_row(const void* table, int32_t type, int64_t index, int64_t size, float* out) {
@@ -142,12 +117,5 @@ EXPORT void espalier_rotary(float* x, const float* cos_sin, const int64_t* posit
         for (int64_t head = 0; head < heads; ++head)
           rotate(x + (row * heads + head) * size, cos_sin + positions[row] * size, size);
     });
-  });
-}
-
-// The index and the value of each row's largest, the first of equals; a row with a NaN has its first NaN.
-EXPORT void espalier_argmax(const float* x, int64_t rows, int64_t size, int64_t* index, float* value, int32_t threads) {
-  parallel(threads, [&](Team& team, int) {
-    team.share(rows, [&](int64_t row) { index[row] = argmax(x + row * size, size, value[row]); });
   });
 }

@@ -16,9 +16,6 @@ void rotate(float* head, const float* cos_sin, int64_t size);
 // out [H] = SiLU(gate [H]) times up [H] (Shazeer, 2020).
 void silu_mul(const float* gate, const float* up, int64_t size, float* out);
 
-// The index of the largest of x [H], the first of equals, and its value; of the first NaN if there is one.
-int64_t argmax(const float* x, int64_t size, float& value);
-
 // Row `index` of a table of floats of the given type.
 void read_row(const void* table, int32_t type, int64_t index, int64_t size, float* out);
 

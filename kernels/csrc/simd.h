@@ -48,6 +48,12 @@ inline vf keep_between(vf a, vf index, vf low, vf high) {
   const __mmask16 keep = _mm512_cmp_ps_mask(index, low, _CMP_GE_OQ) & _mm512_cmp_ps_mask(index, high, _CMP_LE_OQ);
   return _mm512_mask_mov_ps(splat(-__builtin_inff()), keep, a);
 }
+// `a` in the lanes whose bit is set, `otherwise` in the others; and the lanes of `a` that are above a limit, or reach it.
+inline vf keep_bits(vf a, uint32_t bits, vf otherwise) {
+  return _mm512_mask_mov_ps(otherwise, static_cast<__mmask16>(bits), a);
+}
+inline uint32_t lanes_above(vf a, float limit) { return _mm512_cmp_ps_mask(a, splat(limit), _CMP_GT_OQ); }
+inline uint32_t lanes_at_least(vf a, float limit) { return _mm512_cmp_ps_mask(a, splat(limit), _CMP_GE_OQ); }
 inline vf load_float16(const uint16_t* p) { return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p))); }
 inline vf load_bfloat16(const uint16_t* p) {
   const __m512i wide = _mm512_cvtepu16_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
@@ -147,6 +153,17 @@ inline vf indices() { return _mm256_set_ps(7, 6, 5, 4, 3, 2, 1, 0); }
 inline vf keep_between(vf a, vf index, vf low, vf high) {
   const vf keep = _mm256_and_ps(_mm256_cmp_ps(index, low, _CMP_GE_OQ), _mm256_cmp_ps(index, high, _CMP_LE_OQ));
   return _mm256_blendv_ps(splat(-__builtin_inff()), a, keep);
+}
+inline vf keep_bits(vf a, uint32_t bits, vf otherwise) {
+  const __m256i lane = _mm256_set_epi32(128, 64, 32, 16, 8, 4, 2, 1);
+  const __m256i set = _mm256_and_si256(_mm256_set1_epi32(static_cast<int>(bits)), lane);
+  return _mm256_blendv_ps(otherwise, a, _mm256_castsi256_ps(_mm256_cmpeq_epi32(set, lane)));
+}
+inline uint32_t lanes_above(vf a, float limit) {
+  return static_cast<uint32_t>(_mm256_movemask_ps(_mm256_cmp_ps(a, splat(limit), _CMP_GT_OQ)));
+}
+inline uint32_t lanes_at_least(vf a, float limit) {
+  return static_cast<uint32_t>(_mm256_movemask_ps(_mm256_cmp_ps(a, splat(limit), _CMP_GE_OQ)));
 }
 inline vf load_float16(const uint16_t* p) { return _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))); }
 inline vf load_bfloat16(const uint16_t* p) {

@@ -1,0 +1,216 @@
+"""Fused sampling: one launch for the whole batch, one program a row. Legend and semantics as in `kernels.sampling`.
+
+The logits are read once, for the largest logit and the sum of exponentials of each sub-block of 128 tokens; sub-blocks
+that the mask forbids are not read. From those numbers it is known which sub-blocks matter, and those alone are read
+again: one for a greedy or a plain draw; for min-p, those that reach its floor; for top-k, those that reach the k-th
+largest of the sub-blocks' maxima, which no k-th best logit is below; for top-p, those above a bound that what is left
+out can't exceed. What is above the bound goes into a list, where the cut is found by bisection, `WAYS` at a time, over
+the order of the floats' bits. Only where the list does not hold it (top-p of flat logits, thousands of equals, a top_k
+in the thousands) each round of the bisection reads the sub-blocks above the bound again.
+
+No atomics on floats, no order that depends on scheduling: the same arguments give the same bits.
+"""
+
+from __future__ import annotations
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+from espalier.kernels.sampling_settings import Sampled, Settings
+from espalier.kernels.triton.sampling_cut import SHORT, draw_listed, find_cut, write_top
+from espalier.kernels.triton.sampling_row import draw_block, load_blocks, patch_row, weigh
+
+TILE = 32
+"""Sub-blocks read at once."""
+NUM_WARPS = 8
+
+
+@triton.jit
+def sample_kernel(
+    logits, row_stride, vocab, temperature, top_k, top_p, min_p_floor, uniform,
+    mask, mask_stride, num_words, is_masked,
+    seen_start, seen_token, seen_value, repetition, presence, frequency,
+    bias_start, bias_token, bias_value, patched, patch_value,
+    wants_logprob, num_top, floats, integers,
+    token_out, is_valid_out, is_blocked_out, logprob_out, top_token_out, top_logprob_out,
+    HAS_MASK: tl.constexpr, SOME_MASKED: tl.constexpr, HAS_SEEN: tl.constexpr, HAS_BIAS: tl.constexpr,
+    HAS_LOGPROB: tl.constexpr, TOP: tl.constexpr, BLOCKS: tl.constexpr, LIST: tl.constexpr, TILE: tl.constexpr,
+    SHIFT: tl.constexpr,
+):  # fmt: skip
+    """Draw the token of one row; `floats` and `integers` are working memory, see `sample_fused`."""
+    row = tl.program_id(0).to(tl.int64)
+    HAS_PATCH: tl.constexpr = HAS_SEEN or HAS_BIAS
+    LOG2E: tl.constexpr = 1.4426950408889634
+    INF: tl.constexpr = float("inf")
+    num_blocks = (vocab + 127) // 128
+    x_row = logits + row * row_stride
+    block_most = floats + row * (4 * BLOCKS + LIST)
+    block_sum, raw_most, raw_sum = block_most + BLOCKS, block_most + 2 * BLOCKS, block_most + 3 * BLOCKS
+    list_value = block_most + 4 * BLOCKS
+    chosen_blocks = integers + row * (2 * BLOCKS + LIST)
+    block_equal, list_token = chosen_blocks + BLOCKS, chosen_blocks + 2 * BLOCKS
+    # What is not there is not read either.
+    words_row, patched_row, patch_row_value = chosen_blocks, chosen_blocks, block_most
+    if HAS_MASK:
+        words_row = mask + row * mask_stride
+    has_mask = row >= 0
+    if SOME_MASKED:
+        has_mask = tl.load(is_masked + row) != 0
+    wants = row < 0
+    if HAS_LOGPROB:
+        wants = tl.load(wants_logprob + row) != 0
+    heat = tl.load(temperature + row)
+    scale = tl.where(heat > 0, LOG2E / tl.maximum(heat, 1e-20), 1.0)
+
+    has_patch = row < 0
+    if HAS_PATCH:
+        patched_row, patch_row_value = patched + row * ((vocab + 31) // 32), patch_value + row * vocab
+        has_patch = patch_row(
+            x_row, row, vocab, seen_start, seen_token, seen_value, repetition, presence, frequency,
+            bias_start, bias_token, bias_value, patched_row, patch_row_value, HAS_SEEN, HAS_BIAS,
+        )  # fmt: skip
+
+    # NaN stays in a running maximum that hands it on.
+    worst = tl.full([TILE, 4, 32], -INF, tl.float32)
+    worst_raw = tl.full([TILE, 4, 32], -INF, tl.float32)
+    some = tl.zeros([TILE, 4], tl.int32)
+    for start in tl.range(0, num_blocks, TILE, num_stages=4):
+        block = start + tl.arange(0, TILE)
+        live = block < num_blocks
+        x, raw, words, _ = load_blocks(
+            x_row, words_row, patched_row, patch_row_value, block, live, vocab, num_words, has_mask, has_patch, wants,
+            HAS_MASK, HAS_PATCH,
+        )  # fmt: skip
+        some = some | words
+        worst = tl.maximum(worst, x, propagate_nan=tl.PropagateNan.ALL)
+        if HAS_PATCH:
+            bits = (words[:, :, None] >> tl.arange(0, 32)[None, None, :]) & 1
+            worst_raw = tl.maximum(worst_raw, tl.where(bits != 0, raw, -INF))
+        most = tl.max(tl.max(x, axis=2), axis=1)
+        tl.store(block_most + block, most, mask=live)
+        if heat > 0:
+            base = tl.where(most == -INF, 0.0, most)
+            weight = tl.exp2((x - base[:, None, None]) * scale)
+            tl.store(block_sum + block, tl.sum(tl.sum(weight, axis=2), axis=1), mask=live)
+        if HAS_LOGPROB:  # noqa: SIM102 -- a constexpr decides what is compiled
+            if wants:
+                most = tl.max(tl.max(raw, axis=2), axis=1)
+                base = tl.where(most == -INF, 0.0, most)
+                weight = tl.exp2((raw - base[:, None, None]) * LOG2E)
+                tl.store(raw_most + block, most, mask=live)
+                tl.store(raw_sum + block, tl.sum(tl.sum(weight, axis=2), axis=1), mask=live)
+    tl.debug_barrier()
+
+    index = tl.arange(0, BLOCKS)
+    most_b = tl.load(block_most + index, mask=index < num_blocks, other=-INF)
+    best = tl.max(most_b, axis=0)
+    is_number = tl.sum(tl.sum(tl.sum((worst != worst).to(tl.int32), axis=2), axis=1), axis=0) == 0
+    is_number = is_number & (best < INF)
+    is_blocked = tl.sum(tl.sum((some != 0).to(tl.int32), axis=1), axis=0) == 0
+    if HAS_PATCH:
+        # Bias has banned what was left.
+        raw_best = tl.max(tl.max(tl.max(worst_raw, axis=2), axis=1), axis=0)
+        is_blocked = is_blocked | (is_number & (best == -INF) & (raw_best > -INF))
+    is_valid = is_number & (best > -INF)
+    token = tl.full([], 0, tl.int32)
+    if is_valid:
+        floor = best
+        ties = tl.full([], 1, tl.int32)
+        mass_b = tl.zeros([BLOCKS], tl.float32)
+        equal_b = tl.where(most_b == best, 1, 0)
+        share = tl.full([], 0.0, tl.float64)
+        num_listed = tl.full([], 2147483647, tl.int32)
+        if heat > 0:
+            share = tl.load(uniform + row)
+            sum_b = tl.load(block_sum + index, mask=index < num_blocks, other=0.0)
+            mass_b = sum_b * tl.exp2((tl.where(most_b == -INF, best, most_b) - best) * scale)
+            equal_b = tl.zeros([BLOCKS], tl.int32)
+            floor = best + tl.load(min_p_floor + row)
+            ties = tl.full([], 2147483647, tl.int32)
+            k, p = tl.load(top_k + row), tl.load(top_p + row)
+            if (k > 0) | (p < 1) | (floor > -INF):
+                floor, ties, num_listed = find_cut(
+                    x_row, words_row, patched_row, patch_row_value, vocab, num_words, has_mask, has_patch,
+                    list_value, list_token, chosen_blocks, most_b, mass_b, best, scale, floor, k, p, HAS_MASK,
+                    HAS_PATCH, BLOCKS, LIST, SHIFT,
+                )  # fmt: skip
+                if num_listed > SHORT:
+                    mass_b, equal_b = weigh(
+                        x_row, words_row, patched_row, patch_row_value, vocab, num_words, has_mask, has_patch,
+                        block_sum, block_equal, chosen_blocks, most_b, best, scale, floor, HAS_MASK, HAS_PATCH, BLOCKS,
+                        TILE,
+                    )  # fmt: skip
+        if num_listed <= SHORT:
+            token = draw_listed(list_value, list_token, num_listed, best, scale, floor, ties, share)
+        else:
+            token = draw_block(
+                x_row, words_row, patched_row, patch_row_value, vocab, num_words, has_mask, has_patch, most_b, mass_b,
+                equal_b, best, scale, floor, ties, share, HAS_MASK, HAS_PATCH, BLOCKS,
+            )  # fmt: skip
+
+    if HAS_LOGPROB:  # noqa: SIM102
+        if wants:
+            raw_most_b = tl.load(raw_most + index, mask=index < num_blocks, other=-INF)
+            raw_sum_b = tl.load(raw_sum + index, mask=index < num_blocks, other=0.0)
+            raw_best = tl.max(raw_most_b, axis=0)
+            factor = tl.exp2((tl.where(raw_most_b == -INF, raw_best, raw_most_b) - raw_best) * LOG2E)
+            whole = raw_best + tl.log(tl.sum(raw_sum_b * factor, axis=0))
+            is_valid = is_valid & (whole - whole == 0)
+            if is_valid:
+                tl.store(logprob_out + row, tl.load(x_row + token).to(tl.float32) - whole)
+                if TOP > 0:
+                    write_top(
+                        x_row, vocab, raw_most_b, raw_best, whole, list_value, list_token, chosen_blocks, num_top,
+                        top_token_out + row * num_top, top_logprob_out + row * num_top, BLOCKS, LIST, TOP, SHIFT,
+                    )  # fmt: skip
+    token = tl.where(is_valid, token, 0)
+    tl.store(token_out + row, token.to(tl.int64))
+    tl.store(is_valid_out + row, is_valid)
+    tl.store(is_blocked_out + row, is_blocked)
+
+
+LIST = 4096
+"""Logits that a row's list holds."""
+# Low bits that a logit's float32 has not.
+SHIFTS = {torch.float32: 0, torch.bfloat16: 16, torch.float16: 13}
+
+
+def sample_fused(logits_rv: Tensor, settings: Settings) -> Sampled:
+    """See `sampling.sample`; nothing here waits for the device, so that a CUDA graph can hold it."""
+    rows, vocab = logits_rv.shape
+    device = logits_rv.device
+    wants, num_top = settings.wants_logprob, min(settings.num_top, vocab)
+    has_patch = settings.seen is not None or settings.bias is not None
+    blocks = triton.next_power_of_2(triton.cdiv(vocab, 128))
+    top = triton.next_power_of_2(num_top) if num_top else 0
+    token = torch.empty(rows, dtype=torch.int64, device=device)
+    is_valid, is_blocked = (torch.empty(rows, dtype=torch.bool, device=device) for _ in range(2))
+    logprob = top_token = top_logprob = None
+    if wants is not None:
+        logprob = torch.full((rows,), float("nan"), device=device)
+        top_token = torch.full((rows, num_top), -1, dtype=torch.int64, device=device)
+        top_logprob = torch.full((rows, num_top), float("nan"), device=device)
+    # Of each row: largest logit and sum of each sub-block, adjusted and as they came, and the list's logits; the chosen
+    # sub-blocks, how many of each equal the floor, and the list's tokens.
+    floats = torch.empty(rows, 4 * blocks + LIST, device=device)
+    integers = torch.empty(rows, 2 * blocks + LIST, dtype=torch.int32, device=device)
+    patched = torch.empty(rows, triton.cdiv(vocab, 32), dtype=torch.int32, device=device) if has_patch else None
+    patch_value = torch.empty(rows, vocab, device=device) if has_patch else None
+    mask, seen, bias = settings.mask, settings.seen, settings.bias
+    sample_kernel[(rows,)](
+        logits_rv, logits_rv.stride(0), vocab,
+        settings.temperature, settings.top_k, settings.top_p, settings.temperature * settings.min_p.log(),
+        settings.uniform,
+        mask, 0 if mask is None else mask.stride(0), 0 if mask is None else mask.shape[1], settings.is_masked,
+        *((None, None, None) if seen is None else (seen.start, seen.token, seen.value)),
+        settings.repetition, settings.presence, settings.frequency,
+        *((None, None, None) if bias is None else (bias.start, bias.token, bias.value)),
+        patched, patch_value, wants, num_top, floats, integers,
+        token, is_valid, is_blocked, logprob, top_token, top_logprob,
+        HAS_MASK=mask is not None, SOME_MASKED=settings.is_masked is not None, HAS_SEEN=seen is not None,
+        HAS_BIAS=bias is not None, HAS_LOGPROB=wants is not None, TOP=top, BLOCKS=blocks, LIST=LIST, TILE=TILE,
+        SHIFT=SHIFTS[logits_rv.dtype], num_warps=NUM_WARPS,
+    )  # fmt: skip
+    return Sampled(token, is_valid, is_blocked, logprob, top_token, top_logprob)

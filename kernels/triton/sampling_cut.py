@@ -1,0 +1,312 @@
+"""Where top-k and top-p cut a row: bisection over the order of the floats' bits.
+
+A key is the integer whose order is the float's, less the low bits that the logits' type has not. A cut is the smallest
+key above which there is less than the target: fewer than k tokens, or less weight than top-p asks for.
+"""
+
+from __future__ import annotations
+
+import triton
+import triton.language as tl
+
+from espalier.kernels.triton.sampling_row import list_blocks, load_blocks
+
+WAYS: tl.constexpr = tl.constexpr(8)
+"""Places that one round of the bisection tries."""
+ROUNDS: tl.constexpr = tl.constexpr(4)
+"""Rounds of the search for a bound, which need not be exact."""
+STEP: tl.constexpr = tl.constexpr(2)
+"""Sub-blocks that a round looks at together: more would take registers that a multiprocessor's second row needs."""
+FILL: tl.constexpr = tl.constexpr(16)
+"""Sub-blocks that are listed together."""
+SHORT: tl.constexpr = tl.constexpr(512)
+"""Logits of a list that is drawn from without looking at the sub-blocks again."""
+
+
+@triton.jit
+def key_of(x, shift):
+    """The key int32 of floats; of the two zeros only the positive one may come."""
+    bits = x.to(tl.int32, bitcast=True)
+    return tl.where(bits < 0, bits ^ 0x7FFFFFFF, bits) >> shift
+
+
+@triton.jit
+def value_of(key, shift):
+    """The float of a key."""
+    bits = (key << shift) | tl.where(key < 0, (1 << shift) - 1, 0)
+    return tl.where(bits < 0, bits ^ 0x7FFFFFFF, bits).to(tl.float32, bitcast=True)
+
+
+@triton.jit
+def key_below(x, shift):
+    """The largest key whose float is less than x."""
+    x = tl.where(x == 0, 0.0, x)
+    key = key_of(x, shift)
+    return tl.where(value_of(key, shift) < x, key, key - 1)
+
+
+@triton.jit
+def bound_count(most_b, best, k):
+    """A logit that at least k sub-blocks' maxima reach, near the largest such; minus infinity if too few have any."""
+    INF: tl.constexpr = float("inf")
+    is_some = most_b > -INF
+    low = tl.min(tl.where(is_some, most_b, best), axis=0)
+    high = best
+    part = (tl.arange(0, WAYS) + 1).to(tl.float32) / (WAYS + 1)
+    for _ in range(ROUNDS):
+        place = low * (1 - part) + high * part
+        is_reached = tl.sum((most_b[:, None] >= place[None, :]).to(tl.int32), axis=0) >= k
+        low = tl.maximum(tl.max(tl.where(is_reached, place, low), axis=0), low)
+        high = tl.maximum(tl.min(tl.where(is_reached, high, place), axis=0), low)
+    return tl.where(tl.sum(is_some.to(tl.int32), axis=0) >= k, low, -INF)
+
+
+@triton.jit
+def bound_mass(most_b, mass_b, best, scale, p):
+    """A logit below which less than a share of 1 - p lies, near to the largest that sub-blocks' numbers can tell.
+
+    A sub-block whose maximum does not reach it leaves out all its weight; another at most its weight without its
+    maximum, and at most 127 tokens at the bound.
+    """
+    INF: tl.constexpr = float("inf")
+    most_weight = tl.exp2((most_b - best) * scale)
+    beside = tl.maximum(mass_b - most_weight, 0.0)
+    # With room for what sums in float32 round.
+    limit = tl.sum(mass_b, axis=0) * (1.0 - p - 1e-5)
+    low = tl.full([], -60.0, tl.float32)
+    high = tl.full([], 0.0, tl.float32)
+    is_any = limit > 0
+    for turn in range(3 * ROUNDS + 1):
+        middle = tl.where(turn == 0, low, low * 0.5 + high * 0.5)
+        bound = best + middle / scale
+        left = tl.where(most_b < bound, mass_b, tl.minimum(beside, 127.0 * tl.exp2(middle)))
+        is_small = tl.sum(left, axis=0) <= limit
+        is_any = is_any & (is_small | (turn > 0))
+        low = tl.where(is_small, middle, low)
+        high = tl.where(is_small, high, middle)
+    return tl.where(is_any, best + low / scale, -INF)
+
+
+@triton.jit
+def fill_list(
+    x_row, words_row, patched_row, patch_value, vocab, num_words, has_mask, has_patch, list_value, list_token,
+    chosen_blocks, num_chosen, low, shift, HAS_MASK: tl.constexpr, HAS_PATCH: tl.constexpr, LIST: tl.constexpr,
+):  # fmt: skip
+    """Write down the logits above the key `low`; returns how many there are, some number above LIST if too many."""
+    total = tl.full([], 0, tl.int32)
+    for start in tl.range(0, num_chosen, FILL, num_stages=3):
+        place = start + tl.arange(0, FILL)
+        block = tl.load(chosen_blocks + place, mask=place < num_chosen, other=0)
+        x, _, _, at = load_blocks(
+            x_row, words_row, patched_row, patch_value, block, place < num_chosen, vocab, num_words, has_mask,
+            has_patch, False, HAS_MASK, HAS_PATCH,
+        )  # fmt: skip
+        x, at = tl.reshape(x, [FILL * 128]), tl.reshape(at, [FILL * 128])
+        is_above = (key_of(x, shift) > low).to(tl.int32)
+        to = total + tl.cumsum(is_above, axis=0) - 1
+        is_kept = (is_above != 0) & (to < LIST)
+        tl.store(list_value + to, x, mask=is_kept)
+        tl.store(list_token + to, at, mask=is_kept)
+        total += tl.sum(is_above, axis=0)
+    tl.debug_barrier()
+    return total
+
+
+@triton.jit
+def add_above(count, mass, x, low, best, scale, shift):
+    """`count` and `mass` [N, WAYS] with what is above each key `low` [WAYS] of the logits x [N] added."""
+    is_above = key_of(x, shift)[:, None] > low[None, :]
+    weight = tl.exp2((x - best) * scale)
+    return count + is_above.to(tl.int32), mass + tl.where(is_above, weight[:, None], 0.0)
+
+
+@triton.jit
+def tally(
+    x_row, words_row, patched_row, patch_value, vocab, num_words, has_mask, has_patch, list_value, chosen_blocks,
+    num_chosen, num_listed, best, scale, shift, low, HAS_MASK: tl.constexpr, HAS_PATCH: tl.constexpr,
+    LIST: tl.constexpr,
+):  # fmt: skip
+    """How many tokens are above each key `low` [WAYS], and their weight; of the list, or of the chosen sub-blocks."""
+    WIDTH: tl.constexpr = STEP * 128
+    count = tl.zeros([WIDTH, WAYS], tl.int32)
+    mass = tl.zeros([WIDTH, WAYS], tl.float32)
+    if num_listed <= LIST:
+        for start in range(0, num_listed, WIDTH):
+            place = start + tl.arange(0, WIDTH)
+            x = tl.load(list_value + place, mask=place < num_listed, other=-float("inf"))
+            count, mass = add_above(count, mass, x, low, best, scale, shift)
+    else:
+        for start in tl.range(0, num_chosen, STEP, num_stages=3):
+            place = start + tl.arange(0, STEP)
+            block = tl.load(chosen_blocks + place, mask=place < num_chosen, other=0)
+            wide, _, _, _ = load_blocks(
+                x_row, words_row, patched_row, patch_value, block, place < num_chosen, vocab, num_words, has_mask,
+                has_patch, False, HAS_MASK, HAS_PATCH,
+            )  # fmt: skip
+            count, mass = add_above(count, mass, tl.reshape(wide, [WIDTH]), low, best, scale, shift)
+    return tl.sum(count, axis=0), tl.sum(mass, axis=0)
+
+
+@triton.jit
+def draw_listed(list_value, list_token, num_listed, best, scale, floor, ties, share):
+    """The token of a list of at most SHORT at which the running sum of what is above the cut exceeds `share` of it."""
+    place = tl.arange(0, SHORT)
+    x = tl.load(list_value + place, mask=place < num_listed, other=-float("inf"))
+    token = tl.load(list_token + place, mask=place < num_listed, other=0)
+    is_equal = x == floor
+    is_kept = (place < num_listed) & ((x > floor) | (is_equal & (tl.cumsum(is_equal.to(tl.int32), axis=0) <= ties)))
+    weight = tl.where(is_kept, tl.exp2((x - best) * scale), 0.0).to(tl.float64)
+    is_beyond = tl.cumsum(weight, axis=0) > share * tl.sum(weight, axis=0)
+    # Rounding may leave the target beyond the sum: the last one kept is meant then.
+    last = tl.max(tl.where(is_kept, token, -1), axis=0)
+    return tl.min(tl.where(is_kept & (weight > 0) & is_beyond, token, last), axis=0)
+
+
+@triton.jit
+def bisect(
+    x_row, words_row, patched_row, patch_value, vocab, num_words, has_mask, has_patch, list_value, chosen_blocks,
+    num_chosen, num_listed, best, scale, shift, low, high, by_mass, target, share, HAS_MASK: tl.constexpr,
+    HAS_PATCH: tl.constexpr, LIST: tl.constexpr,
+):  # fmt: skip
+    """The smallest key int32 in (low, high] above which there is less than `target`, of tokens or of weight.
+
+    Nothing is above `high`. A negative target means `share` of what is above `low`. Returns also the target, how many
+    tokens and what weight are above the key, and how many tokens have it.
+    """
+    low, high = low.to(tl.int64), high.to(tl.int64)
+    way = tl.arange(0, WAYS)
+    above = tl.full([], 0, tl.int32)
+    above_mass = tl.full([], 0.0, tl.float32)
+    reached = tl.full([], 0, tl.int32)
+    is_first = low < low + 1
+    while is_first | (high - low > 1):
+        # The first place is `low` itself.
+        place = low + (high - low) * way // WAYS
+        count, mass = tally(
+            x_row, words_row, patched_row, patch_value, vocab, num_words, has_mask, has_patch, list_value,
+            chosen_blocks, num_chosen, num_listed, best, scale, shift, place.to(tl.int32), HAS_MASK, HAS_PATCH, LIST,
+        )  # fmt: skip
+        target = tl.where(target < 0, tl.max(mass, axis=0).to(tl.float64) * share, target)
+        found = tl.where(by_mass, mass.to(tl.float64), count.to(tl.float64))
+        is_reached = (found >= target) | (place == low)
+        reached = tl.min(tl.where(is_reached, count, 2147483647), axis=0)
+        above = tl.maximum(tl.max(tl.where(is_reached, 0, count), axis=0), above)
+        above_mass = tl.maximum(tl.max(tl.where(is_reached, 0.0, mass), axis=0), above_mass)
+        high = tl.min(tl.where(is_reached, high, place), axis=0)
+        low = tl.max(tl.where(is_reached, place, low), axis=0)
+        is_first = low > low
+    return high.to(tl.int32), target, above, above_mass, reached - above
+
+
+@triton.jit
+def weight_of(value, best, scale):
+    """The weight float64 of one logit; one far below the best has none, and no float is exceeded on the way."""
+    return tl.exp2(tl.maximum(value - best, -1e10) * scale).to(tl.float64)
+
+
+@triton.jit
+def find_cut(
+    x_row, words_row, patched_row, patch_value, vocab, num_words, has_mask, has_patch, list_value, list_token,
+    chosen_blocks, most_b, mass_b, best, scale, floor, k, p, HAS_MASK: tl.constexpr, HAS_PATCH: tl.constexpr,
+    BLOCKS: tl.constexpr, LIST: tl.constexpr, SHIFT: tl.constexpr,
+):  # fmt: skip
+    """The floor and its ties of the top k (0: off) above `floor`, and of those the fewest that make top p (1: off).
+
+    `most_b`, `mass_b` [BLOCKS] are each sub-block's largest logit and its weight. The list has what the cut keeps, and
+    more; how many it has is returned too.
+    """
+    INF: tl.constexpr = float("inf")
+    target = tl.full([], -1.0, tl.float64)
+    bound = floor
+    if k > 0:
+        bound = tl.maximum(bound_count(most_b, best, k), floor)
+    elif floor == -INF:
+        bound = bound_mass(most_b, mass_b, best, scale, p)
+        target = tl.sum(mass_b.to(tl.float64), axis=0) * p
+    shift = tl.where(has_patch, 0, SHIFT)
+    # Minus infinity has no weight: nothing looks below it.
+    low = tl.maximum(key_below(bound, shift), key_of(tl.full([], -INF, tl.float32), shift))
+    high = key_of(tl.where(best == 0, 0.0, best), shift)
+    num_chosen = list_blocks(chosen_blocks, (most_b >= bound) & (most_b > -INF), BLOCKS)
+    num_listed = fill_list(
+        x_row, words_row, patched_row, patch_value, vocab, num_words, has_mask, has_patch, list_value, list_token,
+        chosen_blocks, num_chosen, low, shift, HAS_MASK, HAS_PATCH, LIST,
+    )  # fmt: skip
+    ties = tl.full([], 2147483647, tl.int32)
+    # First the k best, then the fewest of those that make top p: one loop, so that there is one bisection in the code.
+    for by_mass in range(2):
+        if tl.where(by_mass == 1, p < 1, k > 0):
+            goal = tl.where(by_mass == 1, target, k.to(tl.float64))
+            cut, goal, above, mass, equal = bisect(
+                x_row, words_row, patched_row, patch_value, vocab, num_words, has_mask, has_patch, list_value,
+                chosen_blocks, num_chosen, num_listed, best, scale, shift, low, high, by_mass == 1, goal, p, HAS_MASK,
+                HAS_PATCH, LIST,
+            )  # fmt: skip
+            cut_floor = value_of(cut, shift)
+            each = weight_of(cut_floor, best, scale)
+            needed = tl.ceil((goal - mass.to(tl.float64)) / tl.maximum(each, 1e-300))
+            needed = tl.maximum(tl.minimum(needed, equal.to(tl.float64)), 1.0).to(tl.int32)
+            needed = tl.where(by_mass == 1, needed, tl.minimum(k - above, equal))
+            ties = tl.where(cut_floor == floor, tl.minimum(ties, needed), needed)
+            floor = cut_floor
+            target = (mass.to(tl.float64) + ties.to(tl.float64) * each) * p
+            low = cut - 1
+    return floor, ties, num_listed
+
+
+@triton.jit
+def write_top(
+    x_row, vocab, most_b, best, whole, list_value, list_token, chosen_blocks, count, token_out, logprob_out,
+    BLOCKS: tl.constexpr, LIST: tl.constexpr, TOP: tl.constexpr,
+    SHIFT: tl.constexpr,
+):  # fmt: skip
+    """Write the `count` best tokens of the logits as they came, best first, and their log-probabilities."""
+    INF: tl.constexpr = float("inf")
+    none = tl.program_id(0) < 0
+    nothing = tl.full([], 0, tl.int32)
+    shift = nothing + SHIFT
+    low = tl.maximum(key_below(bound_count(most_b, best, count), shift), key_of(tl.full([], -INF, tl.float32), shift))
+    high = key_of(tl.where(best == 0, 0.0, best), shift)
+    num_chosen = list_blocks(chosen_blocks, (most_b >= value_of(low, shift)) & (most_b > -INF), BLOCKS)
+    num_listed = fill_list(
+        x_row, x_row, x_row, x_row, vocab, nothing, none, none, list_value, list_token, chosen_blocks, num_chosen, low,
+        shift, False,
+        False, LIST,
+    )  # fmt: skip
+    cut, _target, above, _mass, _equal = bisect(
+        x_row, x_row, x_row, x_row, vocab, nothing, none, none, list_value, chosen_blocks, num_chosen, num_listed,
+        best, 1.0, shift, low, high, none, (nothing + count).to(tl.float64), 1.0, False, False, LIST,
+    )  # fmt: skip
+    tl.debug_barrier()
+    floor, ties = value_of(cut, shift), count - above
+    total = tl.full([], 0, tl.int32)
+    equals = tl.full([], 0, tl.int32)
+    for start in range(0, num_chosen, FILL):
+        place = start + tl.arange(0, FILL)
+        block = tl.load(chosen_blocks + place, mask=place < num_chosen, other=0)
+        wide, _raw, _words, at = load_blocks(
+            x_row, x_row, x_row, x_row, block, place < num_chosen, vocab, nothing, none, none, False, False, False
+        )
+        x, at = tl.reshape(wide, [FILL * 128]), tl.reshape(at, [FILL * 128])
+        is_equal = (x == floor).to(tl.int32)
+        rank = equals + tl.cumsum(is_equal, axis=0)
+        is_kept = (x > floor) | ((is_equal != 0) & (rank <= ties))
+        to = total + tl.cumsum(is_kept.to(tl.int32), axis=0) - 1
+        tl.store(list_value + to, x, mask=is_kept)
+        tl.store(list_token + to, at, mask=is_kept)
+        total += tl.sum(is_kept.to(tl.int32), axis=0)
+        equals += tl.sum(is_equal, axis=0)
+    tl.debug_barrier()
+    place = tl.arange(0, TOP)
+    x = tl.load(list_value + place, mask=place < total, other=-INF)
+    at = tl.load(list_token + place, mask=place < total, other=0)
+    rank = tl.zeros([TOP], tl.int32)
+    for start in range(0, total, 16):
+        other = start + tl.arange(0, 16)
+        other_x = tl.load(list_value + other, mask=other < total, other=-INF)
+        is_before = (other_x[None, :] > x[:, None]) | (
+            (other_x[None, :] == x[:, None]) & (other[None, :] < place[:, None])
+        )
+        rank += tl.sum((is_before & (other[None, :] < total)).to(tl.int32), axis=1)
+    tl.store(token_out + rank, at.to(tl.int64), mask=place < total)
+    tl.store(logprob_out + rank, x - whole, mask=place < total)
