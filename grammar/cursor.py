@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Iterator
+from collections.abc import Hashable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -13,27 +13,11 @@ from espalier.grammar.errors import RejectedError
 from espalier.grammar.event import Event, Piece, Trail, settle
 from espalier.grammar.part import SpecialState
 from espalier.grammar.rows import Rows, Stack
+from espalier.grammar.spot import Ahead, Spot, Threads
 from espalier.grammar.thread import END, Sequel, Thread, behind, closure
 
 if TYPE_CHECKING:
     from espalier.grammar.grammar import Grammar
-
-Threads = tuple[Thread, ...]
-_COST_BYTES = 300  # of an entry of the memory of costs
-_AHEAD_BYTES = 400  # of an entry of the memory of what lies ahead, its text left out
-
-
-@dataclass(frozen=True, slots=True)
-class Ahead:
-    """The bytes that must come, those one of which must come then, and whether the answer may end there.
-
-    `has_special`: a special token may come there, too.
-    """
-
-    forced: bytes
-    then: frozenset[int]
-    may_end: bool
-    has_special: bool
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -48,13 +32,23 @@ class Allowed:
     tokens: np.ndarray | None
 
 
-@dataclass(frozen=True, slots=True, eq=False)
 class _Place:
-    """Where a cursor stands or stood: its threads, what each would tell, and the place before the last token."""
+    """Where a cursor stands or stood: its threads, what each would tell, and the place before the last token.
 
-    threads: Threads
-    trails: tuple[Trail, ...]
-    before: _Place | None
+    `spot` is what is known of such places, once somebody has asked.
+    """
+
+    __slots__ = ("before", "spot", "threads", "token", "trails")
+
+    def __init__(
+        self,
+        threads: Threads,
+        trails: tuple[Trail, ...],
+        before: _Place | None,
+        token: int | None = None,
+        spot: Spot | None = None,
+    ) -> None:
+        self.threads, self.trails, self.before, self.token, self.spot = threads, trails, before, token, spot
 
 
 class Cursor:
@@ -117,9 +111,18 @@ class Cursor:
             return events
         tokens = self._grammar.vocabulary.tokens
         text = tokens[token] if 0 <= token < len(tokens) else None
-        if text:
-            return self.accept_bytes(text)
-        return self._accept_special(token)
+        if text is None:
+            return self._accept_special(token)
+        place = self._place
+        known = None if place.spot is None or not place.spot.after else place.spot.after.get(token)
+        if known is not None and not self._grammar.has_parts:
+            self._place = _Place(known.threads, (), place, token, known)
+            return (Piece(None, text),)
+        events = self.accept_bytes(text)
+        self._place.token = token
+        if place.spot is not None:
+            self._spot()  # so that the next cursor that comes along need not read the bytes
+        return events
 
     def _accept_special(self, token: int) -> tuple[Event, ...]:
         trails = self._place.trails if self._grammar.has_parts else (Trail(),) * len(self._threads)
@@ -185,14 +188,20 @@ class Cursor:
 
     def ahead(self) -> Ahead:
         """The same, and what may come behind them."""
-        key = self._exact_key()
-        found = None if key is None else self._grammar.aheads.get(key)
-        if found is None:
-            found = self._look_ahead()
-            if key is not None:
-                self._grammar.aheads.put(key, found, _AHEAD_BYTES + len(found.forced))
-        assert isinstance(found, Ahead)
-        return found
+        spot = self._spot()
+        if spot.ahead is None:
+            spot.ahead = self._look_ahead()
+        return spot.ahead
+
+    def _spot(self) -> Spot:
+        """What is known of such places."""
+        place = self._place
+        if place.spot is None:
+            place.spot = self._grammar.spots.of(place.threads)
+            before = None if place.before is None else place.before.spot
+            if before is not None and before.after is not None and place.token is not None:
+                before.after[place.token] = place.spot
+        return place.spot
 
     def _look_ahead(self) -> Ahead:
         read, threads = bytearray(), self._threads
@@ -205,11 +214,6 @@ class Cursor:
             (byte,) = options
             read.append(byte)
             threads = self._after(threads, byte)
-
-    def _exact_key(self) -> Hashable:
-        """What cursors have in common that go on alike; None for one that remembers what it read."""
-        keys = tuple(thread.exact_key(self._grammar.keys) for thread in self._threads)
-        return None if None in keys else keys
 
     def shortest_completion(self) -> bytes:
         """A short text that completes the answer; special tokens have no bytes and are left out."""
@@ -226,25 +230,17 @@ class Cursor:
 
     def completion_cost(self) -> int:
         """The number of those tokens: with a budget of as many, the answer can still be brought to its end."""
-        return self._remembered("tokens", lambda: len(self.completion_tokens()))
+        spot = self._spot()
+        if spot.num_tokens is None:
+            spot.num_tokens = len(self.completion_tokens())
+        return spot.num_tokens
 
     def can_complete_within(self, num_tokens: int) -> bool:
         """Whether `completion_cost` is at most that many; mostly found out without counting tokens."""
-        return self._remembered("bytes", lambda: _length(self._completion())) <= num_tokens or (
-            self.completion_cost() <= num_tokens
-        )
-
-    def _remembered(self, what: str, count: Callable[[], int]) -> int:
-        """A number that is the same wherever cursors go on alike."""
-        key = self._exact_key()
-        if key is None:
-            return count()
-        found = self._grammar.costs.get((what, key))
-        if found is None:
-            found = count()
-            self._grammar.costs.put((what, key), found, _COST_BYTES)
-        assert isinstance(found, int)
-        return found
+        spot = self._spot()
+        if spot.num_bytes is None:
+            spot.num_bytes = _length(self._completion())
+        return spot.num_bytes <= num_tokens or self.completion_cost() <= num_tokens
 
     def _after(self, threads: Threads, byte: int) -> Threads:
         depth = self._grammar.limits.depth

@@ -17,8 +17,8 @@ from espalier.grammar.inspection import inspect
 from espalier.grammar.limits import Limits
 from espalier.grammar.mask import Masks
 from espalier.grammar.program import Program
-from espalier.grammar.shared import Bounded
 from espalier.grammar.spelling import Spelling
+from espalier.grammar.spot import Spots
 from espalier.grammar.state import State
 from espalier.grammar.thread import FrameKeys, closure
 from espalier.grammar.value import Json as JsonData
@@ -45,7 +45,7 @@ class Grammar:
         self.has_parts = self._program.has_parts
         self.keys = FrameKeys()
         self.masks = Masks(vocabulary, self.keys, end_tokens, limits)
-        self.aheads, self.costs = Bounded(limits.memory_bytes), Bounded(limits.memory_bytes)
+        self.spots = Spots(self.keys, limits.spot_bytes)
         self._start = tuple(closure(self._program.start(), self.keys))
         if self.num_states > limits.states:
             raise GrammarTooLargeError("states", limits.states, "the grammar")
@@ -90,8 +90,7 @@ class Grammar:
         """Roughly what it takes in memory now, from counts alone: the same for the same use. It grows with use."""
         formulas = sum(frames.space.num_formulas for frames in self._frames)
         parts = _FORMULA * formulas + _STATE * self.num_states + _FRAME * len(self.keys)
-        remembered = self.aheads.num_bytes + self.costs.num_bytes
-        return _GRAMMAR + _TEXT * self._text_len + parts + self.masks.num_bytes + remembered
+        return _GRAMMAR + _TEXT * self._text_len + parts + self.masks.num_bytes + self.spots.num_bytes
 
     def coverage(self) -> dict[str, list[str]]:
         """Which keywords are enforced, which are annotations, and which were ignored because the draft says so."""

@@ -63,6 +63,12 @@ class KeyCore(Core):
         )
         return key_core(self._context, known, used, classes)
 
+    def content(self) -> bytes:
+        """Where no class begins so, the next bytes of the known names."""
+        if self.has_class:
+            return super().content()
+        return b"" if self._known is None else bytes(byte for byte in self._known.next_bytes if byte not in ESCAPED)
+
     def outcome(self) -> Outcome | None:
         """The place of the name, if it may be a member now."""
         if self._known is not None and self._known.place >= 0:

@@ -21,5 +21,5 @@ class Limits:
     search_steps: int = 20_000  # in one search for a witness
     verdicts: int = 4_096  # vectors that an open value can hand back
     mask_bytes: int = 8_000_000  # of the masks that one grammar keeps; more are made anew
-    memory_bytes: int = 2_000_000  # of what one grammar remembers of completions, and of forced text
+    spot_bytes: int = 4_000_000  # of what one grammar knows of places: completions and forced text
     depth: int = 10_000  # open arrays and objects in an answer

@@ -66,6 +66,10 @@ class Core:
     def key(self) -> Hashable:
         """Equal keys: the same core in every respect."""
 
+    def content(self) -> bytes:
+        """The bytes that may lead on, as JSON spells them without escapes: a superset."""
+        return _CONTENT
+
     def leads_on(self, text: bytes) -> bool:
         """Whether any of some bytes of ASCII leads on."""
         return any(self.follow(byte) is not None for byte in text)
@@ -159,7 +163,7 @@ class TextState(State):
         """Content, the quote and the backslash; inside an escape its letters."""
         if self.pending:
             return _ESCAPES.get(len(self.pending), HEX)
-        return bytes([QUOTE, BACKSLASH]) + _CONTENT
+        return bytes([QUOTE, BACKSLASH]) + self.core.content()
 
     def completion(self) -> tuple[bytes, Outcome]:
         """The escape, the rest of the text, the quote."""

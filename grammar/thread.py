@@ -13,6 +13,8 @@ from typing import TypeAlias
 
 from espalier.grammar.state import Outcome, Push, Return, State, Step
 
+MOST_KEYED = 64  # remembered bytes that may be part of a key
+
 Tape: TypeAlias = "tuple[Tape, int] | None"  # bytes, the last one first, as far as some frame wants them
 
 
@@ -31,6 +33,14 @@ class Frame:
         # Numbers that equal frames share, given by `FrameKeys`: those that allow the same, and those equal in all.
         self.key: int | None = None
         self.exact_key: int | None = None
+
+    @property
+    def outermost_recording(self) -> Frame:
+        """The frame around this one, or itself, that wants the most of what is read."""
+        frame = self
+        while frame.outer is not None and frame.outer.is_recording:
+            frame = frame.outer
+        return frame
 
 
 class FrameKeys:
@@ -158,10 +168,11 @@ class Thread:
         return (self.state.mask_key, keys.of(self.frame))
 
     def exact_key(self, keys: FrameKeys) -> Hashable:
-        """Equal threads go on alike in every respect; None for one that remembers what it read."""
+        """Threads with equal keys go on alike in every respect; None for one that remembers a long text."""
+        text: bytes | None = b""
         if self.frame is not None and self.frame.is_recording:
-            return None
-        return (self.state.key, keys.exact(self.frame))
+            text = recorded_within(self.tape, self.frame.outermost_recording.mark, MOST_KEYED)
+        return None if text is None else (self.state.key, keys.exact(self.frame), text)
 
 
 Popped: TypeAlias = "Callable[[Frame, Outcome, Tape], tuple[State, Frame | None, Tape]]"
@@ -176,8 +187,17 @@ def behind(frame: Frame, outcome: Outcome, tape: Tape) -> tuple[State, Frame | N
 
 def recorded(tape: Tape, mark: Tape) -> bytes:
     """The bytes of a tape behind a mark."""
+    found = recorded_within(tape, mark, None)
+    assert found is not None
+    return found
+
+
+def recorded_within(tape: Tape, mark: Tape, most: int | None) -> bytes | None:
+    """The same; None if there are more."""
     found = bytearray()
     while tape is not mark and tape is not None:
+        if len(found) == most:
+            return None
         tape, byte = tape
         found.append(byte)
     found.reverse()

@@ -18,6 +18,7 @@ import tempfile
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from itertools import accumulate
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -57,6 +58,8 @@ class Script:
     constraint: Json
     text: bytes
     token_ids: tuple[int, ...]
+    token_at: dict[int, int]
+    """The token that begins at a byte."""
     structural: float
 
 
@@ -74,10 +77,11 @@ class TaughtSampler(Sampler):
         sequences: list[Sequence],
         masks: NDArray[np.int32] | None = None,
         is_masked: NDArray[np.bool_] | None = None,
+        *,
         attempt: int = 0,
     ) -> list[Drawn]:
         """As `Sampler.sample`, with other tokens."""
-        drawn = super().sample(logits_rv, sequences, masks, is_masked, attempt)
+        drawn = super().sample(logits_rv, sequences, masks, is_masked, attempt=attempt)
         return [
             replace(one, token_id=self._said(sequence, None if masks is None else masks[row]))
             for row, (one, sequence) in enumerate(zip(drawn, sequences, strict=True))
@@ -100,13 +104,9 @@ class TaughtSampler(Sampler):
 
     def _next(self, script: Script, place: int, mask: NDArray[np.int32]) -> int:
         """The tokenizer's own token from there on if one begins there; else the longest that is allowed."""
-        at = 0
-        for token in script.token_ids:
-            if at == place and mask[token >> 5] >> (token & 31) & 1:
-                return token
-            if at >= place:
-                break
-            at += len(self._tokenizer.token_bytes[token] or b"")
+        token = script.token_at.get(place, -1)
+        if token >= 0 and mask[token >> 5] >> (token & 31) & 1:
+            return token
         trie, node, found = self._tokenizer.vocabulary.trie, 0, -1
         for byte in script.text[place:]:
             node = trie.children(node).get(byte, -1)
@@ -159,7 +159,9 @@ def scripts_of(cases: Iterable[Case], tokenizer: Tokenizer, most_tokens: int) ->
                 continue
             if cursor.is_complete() and 0 < len(token_ids) <= most_tokens:
                 data = text.encode()
-                yield Script(constraint, data, token_ids, 1 - value_len(value) / len(data))
+                ends = accumulate(len(tokenizer.token_bytes[token] or b"") for token in token_ids)
+                token_at = dict(zip((0, *ends), token_ids, strict=False))
+                yield Script(constraint, data, token_ids, token_at, 1 - value_len(value) / len(data))
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,12 +12,14 @@ from espalier.grammar import (
     Choice,
     Cursor,
     Json,
+    Limits,
     Literal,
     Regex,
     RejectedError,
     Sequence,
     Special,
     Text,
+    Vocabulary,
     compile_grammar,
 )
 from tests.grammar.keyword_schemas import SCHEMAS
@@ -231,3 +233,59 @@ def test_forced_bytes_stop_before_a_special_token_and_where_the_answer_may_end()
     assert cursor.forced() == b"xy"
     maybe = compile_grammar(Regex("ab(cd)?"), SMALL, [END]).start()
     assert maybe.forced() == b"ab"
+
+
+BYTES = Vocabulary([*(bytes([byte]) for byte in range(256)), None])  # and an end token
+SPOTTED = {
+    "object": {
+        "type": "object",
+        "properties": {"name": {"type": "string"}, "sizes": {"type": "array", "items": {"type": "integer"}}},
+        "required": ["name", "sizes"],
+        "additionalProperties": False,
+    },
+    "patterns": {"patternProperties": {"^x": {"const": 1}}, "additionalProperties": {"enum": ["a", "ab"]}},
+    "unique": {"type": "array", "items": {"enum": [1, 2, 3]}, "uniqueItems": True, "minItems": 3},
+}
+
+
+@pytest.mark.parametrize("name", SPOTTED)
+@pytest.mark.parametrize("spot_bytes", [0, 20_000, 4_000_000])
+def test_what_is_remembered_is_what_a_cursor_without_memory_finds(name: str, spot_bytes: int) -> None:
+    source, schema = Random(name), Json(SPOTTED[name])
+    remembering = compile_grammar(schema, BYTES, [256], Limits(spot_bytes=spot_bytes))
+    for _ in range(6):
+        cursor, fresh = remembering.start(), compile_grammar(schema, BYTES, [256], Limits(spot_bytes=0)).start()
+        for _ in range(40):
+            assert cursor.ahead() == fresh.ahead()
+            assert cursor.completion_cost() == fresh.completion_cost() == len(fresh.completion_tokens())
+            for budget in (cursor.completion_cost() - 1, cursor.completion_cost()):
+                assert cursor.can_complete_within(budget) == (budget >= cursor.completion_cost())
+            token = source.choice(masked(cursor, BYTES))
+            assert cursor.accept(token) == fresh.accept(token)
+            assert cursor.allowed().mask.tolist() == fresh.allowed().mask.tolist()
+            if token == 256:
+                break
+
+
+def test_what_lies_ahead_is_told_with_what_may_follow() -> None:
+    cursor = compile_grammar(Json(SPOTTED["object"]), BYTES, [256]).start()
+    ahead = cursor.ahead()
+    assert (ahead.forced, ahead.may_end, ahead.has_special) == (b'{"name":"', False, False)
+    assert {0x22, 0x61} <= ahead.then
+    cursor.accept_bytes(b'{"name":"","sizes":[1]')
+    assert cursor.ahead().forced == b"}"
+    assert (cursor.ahead().then, cursor.ahead().may_end) == (frozenset(), True)
+
+
+def test_a_rollback_behind_a_remembered_token_stands_where_it_stood() -> None:
+    grammar = compile_grammar(Json(SPOTTED["object"]), BYTES, [256])
+    for _ in range(2):
+        cursor = grammar.start()
+        seen = [cursor.allowed().mask.tolist()]
+        for byte in b'{"name":"x"':
+            cursor.ahead()
+            cursor.accept(byte)
+            seen.append(cursor.allowed().mask.tolist())
+        for mask in reversed(seen[:-1]):
+            cursor.rollback(1)
+            assert cursor.allowed().mask.tolist() == mask
