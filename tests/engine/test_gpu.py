@@ -5,7 +5,6 @@ With `-m gpu` on a CUDA device; otherwise small samples of it in triton's interp
 
 from __future__ import annotations
 
-import os
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -25,6 +24,7 @@ from espalier.engine.model import CausalLM
 from espalier.engine.random_checkpoint import SHAPES, write_random_checkpoint
 from espalier.engine.weights import Placement, load_model
 from espalier.kernels import native
+from tests.kernels.interpreter import skip_without_triton
 
 SAMPLE = ["llama-tied", "qwen3-window"]
 OTHERS = ["llama", "llama-wide-heads", "llama-biases", "mistral-window", "qwen2", "qwen3", "qwen3-moe"]
@@ -53,12 +53,8 @@ def computed_by(kernels: str) -> Iterator[None]:
 @pytest.fixture(params=["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
 def device(request: pytest.FixtureRequest) -> str:
     """Where the Triton kernels run."""
+    skip_without_triton(request.param)
     name: str = request.param
-    interpreted = os.environ.get("TRITON_INTERPRET") == "1"
-    if name == "cpu" and not interpreted:
-        pytest.skip("triton compiles in this process: its interpreter can't be used as well")
-    if name == "cuda" and (interpreted or not torch.cuda.is_available()):
-        pytest.skip("needs a CUDA device, and triton's compiler (pytest -m gpu)")
     return name
 
 

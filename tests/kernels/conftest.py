@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-import torch
 
 from espalier.kernels import native
+from tests.kernels.interpreter import skip_without_triton
 
 
 @pytest.fixture(params=["native", "torch"])
@@ -30,13 +29,9 @@ def triton_device(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatc
 
     In a test that takes it, public functions given tensors on that device dispatch to their kernel.
     """
-    device: str = request.param
-    interpreted = os.environ.get("TRITON_INTERPRET") == "1"
-    if device == "cpu" and not interpreted:
-        pytest.skip("triton compiles in this process: its interpreter can't be used as well")
-    if device == "cuda" and (interpreted or not torch.cuda.is_available()):
-        pytest.skip("needs a CUDA device, and triton's compiler (pytest -m gpu)")
+    skip_without_triton(request.param)
     monkeypatch.setenv("ESPALIER_KERNELS", "triton")
+    device: str = request.param
     return device
 
 
