@@ -25,9 +25,9 @@ class Slice:
     outcome: int
 
 
-def make_slice(automaton: Automaton, trie: Trie, state: int, num_words: int) -> Slice | int | None:
-    """The slice of a state; or the number of a state whose row has to be made first; or None, where inner states end
-    with different outcomes.
+def make_slice(automaton: Automaton, trie: Trie, state: int, num_words: int) -> Slice | Tensor | None:
+    """The slice of a state; or int32 [any], states whose rows have to be made first (and then perhaps more, level by
+    level); or None, where inner states end with different outcomes.
     """
     zero = torch.zeros(1, dtype=torch.int32, device=trie.byte.device)
     node, reached = zero.clone(), zero + state
@@ -38,7 +38,8 @@ def make_slice(automaton: Automaton, trie: Trie, state: int, num_words: int) -> 
         node, reached, num = node[num > 0], reached[num > 0], num[num > 0]
         unmade = reached[~automaton.is_made[reached]]
         if len(unmade):
-            return int(unmade[0])
+            to_make: Tensor = unmade.unique()
+            return to_make
         if len(node) and bool((node != 0).all()):
             outcomes |= set(automaton.ends[reached].unique().tolist()) - {-1}
         parent = torch.repeat_interleave(torch.arange(len(node), device=node.device), num)

@@ -6,7 +6,7 @@ are allowed; where the automaton does not say what comes next the row is `missed
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -17,7 +17,7 @@ from espalier.kernels.dispatch import use_triton
 from espalier.kernels.errors import KernelError
 
 # Nodes with children that a walk on a device may pass for one place; a state that allows more needs a slice.
-CAPACITY = 8192
+CAPACITY = 4096
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -60,9 +60,11 @@ def grammar_walk(
 
     Special tokens have no bytes and no bit in these words: end tokens follow from `is_complete`, others are the host's
     to know. Slices change no mask, only its price. A place whose walk outgrows `capacity` is missed on a device, never
-    in the twin. Raises KernelError for wrong shapes and dtypes.
+    in the twin. Raises KernelError for wrong shapes and dtypes and, on the CPU, for what is outside of the arrays: a
+    device can't look first.
     """
     check(automaton, trie, places, *([] if slices is None else [slices]))
+    _check_values(automaton, places, num_rows)
     if slices is not None and slices.words.shape[1] != num_words:
         raise KernelError(f"slices have {slices.words.shape[1]} words, masks {num_words}")
     words = torch.zeros(num_rows, num_words, dtype=torch.int32, device=places.state.device)
@@ -78,6 +80,21 @@ def grammar_walk(
     return Masks(words, _any(places, may_end, num_rows), _any(places, missed, num_rows), miss)
 
 
+def grammar_misses(
+    automaton: Automaton, trie: Trie, places: Places, *, num_words: int, slices: Slices | None = None
+) -> Tensor:
+    """All that walks from some places miss, int32 [any, 3], each once; see `automaton`. By the twin on any device.
+
+    When that is made, as far as it is not the host's for ever, more may be missed behind it: go on until nothing
+    new is.
+    """
+    check(automaton, trie, places, *([] if slices is None else [slices]))
+    words = torch.zeros(len(places.state), num_words, dtype=torch.int32, device=places.state.device)
+    miss = torch.zeros(len(places.state), 3, dtype=torch.int32, device=places.state.device)
+    own = replace(places, owner=torch.arange(len(places.state), dtype=torch.int32, device=places.state.device))
+    return twin.walk(automaton, trie, own, slices, words, torch.zeros_like(places.state), miss)
+
+
 def grammar_advance(automaton: Automaton, places: Places, token: Tensor, text_first: Tensor, text: Tensor) -> Advanced:
     """The places behind each row's token, `token` int32 [B].
 
@@ -87,6 +104,7 @@ def grammar_advance(automaton: Automaton, places: Places, token: Tensor, text_fi
     KernelError for wrong shapes and dtypes.
     """
     check(automaton, places)
+    _check_values(automaton, places, len(token))
     for name, tensor, dtype in (("token", token, torch.int32), ("text_first", text_first, torch.int32),
                                 ("text", text, torch.uint8)):  # fmt: skip
         if tensor.dtype != dtype or tensor.ndim != 1 or not tensor.is_contiguous():
@@ -100,6 +118,19 @@ def grammar_advance(automaton: Automaton, places: Places, token: Tensor, text_fi
     else:
         twin.advance(automaton, after, token, text_first, text, miss)
     return Advanced(after, _any(places, miss[:, 0] != NOTHING, len(token)), miss)
+
+
+def _check_values(automaton: Automaton, places: Places, num_rows: int) -> None:
+    """Raise KernelError for states, depths and rows that there are not; on the CPU only."""
+    if places.state.device.type != "cpu" or not len(places.state):
+        return
+    for name, tensor, least, limit in (("state", places.state, -1, len(automaton.rows)),
+                                       ("depth", places.depth, 0, places.stack.shape[1] + 1),
+                                       ("owner", places.owner, 0, num_rows)):  # fmt: skip
+        if int(tensor.min()) < least or int(tensor.max()) >= limit:
+            raise KernelError(
+                f"Places.{name} has {int(tensor.min())} to {int(tensor.max())}, {least} to {limit - 1} are needed"
+            )
 
 
 def _any(places: Places, flags: Tensor, num_rows: int) -> Tensor:

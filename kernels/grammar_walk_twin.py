@@ -64,6 +64,7 @@ class Stepper:
 
     def __init__(self, automaton: Automaton, places: Places, miss: Tensor) -> None:
         self._automaton, self._places, self._miss = automaton, places, miss
+        self.misses: list[Tensor] = []
         nothing = places.state[:0]
         self.arena = Arena(nothing, nothing)
 
@@ -162,6 +163,7 @@ class Stepper:
         if bool(is_missed.any()):
             rows = torch.stack([torch.full_like(number, kind), number, detail], dim=1)
             self._miss[place[is_missed]] = rows[is_missed]
+            self.misses.append(rows[is_missed])
 
 
 def walk(
@@ -172,8 +174,8 @@ def walk(
     words: Tensor,
     may_end: Tensor,
     miss: Tensor,
-) -> None:
-    """Fill `words`, `may_end` int32 [P] and `miss`; see `grammar_walk`."""
+) -> Tensor:
+    """Fill `words`, `may_end` int32 [P] and `miss`; see `grammar_walk`. All that was missed, int32 [any, 3]."""
     stepper, there = Stepper(automaton, places, miss), (places.state >= 0).nonzero().flatten()
     may_end[there] = stepper.may_end(there, places.state[there], places.depth[there]).int()
     of_place = torch.full_like(places.state[there], -1) if slices is None else slices.of_state[places.state[there]]
@@ -187,6 +189,8 @@ def walk(
         place, node = lanes.place[alive], node[alive]
         _emit(trie, places.owner[place], node, words)
         lanes, node = _below(trie, stepper, place, node, lanes.state[alive], lanes.stack[alive], False)
+    missed: Tensor = torch.cat([miss[:0], *stepper.misses]).unique(dim=0)
+    return missed
 
 
 def _below(
@@ -236,9 +240,12 @@ def _emit(trie: Trie, row: Tensor, node: Tensor, words: Tensor) -> None:
     num = trie.first[node + 1] - trie.first[node]
     which = torch.repeat_interleave(torch.arange(len(node), device=node.device), num)
     at = trie.first[node][which] + torch.arange(len(which), device=node.device) - (num.cumsum(0) - num)[which]
-    flags = torch.zeros(words.shape[0], words.shape[1] * 32, dtype=torch.bool, device=words.device)
-    flags[row[which], trie.tokens[at]] = True
-    words |= packed(flags)
+    token = trie.tokens[at].long()
+    # Several places of a row may allow a token: each bit is added once.
+    bits = (row[which].long() * (words.shape[1] * 32) + token).unique()
+    flat = words.view(-1)
+    bits = bits[(flat[bits >> 5] >> (bits & 31)) & 1 == 0]
+    flat.index_add_(0, bits >> 5, torch.ones_like(bits, dtype=torch.int32) << (bits & 31).int())
 
 
 def packed(flags: Tensor) -> Tensor:

@@ -20,7 +20,8 @@ from espalier.kernels.automaton import Automaton, Places, Slices, Trie
 LANES = 256
 FAN = 4
 WORDS = 1024
-WARPS = 4
+# A thread for each lane: a round waits for memory, again and again.
+WARPS = 8
 PLACES = 32
 
 DEAD = tl.constexpr(codes.DEAD)

@@ -9,10 +9,22 @@ import pytest
 import torch
 
 from espalier.grammar import AnyConstraint, Cursor, Json, Rows, compile_grammar
-from espalier.kernels.automaton import NOTHING, RETURN, ROOM, STATE, TOKEN, Automaton, Places, Slices, Trie
+from espalier.kernels.automaton import (
+    BRANCH,
+    HOST,
+    NOTHING,
+    RETURN,
+    ROOM,
+    STATE,
+    TOKEN,
+    Automaton,
+    Places,
+    Slices,
+    Trie,
+)  # fmt: skip
 from espalier.kernels.errors import KernelError
 from espalier.kernels.grammar_slice import Slice, join_slices, make_slice
-from espalier.kernels.grammar_walk import Masks, grammar_advance, grammar_walk
+from espalier.kernels.grammar_walk import Masks, grammar_advance, grammar_misses, grammar_walk
 from tests.grammar.keyword_schemas import SCHEMAS
 from tests.grammar.small import END, SMALL, TOKENS, masked
 from tests.grammar.test_mask import COMPOSED
@@ -176,13 +188,36 @@ def test_the_kernel_moves_places_as_its_twin_does(
             assert listed(moved, row) == listed(expected.places, row)
 
 
+@pytest.mark.parametrize("name", ALL)
+def test_making_what_is_missed_leaves_only_what_is_the_hosts(name: str) -> None:
+    rows = Rows()
+    batch = [places for _, places in collect(name, rows, steps=6, seed=3)]
+    known, last = set[tuple[int, ...]](), set[tuple[int, ...]]()
+    while True:
+        found = grammar_misses(automaton_of(rows), TRIE, places_of(batch), num_words=SMALL.num_words).tolist()
+        last = {tuple(miss) for miss in found}
+        if last <= known:
+            break
+        known |= last
+        for kind, number, detail in last:
+            if kind == STATE:
+                rows.make(number)
+            else:
+                rows.make_resume(number, detail)
+    assert all(kind == RETURN and rows.resumes[number, detail] in (HOST, BRANCH) for kind, number, detail in last)
+    masks = walk(rows, batch)
+    assert {tuple(miss) for miss in masks.miss[masks.miss[:, 0] != NOTHING].tolist()} <= last
+    check_against_rows(rows, batch, masks)
+
+
 def slices_of(rows: Rows, batch: list[list[Place]]) -> Slices:
     """Slices of all states in which a place stands, as far as there can be one; rows are made as needed."""
     found = dict[int, Slice]()
     for state in {state for places in batch for state, _ in places}:
-        made: Slice | int | None = state
-        while isinstance(made, int):
-            rows.make(made)
+        made = make_slice(automaton_of(rows), TRIE, state, SMALL.num_words)
+        while isinstance(made, torch.Tensor):
+            for number in made.tolist():
+                rows.make(number)
             made = make_slice(automaton_of(rows), TRIE, state, SMALL.num_words)
         if made is not None:
             found[state] = made
@@ -268,6 +303,10 @@ def test_what_is_wrong_is_named() -> None:
         call(places=replace(places, stack=places.stack[:, 0].contiguous()))
     with pytest.raises(KernelError, match="lengths of a Places do not go together"):
         call(places=replace(places, depth=places.depth[:0]))
+    with pytest.raises(KernelError, match=r"Places.owner has 3 to 3, 0 to 0 are needed"):
+        call(places=replace(places, owner=places.owner + 3))
+    with pytest.raises(KernelError, match=r"Places.depth has"):
+        call(places=replace(places, depth=places.depth + 1))
     first, text = texts_of(SMALL)
     with pytest.raises(KernelError, match=r"token is torch.int64"):
         grammar_advance(automaton, places, torch.zeros(1, dtype=torch.int64), first, text)
@@ -286,7 +325,7 @@ def test_the_kernels_compile_for_sm90_without_spills() -> None:
     module, walk_constants = "espalier.kernels.triton.grammar_walk", {"LANES": 256, "FAN": 4, "WORDS": 1024}
     kernels = [
         Kernel(
-            module, "grammar_walk_kernel", walk_types, walk_constants | {"HAS_SLICES": has_slices}, num_warps=4,
+            module, "grammar_walk_kernel", walk_types, walk_constants | {"HAS_SLICES": has_slices}, num_warps=8,
             aligned=[name for name, kind in walk_types.items() if kind[0] == "*"],
         )
         for has_slices in (False, True)

@@ -1,0 +1,134 @@
+"""A batch of places in schemas and a real vocabulary, with all rows made that can be: what the walk is measured on."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from espalier.gateway.bench.mask_workload import Case, Longest, Tokens
+from espalier.grammar import Cursor, Json, Rows, Vocabulary, compile_grammar
+from espalier.grammar.rows import DEAD, PUSH, Stack
+from espalier.kernels.automaton import STATE, Automaton, Places, Slices, Trie
+from espalier.kernels.grammar_slice import Slice, join_slices, make_slice
+from espalier.kernels.grammar_walk import grammar_misses
+
+# Bytes that lead on within the frame, from which on a state gets a slice: strings have more, all others less.
+BROAD = 64
+# What stands where, as shares of the batch.
+MIX = {"string": 1 / 3, "number": 1 / 9, "other": 5 / 9}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Workload:
+    """The batch, one place a row, and the cursors that stand there."""
+
+    automaton: Automaton
+    trie: Trie
+    places: Places
+    slices: Slices
+    cursors: list[Cursor]
+    kinds: Counter[str]
+
+
+def workload(tokens: Tokens, end: int, cases: list[Case], num_rows: int) -> Workload:
+    """Places along the cases' instances, of different states as far as there are enough, in the shares of MIX."""
+    vocabulary, rows = Vocabulary(tokens), Rows()
+    found = _chosen(_stops(vocabulary, end, cases, Longest(tokens), rows), num_rows)
+    trie = Trie(*(torch.tensor(a) for a in (vocabulary.trie.byte, vocabulary.trie.kid_first, vocabulary.trie.kids,
+                                            vocabulary.trie.first, vocabulary.trie.tokens)))  # fmt: skip
+    places = _places([place for _, place, _ in found])
+    slices = _make_all(rows, trie, places, vocabulary.num_words)
+    kinds = Counter(kind for kind, _, _ in found)
+    return Workload(_automaton(rows), trie, places, slices, [cursor for _, _, cursor in found], kinds)
+
+
+Stop = tuple[str, tuple[int, Stack], Cursor]
+
+
+def _stops(vocabulary: Vocabulary, end: int, cases: list[Case], longest: Longest, rows: Rows) -> Iterator[Stop]:
+    """Each place before a token of an instance where there is one reading, with what stands there."""
+    for case in cases:
+        for instance in case.instances[:1]:
+            cursor = compile_grammar(Json(case.schema), vocabulary, [end]).start()
+            for token in longest(json.dumps(instance, ensure_ascii=False, separators=(",", ":")).encode()):
+                places = cursor.places(rows)
+                if len(places) == 1:
+                    rows.make(places[0][0])
+                    yield _kind(rows, places[0][0]), places[0], cursor.copy()
+                cursor.accept(token)
+
+
+def _kind(rows: Rows, state: int) -> str:
+    row = rows.rows[state]
+    if int(((row != DEAD) & (row < PUSH)).sum()) > BROAD:
+        return "string"
+    return "number" if rows.ends[state] >= 0 else "other"
+
+
+def _chosen(stops: Iterator[Stop], num_rows: int) -> list[Stop]:
+    """As many of each kind as MIX says, all different if possible."""
+    by_kind: dict[str, dict[tuple[int, Stack], Stop]] = {kind: {} for kind in MIX}
+    for stop in stops:
+        by_kind[stop[0]].setdefault(stop[1], stop)
+    source, found = random.Random(0), list[Stop]()
+    for kind, share in MIX.items():
+        pool = list(by_kind[kind].values())
+        count = num_rows - len(found) if kind == "other" else round(share * num_rows)
+        found += source.sample(pool, count) if count <= len(pool) else source.choices(pool, k=count)
+    source.shuffle(found)
+    return found
+
+
+def _places(places: list[tuple[int, Stack]]) -> Places:
+    depth = max(len(stack) for _, stack in places)
+    stacks = [[*stack, *[0] * (depth - len(stack))] for _, stack in places]
+    columns = [state for state, _ in places], stacks, [len(stack) for _, stack in places], range(len(places))
+    return Places(*(torch.tensor(np.array(column, dtype=np.int32)) for column in columns))
+
+
+def _automaton(rows: Rows) -> Automaton:
+    return Automaton(*(torch.from_numpy(a) for a in (rows.rows, rows.is_made, rows.ends, rows.pushes, rows.resumes)))
+
+
+def _make_inner(rows: Rows, state: int) -> None:
+    """Make all states of the frame that can be reached within it."""
+    pending, seen = [state], {state}
+    while pending:
+        rows.make(number := pending.pop())
+        row = rows.rows[number]
+        following = set(row[(row >= 0) & (row < PUSH)].tolist()) - seen
+        seen |= following
+        pending += following
+
+
+def _make_all(rows: Rows, trie: Trie, places: Places, num_words: int) -> Slices:
+    """Make what the walks meet, and slices of the broad states that they begin in."""
+    found = dict[int, Slice]()
+    for state in places.state.unique().tolist():
+        if _kind(rows, state) == "string":
+            _make_inner(rows, state)
+            made = make_slice(_automaton(rows), trie, state, num_words)
+            assert not isinstance(made, torch.Tensor)
+            if made is not None:
+                found[state] = made
+    known = set[tuple[int, ...]]()
+    while True:
+        slices = join_slices(found, len(rows.rows), num_words, torch.device("cpu"))
+        misses = {
+            tuple(m)
+            for m in grammar_misses(_automaton(rows), trie, places, num_words=num_words, slices=slices).tolist()
+        }
+        if not misses - known:
+            return slices
+        for kind, number, detail in misses - known:
+            if kind == STATE:
+                rows.make(number)
+            else:
+                rows.make_resume(number, detail)
+        known |= misses
