@@ -6,7 +6,7 @@ import triton
 import triton.language as tl
 
 
-@triton.jit  # type: ignore[untyped-decorator]
+@triton.jit
 def loop_kernel(number, out):  # type: ignore[no-untyped-def]
     """Sum the numbers below the one in memory."""
     total = 0
