@@ -145,15 +145,15 @@ def join_kernel(
     SIZE: tl.constexpr, BLOCK_UNITS: tl.constexpr, BLOCK_SIZE: tl.constexpr,
 ):  # fmt: skip
     """One head of one token: the means of the splits that it sees, weighted by their sums, in order of position."""
-    head = tl.program_id(0)
-    index = tl.program_id(1)
+    index = tl.program_id(0)
+    head = tl.program_id(1)
     token = first_token + index
     b = _sequence_of(query_start, token, num_sequences, 1, True)
     last = tl.load(context_len + b) - tl.load(query_start + b + 1) + token
     unit_begin = tl.maximum(last - window + 1, 0) // split
     unit_end = (last + split) // split
     size = tl.arange(0, BLOCK_SIZE)
-    part = (index.to(tl.int64) * tl.num_programs(0) + head) * num_units
+    part = (index.to(tl.int64) * tl.num_programs(1) + head) * num_units
     best = float("-inf")
     total = 0.0
     mixed = tl.zeros([BLOCK_SIZE], tl.float32)
@@ -170,7 +170,7 @@ def join_kernel(
         total = total * keep + tl.sum(weight, 0)
         mixed = mixed * keep + tl.sum(mean * weight[:, None], 0)
         best = top
-    place = (token.to(tl.int64) * tl.num_programs(0) + head) * SIZE + size
+    place = (token.to(tl.int64) * tl.num_programs(1) + head) * SIZE + size
     mixed = mixed / tl.where(total > 0, total, 1.0)
     tl.store(out + place, mixed.to(out.dtype.element_ty), mask=size < SIZE)
 
@@ -254,7 +254,7 @@ def _launch(
         WIDEN=q.device.type == "cpu", num_warps=plan.num_warps, num_stages=plan.num_stages,
     )  # fmt: skip
     if not is_direct:
-        join_kernel[num_heads, tokens](
+        join_kernel[tokens, num_heads](
             partial, log_sum, out, query_start, context_len, farthest, plan.split, plan.num_splits, first,
             num_sequences, SIZE=size, BLOCK_UNITS=16, BLOCK_SIZE=block_size,
         )  # fmt: skip

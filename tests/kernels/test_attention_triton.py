@@ -14,6 +14,7 @@ from espalier.kernels.attention import paged_attention
 from espalier.kernels.errors import KernelError
 from espalier.kernels.triton.attention_plan import plan_attention
 from tests.kernels.attention_case import CASES, Case
+from tests.kernels.interpreter import skip_without_triton
 from tests.kernels.triton_compile import SHARED_BYTES_OF_SM90, Kernel, compile_all
 
 # Weights are rounded to the queries' dtype before they meet the values, and the result once more; the interpreter cuts
@@ -147,6 +148,23 @@ def test_exact_is_the_same_bit_for_bit_whatever_is_computed_with_it(triton_devic
         alone.start = torch.tensor([0, 1], dtype=torch.int32, device=triton_device)
         alone.length = torch.tensor([270 - 20 + at + 1], dtype=torch.int32, device=triton_device)
         assert torch.equal(alone.run(window, exact=True)[0], together[at])
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("new", [[1, 1], [5, 2]])
+def test_a_captured_graph_serves_other_contexts(new: list[int]) -> None:
+    skip_without_triton("cuda")
+    case = Case(4, 2, 64, new, [570, 90], device="cuda", width=3000)
+    # Compiled before it is captured.
+    case.run()
+    torch.cuda.synchronize()
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        found = case.run()
+    case.lengths = [100, 80]
+    case.length.copy_(torch.tensor(case.lengths, dtype=torch.int32))
+    graph.replay()
+    torch.testing.assert_close(found.double(), case.expected(), rtol=1e-5, atol=1e-5)
 
 
 def run_with(case: Case, **changed: Tensor) -> None:
