@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from espalier.engine.output_head import Few
 from espalier.engine.sampler import Drawn, Sampler
 from espalier.engine.sequence import Sequence
 
@@ -19,6 +20,17 @@ MOST_DRAWS = 8
 Masks = NDArray[np.int32]
 
 
+def few_of(sequences: list[Sequence]) -> list[Few | None]:
+    """The tokens that each row may draw, where that is all that anybody will ask of its logits; else None.
+
+    Log-probabilities are those of the whole vocabulary.
+    """
+    return [
+        None if sequence.guide is None or sequence.params.logprobs is not None else sequence.guide.few()
+        for sequence in sequences
+    ]
+
+
 class Chooser:
     """`num_words` are the words of a mask. Counts the tokens that were drawn again."""
 
@@ -26,28 +38,20 @@ class Chooser:
         self._sampler, self._num_words = sampler, num_words
         self.num_redrawn = 0
 
-    def masks(self, sequences: list[Sequence]) -> Masks | None:
-        """The masks [R, num_words] of rows with a grammar, all ones for the others; None if no row has one."""
-        if all(sequence.guide is None for sequence in sequences):
-            return None
-        masks = np.full((len(sequences), self._num_words), -1, dtype=np.int32)
+    def choose(self, logits_rv: Tensor, sequences: list[Sequence]) -> list[Drawn]:
+        """A token for each row. The sequences' guides know it as proposed; nothing else has changed."""
+        is_masked = np.array([sequence.guide is not None for sequence in sequences])
+        if not is_masked.any():
+            return self._sampler.sample(logits_rv, sequences)
+        masks = np.empty((len(sequences), self._num_words), dtype=np.int32)
         for row, sequence in zip(masks, sequences, strict=True):
             if sequence.guide is not None:
                 sequence.guide.fill(row)
-        return masks
-
-    def choose(self, logits_rv: Tensor, sequences: list[Sequence]) -> list[Drawn]:
-        """A token for each row. The sequences' guides know it as proposed; nothing else has changed."""
-        masks = self.masks(sequences)
-        if masks is None:
-            return self._sampler.sample(logits_rv, sequences)
-        is_masked = np.array([sequence.guide is not None for sequence in sequences])
         drawn = self._sampler.sample(logits_rv, sequences, masks, is_masked)
-        for row, sequence in enumerate(sequences):
-            if sequence.guide is not None and drawn[row].is_valid:
-                again = _Again(self._sampler, logits_rv[row : row + 1], sequence, masks[row : row + 1])
-                drawn[row] = again.until_it_fits(drawn[row])
-                self.num_redrawn += again.num_redrawn
+        for at in np.flatnonzero(is_masked).tolist():
+            again = _Again(self._sampler, logits_rv[at : at + 1], sequences[at], masks[at : at + 1])
+            drawn[at] = again.until_it_fits(drawn[at])
+            self.num_redrawn += again.num_redrawn
         return drawn
 
 
@@ -68,14 +72,14 @@ class _Again:
                 self._forbid(drawn.token_id)
             else:
                 self._allow_only(guide.fitting(self._num_left))
-            [drawn] = self._sampler.sample(
-                self._logits, [self._sequence], self._mask, np.ones(1, dtype=np.bool_), attempt=self.num_redrawn
-            )
+            [drawn] = self._sampler.sample(self._logits, [self._sequence], self._mask, attempt=self.num_redrawn)
         return drawn
 
     def _forbid(self, token: int) -> None:
-        self._mask[0, token >> 5] &= ~np.int32(1 << (token & 31)) if token & 31 != 31 else np.int32(0x7FFFFFFF)
+        words = self._mask.view(np.uint32)
+        words[0, token >> 5] &= ~np.uint32(1 << (token & 31))
 
-    def _allow_only(self, tokens: NDArray[np.int32]) -> None:
-        self._mask[0] = 0
-        np.bitwise_or.at(self._mask[0], tokens >> 5, np.left_shift(1, tokens & 31, dtype=np.int32))
+    def _allow_only(self, tokens: Few) -> None:
+        words = self._mask.view(np.uint32)
+        words[0] = 0
+        np.bitwise_or.at(words[0], tokens >> 5, np.left_shift(np.uint32(1), (tokens & 31).astype(np.uint32)))

@@ -13,17 +13,24 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
 
 from espalier.engine.answer import Answer
 from espalier.engine.batch_builder import BatchBuilder
 from espalier.engine.canonical import MOST_CONTEXT, Canonical
-from espalier.engine.chooser import Chooser
-from espalier.engine.errors import ContextOverflowError, EngineError, NanLogitsError, OverloadedError, RequestError
+from espalier.engine.chooser import Chooser, few_of
+from espalier.engine.errors import (
+    BlockedError,
+    ContextOverflowError,
+    EngineError,
+    NanLogitsError,
+    OverloadedError,
+    RequestError,
+)
 from espalier.engine.guide import Guide
 from espalier.engine.loader import Loaded, load
 from espalier.engine.messages import Generate, Output, Ready, Stats, StepOutputs
 from espalier.engine.options import EngineOptions
+from espalier.engine.output_head import OutputHead
 from espalier.engine.sampler import Drawn, Sampler
 from espalier.engine.sampling_params import check
 from espalier.engine.scheduler import Limits, Scheduler, Work
@@ -35,6 +42,8 @@ from espalier.grammar.cache import GrammarCache
 log = logging.getLogger("espalier.engine")
 
 STEP_TOKENS = {"cpu": 128, "cuda": 4096}
+NAN = "the model gave logits that are no numbers"
+BLOCKED = "no token is left: what the constraint allows here, min_tokens and logit_bias ban"
 
 
 @dataclass(slots=True)
@@ -83,6 +92,7 @@ class Engine:
         self._end_token_ids = frozenset(self._loaded.tokenizer.end_token_ids)
         vocabulary = self._loaded.tokenizer.vocabulary
         self._chooser = Chooser(sampler or Sampler(tuple(sorted(self._end_token_ids))), vocabulary.num_words)
+        self._head = OutputHead(self._loaded.model, self._loaded.device)
         self._grammars = GrammarCache(options.grammar_memory_bytes)
         self._canonical = Canonical(self._loaded.tokenizer)
         self._running: dict[str, _Running] = {}
@@ -148,6 +158,7 @@ class Engine:
             generated_tokens=self._counts.generated,
             forced_tokens=self._counts.forced,
             redrawn_tokens=self._chooser.num_redrawn,
+            sparse_rows=self._head.num_sparse,
             preemptions=totals.preemptions,
             failed=self._counts.failed,
         )
@@ -233,15 +244,21 @@ class Engine:
 
     @torch.inference_mode()
     def _forward(self, plan: list[Work]) -> list[Drawn]:
-        wanting = [work.sequence for work in plan if work.wants_logits]
-        logits = self._logits(plan)
-        return self._chooser.choose(logits, wanting) if wanting else []
-
-    def _logits(self, plan: list[Work]) -> Tensor:
         if self._poison:
             free = torch.from_numpy(self.scheduler.slots.free_slots()).long().to(self._loaded.device)
             self._loaded.kv.poison(free)
-        return self._loaded.model.forward(self._builder.build(plan), self._loaded.kv)
+        batch, model, kv = self._builder.build(plan), self._loaded.model, self._loaded.kv
+        wanting = [work.sequence for work in plan if work.wants_logits]
+        few = few_of(wanting)
+        sparse = self._head.pays(few) if self.options.sparse_head else []
+        if not sparse:
+            logits = model.forward(batch, kv)
+            return self._chooser.choose(logits, wanting) if wanting else []
+        drawn: dict[int, Drawn] = {}
+        for group in self._head.groups(model.hidden(batch, kv), few, sparse):
+            chosen = self._chooser.choose(group.logits, [wanting[row] for row in group.rows])
+            drawn |= zip(group.rows, chosen, strict=True)
+        return [drawn[row] for row in range(len(wanting))]
 
     def _commit(self, plan: list[Work], drawn: list[Drawn]) -> list[Output]:
         """Add the drawn tokens to their requests, end those that are done, collect what is to be told."""
@@ -251,7 +268,7 @@ class Engine:
         wanting = [work.sequence for work in plan if work.wants_logits]
         for sequence, result in zip(wanting, drawn, strict=True):
             if not result.is_valid:
-                self._fail(sequence, NanLogitsError("the model gave logits that are no numbers"))
+                self._fail(sequence, BlockedError(BLOCKED) if result.is_blocked else NanLogitsError(NAN))
                 continue
             running = self._running[sequence.request_id]
             try:

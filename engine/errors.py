@@ -7,6 +7,7 @@
     ├── RequestError                 one request can't be served as asked; the others go on
     │   ├── ContextOverflowError     prompt and answer are longer than the context
     │   └── TemplateError            the chat template refuses these messages
+    ├── BlockedError                 constraint, bias and min_tokens together leave a request no token
     ├── NanLogitsError               the model gave logits that are no numbers
     ├── OverloadedError              too many requests wait; the request may be sent again later
     ├── FrameError                   the bytes between gateway and engine are no frame of a known message
@@ -71,6 +72,12 @@ class FrameError(EngineError):
     """The bytes between gateway and engine are no frame of a known message, or a frame is over the limit."""
 
     code = "frame_error"
+
+
+class BlockedError(EngineError):
+    """A request's constraint, logit bias and min_tokens together leave no token to draw."""
+
+    code = "no_token_left"
 
 
 class NanLogitsError(EngineError):

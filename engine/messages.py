@@ -150,6 +150,7 @@ class Stats(msgspec.Struct, frozen=True, omit_defaults=True):
     generated_tokens: int = 0
     forced_tokens: int = 0
     redrawn_tokens: int = 0
+    sparse_rows: int = 0
     preemptions: int = 0
     failed: int = 0
 

@@ -41,6 +41,7 @@ class EngineOptions:
     batching: Batching = option("continuous", "static starts a batch only when the last one has ended (for comparison)")
     prefix_cache: bool = option(True, "share computed prefixes between requests")
     jump_forward: bool = option(True, "append what a grammar forces without a decode step for each token")
+    sparse_head: bool = option(True, "compute only the logits that a grammar allows, where that is faster")
     mask_cache: bool = option(True, "keep the token masks of a grammar's states")
     grammar_memory_bytes: int = option(256 * 2**20, "bytes of compiled grammars that are kept")
     exact: bool = option(False, "results that don't depend on what shares the batch")
