@@ -164,6 +164,22 @@ void prepare(const Rows& rows, int64_t inputs, int64_t begin, int64_t place, int
 
 #else
 
+#ifdef ESPALIER_AVX512
+using vi = __m512i;
+inline vi no_integers() { return _mm512_setzero_si512(); }
+inline vi splat_integer(int32_t x) { return _mm512_set1_epi32(x); }
+inline vi widen(const int8_t* p) { return _mm512_cvtepi8_epi16(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p))); }
+inline vi add_products(vi sum, vi a, vi b) { return _mm512_add_epi32(sum, _mm512_madd_epi16(a, b)); }
+inline vf to_floats(vi x) { return _mm512_cvtepi32_ps(x); }
+#else
+using vi = __m256i;
+inline vi no_integers() { return _mm256_setzero_si256(); }
+inline vi splat_integer(int32_t x) { return _mm256_set1_epi32(x); }
+inline vi widen(const int8_t* p) { return _mm256_cvtepi8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))); }
+inline vi add_products(vi sum, vi a, vi b) { return _mm256_add_epi32(sum, _mm256_madd_epi16(a, b)); }
+inline vf to_floats(vi x) { return _mm256_cvtepi32_ps(x); }
+#endif
+
 // Prepared rows: int16 [strips][K / DEPTH][H][DEPTH], then a float scale for each row.
 struct Rows {
   int16_t* values;
@@ -181,23 +197,23 @@ void run(const Tile& tile) {
   const Rows rows(tile.prepared, tile.rows, tile.matrix.inputs);
   const auto* values = rows.values + tile.row * depth;
   const auto* panel = static_cast<const int8_t*>(tile.matrix.panels) + tile.panel * panel_bytes;
-  __m256i sum[H][2 * P];
+  vi sum[H][2 * P];
   for (auto& row : sum)
-    for (__m256i& x : row) x = _mm256_setzero_si256();
+    for (vi& x : row) x = no_integers();
   for (int64_t k = 0; k < depth; k += DEPTH) {
-    __m256i weight[2 * P];
+    vi weight[2 * P];
 #pragma GCC unroll 8
     for (int v = 0; v < 2 * P; ++v) {
       const int8_t* at = panel + (v / 2) * panel_bytes + (v % 2) * LANES * DEPTH;
-      weight[v] = _mm256_cvtepi8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(at)));
+      weight[v] = widen(at);
     }
 #pragma GCC unroll 8
     for (int h = 0; h < H; ++h) {
       int32_t two;
       std::memcpy(&two, values + h * DEPTH, sizeof two);
-      const __m256i x = _mm256_set1_epi32(two);
+      const vi x = splat_integer(two);
 #pragma GCC unroll 8
-      for (int v = 0; v < 2 * P; ++v) sum[h][v] = _mm256_add_epi32(sum[h][v], _mm256_madd_epi16(weight[v], x));
+      for (int v = 0; v < 2 * P; ++v) sum[h][v] = add_products(sum[h][v], weight[v], x);
     }
     panel += PANEL * DEPTH;
     values += H * DEPTH;
@@ -206,7 +222,7 @@ void run(const Tile& tile) {
     const int64_t output = tile.panel * PANEL + v * LANES;
     const vf scale = load(tile.matrix.scale + output);
     for (int h = 0; h < H; ++h) {
-      const vf wide = mul(_mm256_cvtepi32_ps(sum[h][v]), splat(rows.scales[tile.row + h]));
+      const vf wide = mul(to_floats(sum[h][v]), splat(rows.scales[tile.row + h]));
       put(mul(wide, scale), tile.matrix, tile.target, tile.row + h, output);
     }
   }
@@ -217,23 +233,20 @@ void pick_vectors(const Matrix& matrix, const void* prepared, const int64_t* vec
   const int64_t depth = padded(matrix.inputs);
   const Rows rows(prepared, 1, matrix.inputs);
   const int8_t* weight[V];
-  __m256i sum[V];
+  vi sum[V];
   for (int v = 0; v < V; ++v) {
     weight[v] = static_cast<const int8_t*>(matrix.panels) + vectors[v] / 2 * depth * PANEL + vectors[v] % 2 * LANES * DEPTH;
-    sum[v] = _mm256_setzero_si256();
+    sum[v] = no_integers();
   }
   for (int64_t k = 0; k < depth; k += DEPTH) {
     int32_t two;
     std::memcpy(&two, rows.values + k, sizeof two);
-    const __m256i x = _mm256_set1_epi32(two);
+    const vi x = splat_integer(two);
 #pragma GCC unroll 8
-    for (int v = 0; v < V; ++v) {
-      const __m256i wide = _mm256_cvtepi8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(weight[v] + k * PANEL)));
-      sum[v] = _mm256_add_epi32(sum[v], _mm256_madd_epi16(wide, x));
-    }
+    for (int v = 0; v < V; ++v) sum[v] = add_products(sum[v], widen(weight[v] + k * PANEL), x);
   }
   for (int v = 0; v < V; ++v) {
-    const vf wide = mul(_mm256_cvtepi32_ps(sum[v]), splat(rows.scales[0]));
+    const vf wide = mul(to_floats(sum[v]), splat(rows.scales[0]));
     store(out + v * LANES, mul(wide, load(matrix.scale + vectors[v] * LANES)));
   }
 }
