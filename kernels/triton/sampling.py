@@ -22,7 +22,7 @@ from espalier.kernels.sampling_settings import Sampled, Settings
 from espalier.kernels.triton.sampling_cut import SHORT, draw_listed, find_cut, write_top
 from espalier.kernels.triton.sampling_row import draw_block, load_blocks, patch_row, weigh
 
-TILE = 32
+TILE = 16
 """Sub-blocks read at once."""
 NUM_WARPS = 8
 
@@ -91,13 +91,13 @@ def sample_kernel(
         most = tl.max(tl.max(x, axis=2), axis=1)
         tl.store(block_most + block, most, mask=live)
         if heat > 0:
-            base = tl.where(most == -INF, 0.0, most)
+            base = tl.where(tl.abs(most) == INF, 0.0, most)
             weight = tl.exp2((x - base[:, None, None]) * scale)
             tl.store(block_sum + block, tl.sum(tl.sum(weight, axis=2), axis=1), mask=live)
         if HAS_LOGPROB:  # noqa: SIM102 -- a constexpr decides what is compiled
             if wants:
                 most = tl.max(tl.max(raw, axis=2), axis=1)
-                base = tl.where(most == -INF, 0.0, most)
+                base = tl.where(tl.abs(most) == INF, 0.0, most)
                 weight = tl.exp2((raw - base[:, None, None]) * LOG2E)
                 tl.store(raw_most + block, most, mask=live)
                 tl.store(raw_sum + block, tl.sum(tl.sum(weight, axis=2), axis=1), mask=live)
@@ -157,7 +157,7 @@ def sample_kernel(
             raw_best = tl.max(raw_most_b, axis=0)
             factor = tl.exp2((tl.where(raw_most_b == -INF, raw_best, raw_most_b) - raw_best) * LOG2E)
             whole = raw_best + tl.log(tl.sum(raw_sum_b * factor, axis=0))
-            is_valid = is_valid & (whole - whole == 0)
+            is_valid = is_valid & (whole < INF)
             if is_valid:
                 tl.store(logprob_out + row, tl.load(x_row + token).to(tl.float32) - whole)
                 if TOP > 0:

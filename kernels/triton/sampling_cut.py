@@ -17,8 +17,8 @@ ROUNDS: tl.constexpr = tl.constexpr(4)
 """Rounds of the search for a bound, which need not be exact."""
 STEP: tl.constexpr = tl.constexpr(2)
 """Sub-blocks that a round looks at together: more would take registers that a multiprocessor's second row needs."""
-FILL: tl.constexpr = tl.constexpr(16)
-"""Sub-blocks that are listed together."""
+FILL: tl.constexpr = tl.constexpr(8)
+"""Sub-blocks that are listed together; twice as many spill."""
 SHORT: tl.constexpr = tl.constexpr(512)
 """Logits of a list that is drawn from without looking at the sub-blocks again."""
 
@@ -94,7 +94,7 @@ def fill_list(
 ):  # fmt: skip
     """Write down the logits above the key `low`; returns how many there are, some number above LIST if too many."""
     total = tl.full([], 0, tl.int32)
-    for start in tl.range(0, num_chosen, FILL, num_stages=3):
+    for start in range(0, num_chosen, FILL):
         place = start + tl.arange(0, FILL)
         block = tl.load(chosen_blocks + place, mask=place < num_chosen, other=0)
         x, _, _, at = load_blocks(
@@ -136,7 +136,7 @@ def tally(
             x = tl.load(list_value + place, mask=place < num_listed, other=-float("inf"))
             count, mass = add_above(count, mass, x, low, best, scale, shift)
     else:
-        for start in tl.range(0, num_chosen, STEP, num_stages=3):
+        for start in range(0, num_chosen, STEP):
             place = start + tl.arange(0, STEP)
             block = tl.load(chosen_blocks + place, mask=place < num_chosen, other=0)
             wide, _, _, _ = load_blocks(

@@ -114,7 +114,7 @@ def weigh(
     """Of each sub-block [BLOCKS] the weight of what is above the floor, and how many equal it."""
     is_chosen = most_b >= floor
     count = list_blocks(chosen_blocks, is_chosen, BLOCKS)
-    for start in tl.range(0, count, TILE, num_stages=3):
+    for start in range(0, count, TILE):
         place = start + tl.arange(0, TILE)
         live = place < count
         block = tl.load(chosen_blocks + place, mask=live, other=0)
@@ -147,7 +147,7 @@ def draw_block(
     before_b = tl.cumsum(equal_b, axis=0) - equal_b
     kept_b = tl.minimum(equal_b, tl.maximum(ties - before_b, 0))
     # A floor of minus infinity has no weight, and no equals are counted there.
-    mass_b += kept_b.to(tl.float32) * tl.where(floor > -INF, tl.exp2((floor - best) * scale), 0.0)
+    mass_b += kept_b.to(tl.float32) * tl.where(floor > -INF, tl.exp2(tl.maximum(floor - best, -1e10) * scale), 0.0)
     wide_b = mass_b.to(tl.float64)
     target = share * tl.sum(wide_b, axis=0)
     has_mass = mass_b > 0

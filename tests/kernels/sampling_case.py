@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from espalier.kernels.sampling import Ragged, Settings, uniform
+from espalier.kernels.sampling import Ragged, Sampled, Settings, uniform
 
 Row = NDArray[np.float64]
 
@@ -30,6 +32,33 @@ class Case:
     frequency: float = 0.0
     bias: tuple[tuple[int, float], ...] = ()
     logprobs: bool = False
+
+
+LOGITS = np.round(np.random.default_rng(5).normal(size=45) * 2, 1)
+"""Some are equal."""
+SWITCHES: dict[str, dict[str, Any]] = {
+    "temperature": {"temperature": 1.6},
+    "top_k": {"top_k": 9},
+    "top_p": {"top_p": 0.83},
+    "min_p": {"min_p": 0.045},
+    "penalties": {
+        "seen": ((0, 0), (3, 2), (7, 1), (20, 5), (31, 0), (44, 1)),
+        "repetition": 1.4,
+        "presence": 0.6,
+        "frequency": 0.3,
+    },
+    "bias": {"bias": ((2, 1.5), (3, -1.0), (8, -math.inf), (40, 2.5))},
+    "mask": {"allowed": frozenset({*range(2, 22), 31, 32, 40, 44})},
+}
+COMBINATIONS = [
+    frozenset(chosen) for count in range(len(SWITCHES) + 1) for chosen in itertools.combinations(SWITCHES, count)
+]
+"""All 128, by the names of what is on."""
+
+
+def case_of(names: frozenset[str]) -> Case:
+    """The settings with these on."""
+    return Case(**{field: value for name in names for field, value in SWITCHES[name].items()})
 
 
 def settings_of(cases: list[Case], vocab: int, numbers: NDArray[np.float64], *, num_top: int = 0) -> Settings:
@@ -92,7 +121,9 @@ def rows_of(settings: Settings, at: slice) -> Settings:
 
     vectors = ("temperature", "top_k", "top_p", "min_p", "uniform", "mask", "is_masked", "repetition", "presence",
                "frequency", "wants_logprob")  # fmt: skip
-    chosen = {name: None if (value := getattr(settings, name)) is None else value[at] for name in vectors}
+    chosen: dict[str, Any] = {
+        name: None if (value := getattr(settings, name)) is None else value[at] for name in vectors
+    }
     return replace(settings, **chosen, seen=part(settings.seen), bias=part(settings.bias))
 
 
@@ -166,3 +197,25 @@ def distance_from_boundary(logits: Row, case: Case, number: float) -> float:
         before = np.cumsum(np.sort(probabilities(logits, replace(case, top_p=1.0)))[::-1])
         near = min(near, float(np.abs(before - case.top_p).min()))
     return near
+
+
+def chi_square(counts: NDArray[np.int64], expected: Row) -> tuple[float, float]:
+    """The statistic, with the rare tokens taken together, and what it exceeds once in three million."""
+    rare = expected < 5
+    counts = np.append(counts[~rare], counts[rare].sum())
+    expected = np.append(expected[~rare], max(expected[rare].sum(), 1e-9))
+    if expected[-1] < 1:
+        counts, expected = counts[:-1], expected[:-1]
+    freedom = len(counts) - 1
+    statistic = float(((counts - expected) ** 2 / expected).sum())
+    # Wilson and Hilferty (1931): the cube root is nearly normal; five standard deviations.
+    return statistic, freedom * (1 - 2 / (9 * freedom) + 5 * math.sqrt(2 / (9 * freedom))) ** 3 if freedom else 1e-9
+
+
+def assert_follows(drawn: Sampled, wanted: Row) -> None:
+    """The drawn tokens, each row's by its own number, are as frequent as wanted."""
+    assert bool(drawn.is_valid.all())
+    counts = np.bincount(drawn.token.cpu().numpy(), minlength=len(wanted))
+    assert not counts[wanted == 0].any()
+    statistic, limit = chi_square(counts, wanted * len(drawn.token))
+    assert statistic <= limit

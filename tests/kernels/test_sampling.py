@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import pytest
@@ -13,11 +11,15 @@ import torch
 
 from espalier.kernels import native
 from espalier.kernels.errors import KernelError
-from espalier.kernels.sampling import Ragged, Sampled, Settings, sample, uniform
+from espalier.kernels.sampling import Ragged, Settings, sample, uniform
 from espalier.kernels.sampling_twin import CANDIDATES
 from tests.kernels.sampling_case import (
+    COMBINATIONS,
+    LOGITS,
     Case,
     adjust,
+    assert_follows,
+    case_of,
     distance_from_boundary,
     probabilities,
     random_case,
@@ -25,52 +27,6 @@ from tests.kernels.sampling_case import (
     seeded,
     settings_of,
 )
-
-LOGITS = np.round(np.random.default_rng(5).normal(size=45) * 2, 1)
-"""Some are equal."""
-SWITCHES: dict[str, dict[str, Any]] = {
-    "temperature": {"temperature": 1.6},
-    "top_k": {"top_k": 9},
-    "top_p": {"top_p": 0.83},
-    "min_p": {"min_p": 0.045},
-    "penalties": {
-        "seen": ((0, 0), (3, 2), (7, 1), (20, 5), (31, 0), (44, 1)),
-        "repetition": 1.4,
-        "presence": 0.6,
-        "frequency": 0.3,
-    },
-    "bias": {"bias": ((2, 1.5), (3, -1.0), (8, -math.inf), (40, 2.5))},
-    "mask": {"allowed": frozenset({*range(2, 22), 31, 32, 40, 44})},
-}
-COMBINATIONS = [
-    frozenset(chosen) for count in range(len(SWITCHES) + 1) for chosen in itertools.combinations(SWITCHES, count)
-]
-"""All 128, by the names of what is on."""
-
-
-def case_of(names: frozenset[str]) -> Case:
-    return Case(**{field: value for name in names for field, value in SWITCHES[name].items()})
-
-
-def chi_square(counts: np.ndarray[Any, Any], expected: np.ndarray[Any, Any]) -> tuple[float, float]:
-    """The statistic, with the rare tokens taken together, and what it exceeds once in three million."""
-    rare = expected < 5
-    counts = np.append(counts[~rare], counts[rare].sum())
-    expected = np.append(expected[~rare], max(expected[rare].sum(), 1e-9))
-    if expected[-1] < 1:
-        counts, expected = counts[:-1], expected[:-1]
-    freedom = len(counts) - 1
-    statistic = float(((counts - expected) ** 2 / expected).sum())
-    # Wilson and Hilferty (1931): the cube root is nearly normal; five standard deviations.
-    return statistic, freedom * (1 - 2 / (9 * freedom) + 5 * math.sqrt(2 / (9 * freedom))) ** 3 if freedom else 1e-9
-
-
-def assert_follows(drawn: Sampled, wanted: np.ndarray[Any, Any]) -> None:
-    assert bool(drawn.is_valid.all())
-    counts = np.bincount(drawn.token.numpy(), minlength=len(wanted))
-    assert not counts[wanted == 0].any()
-    statistic, limit = chi_square(counts, wanted * len(drawn.token))
-    assert statistic <= limit
 
 
 @pytest.mark.parametrize("names", COMBINATIONS, ids=lambda names: "+".join(sorted(names)) or "plain")
