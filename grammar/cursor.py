@@ -15,6 +15,7 @@ from espalier.grammar.part import SpecialState
 from espalier.grammar.rows import Rows, Stack
 from espalier.grammar.spot import Ahead, Spot, Threads
 from espalier.grammar.thread import END, Sequel, Thread, behind, closure
+from espalier.grammar.token_mask import Mask
 
 if TYPE_CHECKING:
     from espalier.grammar.grammar import Grammar
@@ -54,16 +55,17 @@ class _Place:
 class Cursor:
     """Cheap to copy and to roll back: what it holds is immutable."""
 
-    __slots__ = ("_grammar", "_place")
+    __slots__ = ("_grammar", "_mask", "_place")
 
     def __init__(self, grammar: Grammar, threads: Threads) -> None:
         self._grammar = grammar
         self._place = _Place(threads, (Trail(),) * len(threads), None)
+        self._mask: tuple[_Place, Mask] | None = None
 
     def copy(self) -> Cursor:
         """Another cursor at the same place."""
         other = Cursor.__new__(Cursor)
-        other._grammar, other._place = self._grammar, self._place
+        other._grammar, other._place, other._mask = self._grammar, self._place, self._mask
         return other
 
     @property
@@ -72,16 +74,22 @@ class Cursor:
 
     def fill(self, out: np.ndarray) -> None:
         """Write the mask of the next token into int32[num_words]."""
-        self._grammar.masks.of(self._threads).fill(out)
+        self._allowed().fill(out)
 
     def allowed(self) -> Allowed:
         """The tokens that may come next."""
-        mask = self._grammar.masks.of(self._threads)
+        mask = self._allowed()
         return Allowed(mask.packed(), mask.tokens)
+
+    def _allowed(self) -> Mask:
+        """The mask here: some are good for one text alone, and are kept nowhere else."""
+        if self._mask is None or self._mask[0] is not self._place:
+            self._mask = self._place, self._grammar.masks.of(self._threads)
+        return self._mask[1]
 
     def few(self) -> np.ndarray | None:
         """The ids of the tokens that may come next, ascending, where they are few; else None."""
-        return self._grammar.masks.of(self._threads).tokens
+        return self._allowed().tokens
 
     def accept_bytes(self, text: bytes) -> tuple[Event, ...]:
         """Reads bytes and says what they turned out to be. RejectedError if they are not allowed; the cursor then stays

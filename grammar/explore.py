@@ -32,7 +32,7 @@ UNWATCHED: Watch = frozenset()
 class Found:
     """What a walk came to: nodes, or tokens by themselves; and what it could not say.
 
-    `is_sensitive`: what is found may be wrong, and a walk that knows what was read has to be made.
+    `is_sensitive`: what is found may be wrong, and a walk that knows what was read has to be made; this one breaks off.
     """
 
     nodes: list[int] = field(default_factory=list)
@@ -98,11 +98,12 @@ class Explorer:
         self._trie, self._slices, self._keys, self._max_depth = trie, slices, keys, max_depth
         self._quotes, self._is_exact = quotes, is_exact
         self._resumed: list[int] = []
+        self._last: tuple[tuple[Frame, Outcome, Tape] | None, tuple[State, Frame | None, Tape] | None] = (None, None)
 
     def explore(self, node: int, threads: Iterable[Thread], watch: Watch = UNWATCHED) -> Found:
         """All that the threads can come to below a node."""
         pending = [(node, thread, watch) for thread in threads]
-        while pending:
+        while pending and not self.found.is_sensitive:
             at, thread, watched = pending.pop()
             state = thread.state
             if isinstance(state, TextState) and not state.pending and isinstance(state.core, MachineCore | KeyCore):
@@ -125,7 +126,7 @@ class Explorer:
         )
         for byte in wanted:
             kid = kids.get(byte)
-            if kid is not None:
+            if kid is not None and not self.found.is_sensitive:
                 threads, watched, in_doubt = self._advance(thread, byte, watch)
                 in_doubt = in_doubt or (thread.state.is_between and self._may_repeat(kid, threads))
                 yield from self._arrive(kid, threads, watched, in_doubt)
@@ -168,13 +169,22 @@ class Explorer:
     def _behind(self, frame: Frame, outcome: Outcome, tape: Tape) -> tuple[State, Frame | None, Tape]:
         """Where a frame that ends goes on; what it said is not asked, so that the walk is good for whatever it was."""
         if self._is_exact or not frame.back.captures:
-            return behind(frame, outcome, tape)
+            return self._exactly(frame, outcome, tape)
         if frame.back.is_sensitive(outcome):
             self.found.is_sensitive = True  # nothing of this walk will be used, and the tape may lack a string
             return END, None, None
         outer = frame.outer
         self._resumed.append(0 if outer is None else outer.depth)
         return frame.back.resume_unknown(outcome), outer, tape
+
+    def _exactly(self, frame: Frame, outcome: Outcome, tape: Tape) -> tuple[State, Frame | None, Tape]:
+        """`behind`, found out once for all bytes that may follow a frame which ends before them."""
+        asked, answer = self._last
+        if asked is None or asked[0] is not frame or asked[1] != outcome or asked[2] is not tape:
+            answer = behind(frame, outcome, tape)
+            self._last = ((frame, outcome, tape), answer)
+        assert answer is not None
+        return answer
 
     def _ended(self, thread: Thread, outcome: Outcome) -> list[Thread]:
         """The threads behind the end of a thread's frame."""

@@ -1,0 +1,240 @@
+"""Constrained answers through the whole engine: valid whatever is drawn, and the same whatever shares the batch."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import random
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from espalier.engine import Engine, EngineOptions, Generate, Output, SamplingParams
+from espalier.engine.errors import RequestError
+from espalier.engine.guide import Guide
+from espalier.engine.loader import Loaded, load
+from espalier.engine.random_checkpoint import SHAPES, write_random_checkpoint
+from espalier.grammar import AnyConstraint, Choice, Json, Literal, Regex
+from tests.engine.test_guide import SCHEMAS
+
+PERSON: dict[str, Any] = {
+    "type": "object",
+    "properties": {
+        "name": {"type": "string", "maxLength": 12},
+        "age": {"type": "integer", "minimum": 0, "maximum": 150},
+        "kind": {"enum": ["customer", "supplier"]},
+    },
+    "required": ["name", "age", "kind"],
+    "additionalProperties": False,
+}
+BUNDLED = EngineOptions(kv_memory_bytes=8 * 2**20, threads=1, max_context=512)
+
+
+@pytest.fixture(scope="module")
+def bundled() -> Loaded:
+    return load(BUNDLED)
+
+
+@pytest.fixture(scope="module")
+def exact() -> tuple[EngineOptions, Loaded]:
+    options = dataclasses.replace(BUNDLED, exact=True)
+    return options, load(options)
+
+
+def drive(engine: Engine, requests: list[Generate]) -> dict[str, list[Output]]:
+    for request in requests:
+        engine.submit(request)
+    told: dict[str, list[Output]] = {}
+    while engine.has_work():
+        for output in engine.step().outputs:
+            told.setdefault(output.request_id, []).append(output)
+        engine.scheduler.check()
+    return told
+
+
+def text(outputs: list[Output]) -> str:
+    return "".join(output.text for output in outputs)
+
+
+def tokens(outputs: list[Output]) -> list[int]:
+    return [token for output in outputs for token in output.token_ids]
+
+
+def request(name: str, constraint: AnyConstraint | None, prompt: int = 3, first: int = 300, **params: Any) -> Generate:
+    settings = {"temperature": 1.5, "seed": 1, "max_tokens": 200} | params
+    return Generate(name, list(range(first, first + prompt)), SamplingParams(constraint=constraint, **settings))
+
+
+def shortest(loaded: Loaded, constraint: AnyConstraint) -> int:
+    engine = Engine(BUNDLED, loaded=loaded)
+    with pytest.raises(RequestError, match=r"takes (\d+) tokens") as refused:
+        engine.submit(request("short", constraint, max_tokens=1))
+    assert refused.value.param == "max_tokens"
+    return int(str(refused.value).split("takes ")[1].split(" ")[0])
+
+
+@pytest.mark.parametrize("changes", [{}, {"jump_forward": False, "sparse_head": False, "mask_cache": False}])
+def test_hot_answers_are_valid_whatever_their_budget(bundled: Loaded, changes: dict[str, bool]) -> None:
+    engine, source = Engine(dataclasses.replace(BUNDLED, **changes), loaded=bundled), random.Random(3)
+    requests, schemas = [], {}
+    for at in range(24):
+        name = source.choice(list(SCHEMAS))
+        constraint = Json(SCHEMAS[name])
+        low = shortest(bundled, constraint)
+        schemas[str(at)] = SCHEMAS[name]
+        budget = source.randint(low, low + 60)
+        requests.append(request(str(at), constraint, source.randint(1, 20), seed=at, max_tokens=budget))
+    told = drive(engine, requests)
+    for one in requests:
+        outputs = told[one.request_id]
+        jsonschema.validate(json.loads(text(outputs)), schemas[one.request_id], jsonschema.Draft202012Validator)
+        last = outputs[-1]
+        assert last.finish_reason == ("length" if last.closed_by_budget else "stop")
+        assert one.params.max_tokens is not None
+        assert last.usage.completion_tokens == len(tokens(outputs)) <= one.params.max_tokens
+    assert any(told[name][-1].closed_by_budget for name in told)
+    assert (engine.stats().forced_tokens > 0) == changes.get("jump_forward", True)
+
+
+def test_an_answer_is_the_same_alone_in_a_batch_and_through_preemption(exact: tuple[EngineOptions, Loaded]) -> None:
+    options, loaded = exact
+    names = [*SCHEMAS, None, "person"]
+    constraints = {name: None if name is None else Json(SCHEMAS.get(name, PERSON)) for name in names}
+    requests = [
+        request(str(name), constraint, 5 + at, seed=at, max_tokens=60)
+        for at, (name, constraint) in enumerate(constraints.items())
+    ]
+    alone = {one.request_id: tokens(drive(Engine(options, loaded=loaded), [one])[one.request_id]) for one in requests}
+    together = drive(Engine(options, loaded=loaded), requests)
+    assert {name: tokens(outputs) for name, outputs in together.items()} == alone
+    narrow = dataclasses.replace(loaded, fit=dataclasses.replace(loaded.fit, num_slots=150))
+    engine = Engine(dataclasses.replace(options, step_tokens=16), loaded=narrow)
+    assert {name: tokens(outputs) for name, outputs in drive(engine, requests).items()} == alone
+    assert engine.stats().preemptions > 0
+
+
+def test_the_sparse_head_and_kept_masks_change_nothing(tmp_path: Path) -> None:
+    folder = write_random_checkpoint(tmp_path, dataclasses.replace(SHAPES["tiny"], vocab=32768, hidden=256, heads=8))
+    options = EngineOptions(model=str(folder), kv_memory_bytes=4 * 2**20, threads=1)
+    loaded = load(options)
+    requests = [request(str(at), Json(PERSON), 3 + at, seed=at, max_tokens=80) for at in range(6)]
+    said, sparse = [], []
+    for changes in ({}, {"sparse_head": False}, {"mask_cache": False}):
+        engine = Engine(dataclasses.replace(options, **changes), loaded=loaded)
+        said.append({name: tokens(outputs) for name, outputs in drive(engine, requests).items()})
+        sparse.append(engine.stats().sparse_rows)
+    assert said[0] == said[1] == said[2]
+    assert (sparse[0] > 0, sparse[1]) == (True, 0)
+
+
+def test_jumping_says_what_greedy_steps_say(
+    exact: tuple[EngineOptions, Loaded], capsys: pytest.CaptureFixture[str]
+) -> None:
+    # Where the model's own choice of tokens for what is forced is the tokenizer's, the text is the same.
+    options, loaded = exact
+    constraints = [Json(schema) for schema in (*SCHEMAS.values(), PERSON)]
+    requests = [
+        request(f"{at} {prompt}", constraint, prompt, temperature=0, max_tokens=100)
+        for at, constraint in enumerate(constraints)
+        for prompt in (4, 9, 14)
+    ]
+    stepwise = drive(Engine(dataclasses.replace(options, jump_forward=False), loaded=loaded), requests)
+    jumping = drive(Engine(options, loaded=loaded), requests)
+    is_canonical = {
+        name: loaded.tokenizer.encode(text(outputs)) == said(loaded, outputs) for name, outputs in stepwise.items()
+    }
+    for name in filter(is_canonical.get, stepwise):
+        assert text(jumping[name]) == text(stepwise[name])
+    share = sum(is_canonical.values()) / len(requests)
+    with capsys.disabled():
+        print(f" [{share:.0%} of greedy answers are the tokenizer's own tokens]", end="")
+
+
+def said(loaded: Loaded, outputs: list[Output]) -> list[int]:
+    return [token for token in tokens(outputs) if token not in loaded.tokenizer.end_token_ids]
+
+
+def test_a_wholly_forced_answer_never_reaches_the_model(bundled: Loaded) -> None:
+    engine = Engine(BUNDLED, loaded=bundled)
+    outputs = drive(engine, [request("a", Literal(b'{"fixed": true}'))])["a"]
+    assert (text(outputs), outputs[-1].finish_reason) == ('{"fixed": true}', "stop")
+    assert engine.stats().computed_tokens == 0
+
+
+def test_other_constraints_than_json_hold_too(bundled: Loaded) -> None:
+    constraints = {"regex": Regex("[a-f]{4}-[0-9]{2}"), "choice": Choice((b"yes", b"no", b"not at all"))}
+    told = drive(Engine(BUNDLED, loaded=bundled), [request(name, one) for name, one in constraints.items()])
+    assert len(text(told["regex"])) == 7
+    assert text(told["choice"]) in ("yes", "no", "not at all")
+
+
+def test_a_closed_answer_says_so_as_it_was_asked_to(bundled: Loaded) -> None:
+    low = shortest(bundled, Json(SCHEMAS["long"]))
+    tight = {"temperature": 0.0, "max_tokens": low, "logit_bias": ((400, 50.0),)}
+    told = drive(
+        Engine(BUNDLED, loaded=bundled),
+        [
+            request("length", Json(SCHEMAS["long"]), **tight),
+            request("stop", Json(SCHEMAS["long"]), closed_by_budget_as="stop", **tight),
+        ],
+    )
+    assert [told[name][-1].finish_reason for name in ("length", "stop")] == ["length", "stop"]
+    assert all(told[name][-1].closed_by_budget for name in told)
+
+
+def test_where_log_probabilities_are_asked_for_every_token_has_one(bundled: Loaded) -> None:
+    engine = Engine(BUNDLED, loaded=bundled)
+    outputs = drive(engine, [request("a", Json(PERSON), logprobs=3)])["a"]
+    logprobs = [entry for output in outputs for entry in output.logprobs or ()]
+    assert [entry.token_id for entry in logprobs] == tokens(outputs)
+    assert engine.stats().forced_tokens == 0
+    jsonschema.validate(json.loads(text(outputs)), PERSON)
+
+
+def test_a_schema_that_nothing_satisfies_is_refused_with_its_path(bundled: Loaded) -> None:
+    impossible = {"allOf": [{"type": "null"}, {"type": "string"}]}
+    schema = {"type": "object", "properties": {"a": impossible}, "required": ["a"]}
+    with pytest.raises(RequestError, match="/properties/a") as refused:
+        Engine(BUNDLED, loaded=bundled).submit(request("a", Json(schema)))
+    assert refused.value.param == "constraint"
+
+
+def test_a_grammar_that_fails_ends_its_request_alone(bundled: Loaded, monkeypatch: pytest.MonkeyPatch) -> None:
+    good = tokens(drive(Engine(BUNDLED, loaded=bundled), [request("good", Json(PERSON))])["good"])
+    fill, engine = Guide.fill, Engine(BUNDLED, loaded=bundled)
+    engine.submit(request("bad", Json(SCHEMAS["nested"]), 30, first=600))
+    broken = {id(sequence.guide) for sequence in engine.scheduler.waiting}
+
+    def fail(self: Guide, out: NDArray[np.int32]) -> None:
+        if id(self) in broken:
+            raise RuntimeError("the grammar broke")
+        fill(self, out)
+
+    monkeypatch.setattr(Guide, "fill", fail)
+    told = drive(engine, [request("good", Json(PERSON))])
+    assert tokens(told["good"]) == good
+    assert told["bad"][-1].finish_reason == "error"
+    assert engine.stats().failed == 1
+    monkeypatch.setattr(Guide, "fill", fill)
+    again = drive(engine, [request("again", None, 30, first=600)])["again"]
+    assert again[-1].usage.cached_tokens == 0
+
+
+def test_bias_can_not_make_a_forbidden_token_come(bundled: Loaded) -> None:
+    wanted = bundled.tokenizer.encode(" zebra")[0]
+    told = drive(Engine(BUNDLED, loaded=bundled), [request("a", Json(PERSON), logit_bias=((wanted, 100.0),))])
+    jsonschema.validate(json.loads(text(told["a"])), PERSON)
+
+
+def test_what_bans_every_token_that_is_allowed_is_an_error_of_its_own(bundled: Loaded) -> None:
+    stops = tuple(
+        token for token, data in enumerate(bundled.tokenizer.token_bytes) if data and data[:1] in (b"x", b"y")
+    )
+    told = drive(
+        Engine(BUNDLED, loaded=bundled), [request("a", Regex("[xy]{9}"), min_tokens=9, stop_token_ids=stops[:64])]
+    )
+    assert told["a"][-1].error_code == "no_token_left"
