@@ -8,7 +8,7 @@ import random
 from pathlib import Path
 from typing import Any
 
-import jsonschema
+import jsonschema  # type: ignore[import-untyped]
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -78,7 +78,7 @@ def shortest(loaded: Loaded, constraint: AnyConstraint) -> int:
 
 
 @pytest.mark.parametrize("changes", [{}, {"jump_forward": False, "sparse_head": False, "mask_cache": False}])
-def test_hot_answers_are_valid_whatever_their_budget(bundled: Loaded, changes: dict[str, bool]) -> None:
+def test_hot_answers_are_valid_whatever_their_budget(bundled: Loaded, changes: dict[str, Any]) -> None:
     engine, source = Engine(dataclasses.replace(BUNDLED, **changes), loaded=bundled), random.Random(3)
     requests, schemas = [], {}
     for at in range(24):
@@ -123,7 +123,8 @@ def test_the_sparse_head_and_kept_masks_change_nothing(tmp_path: Path) -> None:
     loaded = load(options)
     requests = [request(str(at), Json(PERSON), 3 + at, seed=at, max_tokens=80) for at in range(6)]
     said, sparse = [], []
-    for changes in ({}, {"sparse_head": False}, {"mask_cache": False}):
+    ways: tuple[dict[str, Any], ...] = ({}, {"sparse_head": False}, {"mask_cache": False})
+    for changes in ways:
         engine = Engine(dataclasses.replace(options, **changes), loaded=loaded)
         said.append({name: tokens(outputs) for name, outputs in drive(engine, requests).items()})
         sparse.append(engine.stats().sparse_rows)
@@ -166,7 +167,10 @@ def test_a_wholly_forced_answer_never_reaches_the_model(bundled: Loaded) -> None
 
 
 def test_other_constraints_than_json_hold_too(bundled: Loaded) -> None:
-    constraints = {"regex": Regex("[a-f]{4}-[0-9]{2}"), "choice": Choice((b"yes", b"no", b"not at all"))}
+    constraints: dict[str, AnyConstraint] = {
+        "regex": Regex("[a-f]{4}-[0-9]{2}"),
+        "choice": Choice((b"yes", b"no", b"not at all")),
+    }
     told = drive(Engine(BUNDLED, loaded=bundled), [request(name, one) for name, one in constraints.items()])
     assert len(text(told["regex"])) == 7
     assert text(told["choice"]) in ("yes", "no", "not at all")
@@ -174,7 +178,7 @@ def test_other_constraints_than_json_hold_too(bundled: Loaded) -> None:
 
 def test_a_closed_answer_says_so_as_it_was_asked_to(bundled: Loaded) -> None:
     low = shortest(bundled, Json(SCHEMAS["long"]))
-    tight = {"temperature": 0.0, "max_tokens": low, "logit_bias": ((400, 50.0),)}
+    tight: dict[str, Any] = {"temperature": 0.0, "max_tokens": low, "logit_bias": ((400, 50.0),)}
     told = drive(
         Engine(BUNDLED, loaded=bundled),
         [
@@ -196,8 +200,8 @@ def test_where_log_probabilities_are_asked_for_every_token_has_one(bundled: Load
 
 
 def test_a_schema_that_nothing_satisfies_is_refused_with_its_path(bundled: Loaded) -> None:
-    impossible = {"allOf": [{"type": "null"}, {"type": "string"}]}
-    schema = {"type": "object", "properties": {"a": impossible}, "required": ["a"]}
+    impossible: dict[str, Any] = {"allOf": [{"type": "null"}, {"type": "string"}]}
+    schema: dict[str, Any] = {"type": "object", "properties": {"a": impossible}, "required": ["a"]}
     with pytest.raises(RequestError, match="/properties/a") as refused:
         Engine(BUNDLED, loaded=bundled).submit(request("a", Json(schema)))
     assert refused.value.param == "constraint"
