@@ -29,7 +29,7 @@ NUM_WARPS = 8
 
 @triton.jit
 def sample_kernel(
-    logits, row_stride, vocab, temperature, top_k, top_p, min_p_floor, uniform,
+    logits, row_stride, vocab, temperature, top_k, top_p, min_p, uniform,
     mask, mask_stride, num_words, is_masked,
     seen_start, seen_token, seen_value, repetition, presence, frequency,
     bias_start, bias_token, bias_value, patched, patch_value,
@@ -61,6 +61,13 @@ def sample_kernel(
     wants = row < 0
     if HAS_LOGPROB:
         wants = tl.load(wants_logprob + row) != 0
+        tl.store(logprob_out + row, float("nan"))
+        if TOP > 0:
+            place = tl.arange(0, TOP)
+            tl.store(top_token_out + row * num_top + place, tl.full([TOP], -1, tl.int64), mask=place < num_top)
+            tl.store(
+                top_logprob_out + row * num_top + place, tl.full([TOP], float("nan"), tl.float32), mask=place < num_top
+            )
     heat = tl.load(temperature + row)
     scale = tl.where(heat > 0, LOG2E / tl.maximum(heat, 1e-20), 1.0)
 
@@ -127,7 +134,9 @@ def sample_kernel(
             sum_b = tl.load(block_sum + index, mask=index < num_blocks, other=0.0)
             mass_b = sum_b * tl.exp2((tl.where(most_b == -INF, best, most_b) - best) * scale)
             equal_b = tl.zeros([BLOCKS], tl.int32)
-            floor = best + tl.load(min_p_floor + row)
+            # p >= min_p times the largest p, said of logits.
+            least = tl.load(min_p + row)
+            floor = tl.where(least > 0, best + heat * tl.log(tl.maximum(least, 1e-37)), -INF)
             ties = tl.full([], 2147483647, tl.int32)
             k, p = tl.load(top_k + row), tl.load(top_p + row)
             if (k > 0) | (p < 1) | (floor > -INF):
@@ -189,9 +198,9 @@ def sample_fused(logits_rv: Tensor, settings: Settings) -> Sampled:
     is_valid, is_blocked = (torch.empty(rows, dtype=torch.bool, device=device) for _ in range(2))
     logprob = top_token = top_logprob = None
     if wants is not None:
-        logprob = torch.full((rows,), float("nan"), device=device)
-        top_token = torch.full((rows, num_top), -1, dtype=torch.int64, device=device)
-        top_logprob = torch.full((rows, num_top), float("nan"), device=device)
+        logprob = torch.empty(rows, device=device)
+        top_token = torch.empty(rows, num_top, dtype=torch.int64, device=device)
+        top_logprob = torch.empty(rows, num_top, device=device)
     # Of each row: largest logit and sum of each sub-block, adjusted and as they came, and the list's logits; the chosen
     # sub-blocks, how many of each equal the floor, and the list's tokens.
     floats = torch.empty(rows, 4 * blocks + LIST, device=device)
@@ -201,8 +210,7 @@ def sample_fused(logits_rv: Tensor, settings: Settings) -> Sampled:
     mask, seen, bias = settings.mask, settings.seen, settings.bias
     sample_kernel[(rows,)](
         logits_rv, logits_rv.stride(0), vocab,
-        settings.temperature, settings.top_k, settings.top_p, settings.temperature * settings.min_p.log(),
-        settings.uniform,
+        settings.temperature, settings.top_k, settings.top_p, settings.min_p, settings.uniform,
         mask, 0 if mask is None else mask.stride(0), 0 if mask is None else mask.shape[1], settings.is_masked,
         *((None, None, None) if seen is None else (seen.start, seen.token, seen.value)),
         settings.repetition, settings.presence, settings.frequency,

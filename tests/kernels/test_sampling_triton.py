@@ -217,7 +217,7 @@ def test_the_best_tokens_may_be_as_many_as_there_are(triton_device: str, monkeyp
 
 SIGNATURE = {
     "logits": "*bf16", "row_stride": "i32", "vocab": "i32", "temperature": "*fp32", "top_k": "*i32", "top_p": "*fp32",
-    "min_p_floor": "*fp32", "uniform": "*fp64", "mask": "*i32", "mask_stride": "i32", "num_words": "i32",
+    "min_p": "*fp32", "uniform": "*fp64", "mask": "*i32", "mask_stride": "i32", "num_words": "i32",
     "is_masked": "*i1", "seen_start": "*i32", "seen_token": "*i32", "seen_value": "*fp32", "repetition": "*fp32",
     "presence": "*fp32", "frequency": "*fp32", "bias_start": "*i32", "bias_token": "*i32", "bias_value": "*fp32",
     "patched": "*i32", "patch_value": "*fp32", "wants_logprob": "*i1", "num_top": "i32", "floats": "*fp32",
