@@ -112,3 +112,57 @@ def test_log_probabilities_are_the_models_own_before_temperature_and_bias() -> N
     assert drawn.logprob.logprob == pytest.approx(float(expected[9]))
     assert drawn.logprob.top[0].token_id == 3
     assert np.isclose(drawn.logprob.top[0].logprob, float(expected[3]))
+
+
+def masks_of(*allowed: set[int]) -> np.ndarray[Any, np.dtype[np.int32]]:
+    words = np.zeros((len(allowed), 2), dtype=np.uint32)
+    for row, tokens in enumerate(allowed):
+        for token in tokens:
+            words[row, token // 32] |= np.uint32(1 << token % 32)
+    return words.view(np.int32)
+
+
+def test_masks_bind_the_rows_that_have_one() -> None:
+    logits = torch.zeros(4, VOCAB)
+    logits[:, 7] = 9.0
+    masks = masks_of({31, 40}, {31, 40}, set(), {49})
+    sequences = [sequence(), sequence(), sequence(), sequence(temperature=2.0)]
+    drawn = Sampler(()).sample(logits, sequences, masks, np.array([True, False, True, True]))
+    assert [each.token_id for each in drawn] == [31, 7, 0, 49]
+    assert [each.is_valid for each in drawn] == [True, True, False, True]
+    assert [each.is_blocked for each in drawn] == [False, False, True, False]
+    # Without the flags all rows are bound; rows of the table may lie any stride apart.
+    table = np.zeros((4, 9), dtype=np.int32)
+    table[:, 3:5] = masks
+    assert [each.token_id for each in Sampler(()).sample(logits, sequences, table[:, 3:5])] == [31, 31, 0, 49]
+
+
+def test_tokens_beyond_the_masks_words_are_forbidden_to_masked_rows() -> None:
+    logits = torch.zeros(2, VOCAB)
+    logits[:, 49] = 9.0
+    masks = masks_of({3}, {3})[:, :1]
+    drawn = Sampler(()).sample(logits, [sequence(), sequence()], masks, np.array([True, False]))
+    assert [each.token_id for each in drawn] == [3, 49]
+
+
+def test_bias_and_min_tokens_meet_a_mask() -> None:
+    logits = torch.zeros(3, VOCAB)
+    masks = masks_of({0, 5}, {0, 5}, {0})
+    banned = sequence(min_tokens=2, logit_bias=((7, 100.0), (0, 50.0), (5, 1.0), (5, 1.0)))
+    drawn = Sampler((0,)).sample(logits, [banned, sequence(logit_bias=((0, -1.0),)), sequence(min_tokens=1)], masks)
+    assert [each.token_id for each in drawn[:2]] == [5, 5]
+    assert (drawn[2].is_valid, drawn[2].is_blocked) == (False, True)
+
+
+def test_a_token_drawn_again_has_another_number() -> None:
+    made, flat = sequence(temperature=1.0), torch.zeros(1, VOCAB)
+    tokens = [Sampler(()).sample(flat, [made], attempt=attempt)[0].token_id for attempt in range(20)]
+    assert tokens[0] == Sampler(()).sample(flat, [made])[0].token_id
+    assert len(set(tokens)) > 8
+
+
+def test_logits_stay_as_they_are() -> None:
+    logits = torch.randn(2, VOCAB)
+    before = logits.clone()
+    Sampler((0,)).sample(logits, [sequence(repetition_penalty=2.0), sequence(min_tokens=4)])
+    assert torch.equal(logits, before)
