@@ -6,7 +6,7 @@ token's position alone, so that a request repeats whatever shares its batch, and
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -42,6 +42,7 @@ class Sampler:
 
     def __init__(self, end_token_ids: tuple[int, ...]) -> None:
         self._end_token_ids = end_token_ids
+        self._greedy: dict[tuple[int, torch.device], Settings] = {}
 
     def sample(
         self,
@@ -60,19 +61,29 @@ class Sampler:
         (None: in all); tokens beyond the words are forbidden there.
         """
         device = logits_rv.device
-        found = sample(
-            logits_rv,
-            self._settings(
-                sequences,
-                device,
-                None if masks is None else torch.from_numpy(masks).to(device),
-                None if is_masked is None else torch.from_numpy(is_masked).to(device),
-                attempt,
-            ),
-        )
+        mask = None if masks is None else torch.from_numpy(masks).to(device)
+        has_mask = None if is_masked is None else torch.from_numpy(is_masked).to(device)
+        if all(map(_is_greedy, sequences)):
+            plain = self._greedy_settings(len(sequences), device)
+            settings = plain if mask is None else replace(plain, mask=mask, is_masked=has_mask)
+        else:
+            settings = self._settings(sequences, device, mask, has_mask, attempt)
+        found = sample(logits_rv, settings)
+        if settings.wants_logprob is None:
+            columns = (found.token.tolist(), found.is_valid.tolist(), found.is_blocked.tolist())
+            return [
+                Drawn(token, is_valid, None, is_blocked) for token, is_valid, is_blocked in zip(*columns, strict=True)
+            ]
         logprobs = _logprobs(found, sequences)
         rows = zip(found.token.tolist(), found.is_valid.tolist(), found.is_blocked.tolist(), logprobs, strict=True)
         return [Drawn(token_id, is_valid, logprob, is_blocked) for token_id, is_valid, is_blocked, logprob in rows]
+
+    def _greedy_settings(self, rows: int, device: torch.device) -> Settings:
+        """Those of rows that ask for nothing, which are kept: making them takes as long as a draw."""
+        if (rows, device) not in self._greedy:
+            off, on = torch.zeros(rows, device=device), torch.ones(rows, device=device)
+            self._greedy[rows, device] = Settings(off, off.int(), on, off, off.double())
+        return self._greedy[rows, device]
 
     def _settings(
         self,
@@ -123,6 +134,20 @@ class Sampler:
         if sequence.num_generated >= params.min_tokens:
             return ()
         return (*self._end_token_ids, *params.stop_token_ids)
+
+
+def _is_greedy(sequence: Sequence) -> bool:
+    """Whether a row takes its best token, and nothing more is asked."""
+    params = sequence.params
+    return (
+        params.temperature == 0
+        and params.repetition_penalty == 1
+        and not params.presence_penalty
+        and not params.frequency_penalty
+        and not params.logit_bias
+        and params.logprobs is None
+        and sequence.num_generated >= params.min_tokens
+    )
 
 
 def _vector(values: list[float], device: torch.device) -> Tensor:
