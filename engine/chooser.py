@@ -68,7 +68,8 @@ class _Again:
         assert guide is not None
         while drawn.is_valid and not guide.propose(drawn.token_id, self._num_left):
             self.num_redrawn += 1
-            if self.num_redrawn < MOST_DRAWS:
+            few = guide.few()
+            if self.num_redrawn < MOST_DRAWS and (few is None or len(few) > 2 * MOST_DRAWS):
                 self._forbid(drawn.token_id)
             else:
                 self._allow_only(guide.fitting(self._num_left))

@@ -76,6 +76,7 @@ class Engine:
         self.options, self._clock, self._poison = options, clock, poison_freed
         self._loaded = loaded or load(options)
         sizes = self._loaded.fit
+        self.tokenizer = self._loaded.tokenizer
         self.max_context, self.vocab_size = sizes.max_context, self._loaded.model.config.vocab_size
         self.scheduler = Scheduler(
             Limits(
@@ -89,12 +90,12 @@ class Engine:
             )
         )
         self._builder = BatchBuilder(self.scheduler.slot_table, self._loaded.device)
-        self._end_token_ids = frozenset(self._loaded.tokenizer.end_token_ids)
-        vocabulary = self._loaded.tokenizer.vocabulary
+        self._end_token_ids = frozenset(self.tokenizer.end_token_ids)
+        vocabulary = self.tokenizer.vocabulary
         self._chooser = Chooser(sampler or Sampler(tuple(sorted(self._end_token_ids))), vocabulary.num_words)
         self._head = OutputHead(self._loaded.model, self._loaded.device)
         self._grammars = GrammarCache(options.grammar_memory_bytes)
-        self._canonical = Canonical(self._loaded.tokenizer)
+        self._canonical = Canonical(self.tokenizer)
         self._running: dict[str, _Running] = {}
         self._ready_outputs: deque[Output] = deque()
         self._counts = _Counts()
@@ -114,7 +115,7 @@ class Engine:
             request, max_len=max_len, seed=seed % 2**64, arrival=self._counts.arrivals, now_s=self._clock(), guide=guide
         )
         ends = frozenset() if request.params.ignore_eos and guide is None else self._end_token_ids
-        running = _Running(sequence, Answer(sequence, self._loaded.tokenizer, ends))
+        running = _Running(sequence, Answer(sequence, self.tokenizer, ends))
         self._jump(running)
         if running.answer.is_over:
             self._ready_outputs.append(running.answer.tell(self._clock()))
@@ -199,7 +200,7 @@ class Engine:
         if params.constraint is None:
             return None
         limits = GrammarLimits() if self.options.mask_cache else GrammarLimits(mask_bytes=0)
-        vocabulary = self._loaded.tokenizer.vocabulary
+        vocabulary = self.tokenizer.vocabulary
         try:
             grammar = self._grammars.get(request.tenant, params.constraint, vocabulary, self._end_token_ids, limits)
         except GrammarError as error:

@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 from espalier.engine.canonical import Canonical, Forced
 from espalier.grammar import Cursor, Event, Grammar
 
+Plan = tuple[int, ...] | None
+
 MOST_TRIED = 256
 """Tokens: of as many, each is tried before the last that would fit is given up."""
 MOST_FORCED = 4096
@@ -23,12 +25,24 @@ MOST_FORCED = 4096
 class Guide:
     """Owns the cursor of one request. `canonical` is None where forced text is left to the mask."""
 
-    __slots__ = ("_canonical", "_cursor", "_end_cost", "_end_tokens", "_proposed", "events", "is_closed_by_budget")
+    __slots__ = (
+        "_canonical",
+        "_cursor",
+        "_end_cost",
+        "_end_tokens",
+        "_plan",
+        "_proposed",
+        "events",
+        "is_closed_by_budget",
+    )
 
     def __init__(self, grammar: Grammar, canonical: Canonical | None) -> None:
         self._cursor, self._canonical = grammar.start(), canonical
         self._end_tokens, self._end_cost = grammar.end_tokens, 1 if grammar.end_tokens else 0
-        self._proposed: tuple[int, Cursor, tuple[Event, ...]] | None = None
+        self._proposed: tuple[Cursor, Plan, tuple[Event, ...]] | None = None
+        # A short completion from here on as far as one is being followed. What is short a token later may take another
+        # way that is longer: only who keeps to one completion comes closer to its end with each token.
+        self._plan: Plan = None
         self.events: list[Event] = []
         self.is_closed_by_budget = False
 
@@ -40,8 +54,7 @@ class Guide:
     @property
     def is_over(self) -> bool:
         """Whether the answer is complete and nothing may follow but its end."""
-        ahead = self._cursor.ahead()
-        return ahead.may_end and not ahead.forced and not ahead.then and not ahead.has_special
+        return self._cursor.ahead().is_over
 
     def fill(self, out: NDArray[np.int32]) -> None:
         """Write the mask of the next token into int32[num_words]."""
@@ -58,22 +71,34 @@ class Guide:
         """
         after = self._cursor.copy()
         events = after.accept(token)
-        if token not in self._end_tokens and not after.can_complete_within(num_left - self._end_cost):
+        fits, plan = self._fits(after, (token,), num_left)
+        if not fits:
             self.is_closed_by_budget = True
             return False
-        self._proposed = token, after, events
+        self._proposed = after, plan, events
         return True
 
+    def _fits(self, after: Cursor, tokens: Row[int], num_left: int) -> tuple[bool, Plan]:
+        """Whether a completion fits behind some tokens, and the one that is followed, if that is why."""
+        num_left -= self._end_cost
+        if tokens[-1] in self._end_tokens or after.can_complete_within(num_left):
+            return True, None
+        plan = self._plan
+        if plan is not None and list(plan[: len(tokens)]) == list(tokens) and len(plan) - len(tokens) <= num_left:
+            return True, plan[len(tokens) :]
+        return False, None
+
     def closing_token(self) -> int:
-        """The first token of a short completion: one that always fits if any does."""
-        tokens = self._cursor.completion_tokens()
-        return tokens[0] if tokens else min(self._end_tokens)
+        """The first token of a short completion, which is followed from here on: it fits if any does."""
+        if self._plan is None:
+            self._plan = tuple(self._cursor.completion_tokens())
+        return self._plan[0] if self._plan else min(self._end_tokens)
 
     def fitting(self, num_left: int) -> NDArray[np.int32]:
         """The tokens that may come next if `num_left` may follow: all that fit, or, of many allowed, a closing one."""
-        allowed = self.few()
+        allowed, closing = self.few(), self.closing_token()
         if allowed is None or len(allowed) > MOST_TRIED:
-            return np.array([self.closing_token()], dtype=np.int32)
+            return np.array([closing], dtype=np.int32)
         fits = [token for token in allowed.tolist() if self.propose(token, num_left)]
         self._proposed = None
         return np.array(fits, dtype=np.int32)
@@ -81,7 +106,7 @@ class Guide:
     def take(self) -> None:
         """The proposed token was chosen."""
         assert self._proposed is not None, "no token was proposed"
-        _, self._cursor, events = self._proposed
+        self._cursor, self._plan, events = self._proposed
         self.events.extend(events)
         self._proposed = None
 
@@ -119,8 +144,9 @@ class Guide:
         """Take all of them, if what then remains of the budget still completes the answer."""
         after = self._cursor.copy()
         events = [event for token in tokens for event in after.accept(token)]
-        if not after.can_complete_within(num_left - len(tokens) - self._end_cost):
+        fits, plan = self._fits(after, tokens, num_left - len(tokens))
+        if not fits:
             return False
-        self._cursor = after
+        self._cursor, self._plan = after, plan
         self.events.extend(events)
         return True

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,7 +14,7 @@ from espalier.grammar.errors import RejectedError
 from espalier.grammar.event import Event, Piece, Trail, settle
 from espalier.grammar.part import SpecialState
 from espalier.grammar.rows import Rows, Stack
-from espalier.grammar.spot import Ahead, Spot, Threads
+from espalier.grammar.spot import MOST_THEN, Ahead, Spot, Threads
 from espalier.grammar.thread import END, Sequel, Thread, behind, closure
 from espalier.grammar.token_mask import Mask
 
@@ -79,7 +80,7 @@ class Cursor:
     def allowed(self) -> Allowed:
         """The tokens that may come next."""
         mask = self._allowed()
-        return Allowed(mask.packed(), mask.tokens)
+        return Allowed(mask.packed(), mask.few())
 
     def _allowed(self) -> Mask:
         """The mask here: some are good for one text alone, and are kept nowhere else."""
@@ -89,7 +90,7 @@ class Cursor:
 
     def few(self) -> np.ndarray | None:
         """The ids of the tokens that may come next, ascending, where they are few; else None."""
-        return self._allowed().tokens
+        return self._allowed().few()
 
     def accept_bytes(self, text: bytes) -> tuple[Event, ...]:
         """Reads bytes and says what they turned out to be. RejectedError if they are not allowed; the cursor then stays
@@ -216,7 +217,8 @@ class Cursor:
         while True:
             may_end = any(thread.state is END for thread in threads)
             has_special = any(isinstance(thread.state, SpecialState) for thread in threads)
-            options = frozenset(self._next_bytes(threads))
+            # Where nothing is forced nobody asks what else there is.
+            options = frozenset(islice(self._next_bytes(threads), MOST_THEN if read else 2))
             if len(options) != 1 or may_end or has_special:
                 return Ahead(bytes(read), options, may_end, has_special)
             (byte,) = options

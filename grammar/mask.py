@@ -20,10 +20,9 @@ from espalier.grammar.state import Outcome, State
 from espalier.grammar.text_base import MOST_COUNTED
 from espalier.grammar.text_frame import MachineCore, TextState
 from espalier.grammar.thread import END, FrameKeys, Thread, closure
-from espalier.grammar.token_mask import Mask, allow, difference, forbid
+from espalier.grammar.token_mask import FEW, Mask, allow, difference, forbid
 from espalier.grammar.vocabulary import Tails, Vocabulary
 
-FEW = 256  # tokens: as many are also listed
 MOST_RECENT = 4_096  # masks that are found by the state itself
 
 
@@ -54,7 +53,7 @@ class Masks:
         if found is None:
             parts = [self._of_one(thread) for thread in threads]
             packed = np.bitwise_or.reduce([part.packed() for part in parts]) if parts else self._shared.nothing
-            found = self._kept(packed)
+            found = difference(packed, self._shared.nothing)
             if not any(thread.frame is not None and thread.frame.is_recording for thread in threads):
                 self._masks.put(key, found, found.num_bytes)
         assert isinstance(found, Mask)
@@ -196,14 +195,9 @@ class Masks:
     def _few(self, tokens: np.ndarray) -> Mask:
         """The mask of some tokens, in no order."""
         if tokens.size > FEW:
-            return self._kept(self._shared.vocabulary.packed(tokens))
+            return difference(self._shared.vocabulary.packed(tokens), self._shared.nothing)
         ordered, by_word = sorted(set(tokens.tolist())), dict[int, int]()
         for token in ordered:
             by_word[token >> 5] = by_word.get(token >> 5, 0) | 1 << (token & 31)
         words, values = np.array(list(by_word), dtype=np.intp), np.array(list(by_word.values()), dtype=np.uint32)
-        return Mask(self._shared.nothing, words, values.view(np.int32), np.array(ordered, dtype=np.int32))
-
-    def _kept(self, packed: np.ndarray) -> Mask:
-        count = int(np.bitwise_count(packed.view(np.uint32)).sum())
-        tokens = self._shared.vocabulary.unpacked(packed) if count <= FEW else None
-        return difference(packed, self._shared.nothing, tokens)
+        return Mask(self._shared.nothing, words, values.view(np.int32), np.array(ordered, dtype=np.int32), True)

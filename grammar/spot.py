@@ -14,17 +14,26 @@ Threads = tuple[Thread, ...]
 _SPOT = 1_000  # bytes that a spot takes, what it knows included
 
 
+MOST_THEN = 32
+
+
 @dataclass(frozen=True, slots=True)
 class Ahead:
-    """The bytes that must come, those one of which must come then, and whether the answer may end there.
+    """The bytes that must come, and what may come behind them.
 
-    `has_special`: a special token may come there, too.
+    `then` are the bytes one of which comes next: all of them or, if there are MOST_THEN or more, so many; two are
+    enough where nothing is forced. `may_end`: the answer may end there; `has_special`: a special token may come there.
     """
 
     forced: bytes
     then: frozenset[int]
     may_end: bool
     has_special: bool
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing may come but the end."""
+        return self.may_end and not (self.forced or self.then or self.has_special)
 
 
 class Spot:

@@ -7,6 +7,7 @@ from functools import cached_property
 
 import numpy as np
 
+from espalier.grammar.token_mask import unpacked
 from espalier.grammar.trie import TokenTrie
 
 QUOTE = 0x22
@@ -86,8 +87,4 @@ class Vocabulary:
 
     def unpacked(self, mask: np.ndarray) -> np.ndarray:
         """The ids that a mask allows, ascending, int32."""
-        words = np.flatnonzero(mask)
-        bits = np.unpackbits(mask[words].view(np.uint8), bitorder="little")
-        places = np.flatnonzero(bits)
-        found: np.ndarray = (words[places >> 5] << 5) + (places & 31)
-        return found.astype(np.int32)
+        return unpacked(mask)
