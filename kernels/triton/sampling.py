@@ -19,8 +19,9 @@ import triton.language as tl
 from torch import Tensor
 
 from espalier.kernels.sampling_settings import Sampled, Settings
-from espalier.kernels.triton.sampling_cut import SHORT, draw_listed, find_cut, write_top
+from espalier.kernels.triton.sampling_cut import SHORT, draw_listed, find_cut
 from espalier.kernels.triton.sampling_row import draw_block, load_blocks, patch_row, weigh
+from espalier.kernels.triton.sampling_top import write_top
 
 TILE = 16
 """Sub-blocks read at once."""
