@@ -18,23 +18,18 @@ import tempfile
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from itertools import accumulate
 from pathlib import Path
 from random import Random
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
-from torch import Tensor
 
 from espalier.engine import Engine, EngineOptions, Generate, SamplingParams
 from espalier.engine.errors import RequestError
 from espalier.engine.loader import Loaded, load
 from espalier.engine.random_checkpoint import SHAPES, write_random_checkpoint
-from espalier.engine.sampler import Drawn, Sampler
-from espalier.engine.sequence import Sequence
+from espalier.engine.taught_sampler import Lesson, TaughtSampler
 from espalier.engine.tokenizer import Tokenizer
 from espalier.gateway.bench.mask_workload import Case, cases_of, many_cases
 from espalier.gateway.bench.tekken import read_tekken
@@ -52,68 +47,11 @@ ABLATIONS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Script:
-    """What one request says: its text, the text in tokens, and how much of it is structure."""
+class Script(Lesson):
+    """What one request says, under which constraint, and how much of it is structure."""
 
     constraint: Json
-    text: bytes
-    token_ids: tuple[int, ...]
-    token_at: dict[int, int]
-    """The token that begins at a byte."""
     structural: float
-
-
-class TaughtSampler(Sampler):
-    """Draws as always, then says what its scripts say."""
-
-    def __init__(self, end_token_ids: tuple[int, ...], tokenizer: Tokenizer, scripts: dict[str, Script]) -> None:
-        super().__init__(end_token_ids)
-        self._tokenizer, self._scripts = tokenizer, scripts
-        self._progress: dict[str, tuple[int, int]] = {}
-
-    def sample(
-        self,
-        logits_rv: Tensor,
-        sequences: list[Sequence],
-        masks: NDArray[np.int32] | None = None,
-        is_masked: NDArray[np.bool_] | None = None,
-        *,
-        attempt: int = 0,
-    ) -> list[Drawn]:
-        """As `Sampler.sample`, with other tokens."""
-        drawn = super().sample(logits_rv, sequences, masks, is_masked, attempt=attempt)
-        return [
-            replace(one, token_id=self._said(sequence, None if masks is None else masks[row]))
-            for row, (one, sequence) in enumerate(zip(drawn, sequences, strict=True))
-        ]
-
-    def forget(self) -> None:
-        """All scripts begin anew."""
-        self._progress.clear()
-
-    def _said(self, sequence: Sequence, mask: NDArray[np.int32] | None) -> int:
-        script, known = self._scripts[sequence.request_id], self._tokenizer.token_bytes
-        length, place = self._progress.get(sequence.request_id, (sequence.prompt_len, 0))
-        place += sum(len(known[token] or b"") for token in sequence.ids(length, sequence.length).tolist())
-        self._progress[sequence.request_id] = sequence.length, place
-        if mask is None:
-            return script.token_ids[sequence.num_generated]
-        if place >= len(script.text):
-            return self._tokenizer.end_token_ids[0]
-        return self._next(script, place, mask)
-
-    def _next(self, script: Script, place: int, mask: NDArray[np.int32]) -> int:
-        """The tokenizer's own token from there on if one begins there; else the longest that is allowed."""
-        token = script.token_at.get(place, -1)
-        if token >= 0 and mask[token >> 5] >> (token & 31) & 1:
-            return token
-        trie, node, found = self._tokenizer.vocabulary.trie, 0, -1
-        for byte in script.text[place:]:
-            node = trie.children(node).get(byte, -1)
-            if node < 0:
-                break
-            found = next((token for token in trie.at(node).tolist() if mask[token >> 5] >> (token & 31) & 1), found)
-        return found
 
 
 def ordered(value: Any, schema: Any) -> Any:
@@ -159,9 +97,7 @@ def scripts_of(cases: Iterable[Case], tokenizer: Tokenizer, most_tokens: int) ->
                 continue
             if cursor.is_complete() and 0 < len(token_ids) <= most_tokens:
                 data = text.encode()
-                ends = accumulate(len(tokenizer.token_bytes[token] or b"") for token in token_ids)
-                token_at = dict(zip((0, *ends), token_ids, strict=False))
-                yield Script(constraint, data, token_ids, token_at, 1 - value_len(value) / len(data))
+                yield Script(data, token_ids, constraint, 1 - value_len(value) / len(data))
 
 
 @dataclass(frozen=True, slots=True)
