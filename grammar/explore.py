@@ -294,7 +294,10 @@ class Explorer:
                     for onward in self._arrive(kid, *self._advance(reached, byte, watch)):
                         self.explore(onward[0], [onward[1]], onward[2])
                     continue
-                for after in reached.advance(byte, self._max_depth):
+                further = reached.advance(byte, self._max_depth)
+                if not further:
+                    special.append(kid)  # the object has used all names of the class that begin so
+                for after in further:
                     assert isinstance(after.state, TextState) and isinstance(after.state.core, KeyCore)
                     if after.state.core.background() is None:
                         self.found.nodes.append(kid)

@@ -14,6 +14,7 @@ from espalier.grammar import (
     Literal,
     OneOf,
     Regex,
+    RejectedError,
     Repeat,
     SchemaError,
     Sequence,
@@ -27,7 +28,7 @@ from espalier.grammar.keyword import keywords
 from tests.grammar.keyword_schemas import SCHEMAS
 from tests.grammar.random_schema import SchemaMaker
 from tests.grammar.small import CALL, END, OTHER_END, SMALL, THINK, TOKENS, brute, drawn, masked
-from tests.grammar.walk import OPTIONS
+from tests.grammar.walk import OPTIONS, Options
 
 CALLS = Json(SCHEMAS["tools"], part="arguments")
 COMPOSED: dict[str, AnyConstraint] = {
@@ -145,3 +146,19 @@ def test_the_mask_of_a_random_schema_is_brute_force(seed: int) -> None:
             assert_is_brute_force(constraint, f"{seed} {number}", 10)
     except (SchemaError, UnsatisfiableError):  # a reference may lead back to itself
         pass
+
+
+@pytest.mark.parametrize("pattern", ["^..$", "^a.b?$", "^[ab]..$", "^(a|b|aa|ab)$"])
+@pytest.mark.parametrize("options", OPTIONS[::3])
+def test_a_name_that_is_used_is_not_allowed_again_however_it_begins(pattern: str, options: Options) -> None:
+    schema = {"type": "object", "propertyNames": {"pattern": pattern}, "additionalProperties": {"const": 0}}
+    grammar, random = compile_grammar(options.constraint(schema), SMALL, [END]), Random(pattern)
+    for _ in range(12):
+        cursor = grammar.start()
+        names = random.sample(["ab", "aa", "ba", "a\u00e9", "aab", "bab", "b", "a"], 5)
+        for byte in ("{" + ",".join(f'"{name}":0' for name in names)).encode():
+            assert masked(cursor) == brute(cursor)
+            try:
+                cursor.accept_bytes(bytes([byte]))
+            except RejectedError:
+                break
