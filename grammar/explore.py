@@ -15,6 +15,7 @@ import numpy as np
 
 from espalier.grammar.key_core import KeyCore
 from espalier.grammar.leaf import is_leaf
+from espalier.grammar.name_trie import Trie
 from espalier.grammar.part import FREE
 from espalier.grammar.slice import Slice
 from espalier.grammar.state import Outcome, State
@@ -311,6 +312,9 @@ class Explorer:
         pending = [(node, *core.nodes)]
         while pending:
             at, known, used = pending.pop()
+            if used is None and known is not None and known.is_single:
+                self._single_name(at, thread, core, known, watch, special)
+                continue
             kids = self._trie.children(at)
             if not kids:
                 continue
@@ -332,3 +336,25 @@ class Explorer:
                     self.found.nodes.append(kid)
                 pending.append((kid, further, None if used is None else used.child(byte)))
         return special
+
+    def _single_name(
+        self, node: int, thread: Thread, core: KeyCore, known: Trie, watch: Watch, special: list[int]
+    ) -> None:
+        """The same where only one known name begins so."""
+        rest, place = known.single
+        is_allowed, has_class = core.allows(place), core.has_class
+        if not (is_allowed or has_class):
+            return
+        for byte in rest:
+            kid = self._trie.children(node).get(byte)
+            if kid is None:
+                return
+            if not has_class:
+                self.found.nodes.append(kid)
+            node = kid
+        quote = self._trie.children(node).get(QUOTE)
+        if quote is not None:
+            special.append(quote)
+            if is_allowed:
+                self.found.nodes.append(quote)
+                self._go_on([quote], thread, place, watch)

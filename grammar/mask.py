@@ -141,7 +141,7 @@ class Masks:
         else:
             shell = state
         base = self._shared.text_base(shell)
-        rests = {outcome: self.rest(thread, first + outcome) for outcome in np.unique(base.outcomes).tolist()}
+        rests = {outcome: self.rest(thread, first + outcome) for outcome in base.kinds}
         if any(rest.is_sensitive for rest in rests.values()):
             return self._walk(thread, is_exact=True)
         mask = self._shared.text_mask(base, {outcome: (rest.number, rest.live) for outcome, rest in rests.items()})

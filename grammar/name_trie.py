@@ -36,6 +36,12 @@ class Trie:
         """Whether only one text begins so."""
         return self._last - self._first == 1
 
+    @property
+    def single(self) -> tuple[bytes, int]:
+        """The rest of the only text that begins so, and its place."""
+        text, place = self._texts[self._first]
+        return text[self._depth :], place
+
     def child(self, byte: int) -> Trie | None:
         """The node behind one more byte."""
         if self._last - self._first != 1:

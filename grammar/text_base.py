@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -15,7 +16,7 @@ from espalier.grammar.vocabulary import Tails, Vocabulary
 MOST_COUNTED = 128  # code points: no token has more that matter
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class TextBase:
     """All about a string's state, from the root of the vocabulary's trie, that does not depend on what follows it.
 
@@ -28,6 +29,11 @@ class TextBase:
     tokens: np.ndarray
     places: np.ndarray
     outcomes: np.ndarray
+
+    @cached_property
+    def kinds(self) -> tuple[Outcome, ...]:
+        """The outcomes that there are, ascending."""
+        return tuple(np.unique(self.outcomes).tolist())
 
     @property
     def num_bytes(self) -> int:
