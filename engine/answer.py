@@ -52,14 +52,16 @@ class Answer:
             self._logprobs.append(drawn.logprob)
         self._append(drawn.token_id, is_drawn=True)
 
-    def force(self, token_ids: Row[int]) -> None:
-        """Append tokens that the grammar forced, up to where the answer ends."""
+    def force(self, token_ids: Row[int]) -> int:
+        """Append tokens that the grammar forced, up to where the answer ends; returns how many those are."""
+        before = self._sequence.length
         for token_id in token_ids:
             if self._reason is None:
                 self._append(token_id, is_drawn=False)
         guide = self._sequence.guide
         if self._reason is None and guide is not None and guide.is_over:
             self._reason = "stop"
+        return self._sequence.length - before
 
     def tell(self, now_s: float) -> Output:
         """The output of what was added since the last one."""

@@ -15,11 +15,12 @@ from espalier.engine.tokenizer import Pieces, Tokenizer
 
 MOST_CONTEXT = 16
 """Tokens before the forced text that are looked at: more than the longest pre-token of structured text has."""
-MOST_KEPT = 16_384
+MOST_KEPT = 8_192
+"""Results that are remembered; each has at most `grammar.spot.MOST_AHEAD` bytes of text."""
 MOST_PROBES = 16
 # One of each kind that pre-tokenizers tell apart: what may follow where nearly everything may.
-ANYTHING = ("", *"aZé中7 \n\t\"',.{_-\u0301\u200d😀", "  ", " a", "\r\n", "re", "ll", "12")
-# They look at more than the next character behind these: 're and 'll, and white space before more of it.
+ANYTHING = ("", *"aZé中7 \n\t\"',.{_-\u0301\u200d😀", "  ", " a", "\r\n", "re", "ll", "12", "'t", "'s", "'ll", "'re")
+# They look at more than one character at these: 're and 'll, and white space before more of it.
 LOOK_FURTHER = frozenset("'’ \t\r\n")
 
 
@@ -37,36 +38,34 @@ class Canonical:
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         self._tokenizer = tokenizer
-        self._kept: OrderedDict[tuple[tuple[int, ...], Forced], list[int] | None] = OrderedDict()
+        self._kept: OrderedDict[tuple[tuple[int, ...], bool, Forced], list[int] | None] = OrderedDict()
 
     def tokens(self, before: Sequence[int], forced: Forced) -> list[int]:
         """The tokens that are certain, behind the tokens `before`; none where those themselves were not canonical."""
         for size in (1, 2, 4, MOST_CONTEXT):
-            context = tuple(before[-size:])
-            key = (context, forced)
+            context, is_all = tuple(before[-size:]), size >= len(before)
+            key = (context, is_all, forced)
             if key in self._kept:
                 self._kept.move_to_end(key)
                 found = self._kept[key]
             else:
-                found = self._kept[key] = self._behind(context, forced, is_all=len(context) == len(before))
+                found = self._kept[key] = self._behind(context, forced, is_all=is_all)
                 if len(self._kept) > MOST_KEPT:
                     self._kept.popitem(last=False)
             if found is not None:
                 return found
-            if len(context) == len(before):
-                break
         return []
 
     def _behind(self, context: tuple[int, ...], forced: Forced, *, is_all: bool) -> list[int] | None:
         """As `tokens`; None if more context is needed."""
         plain = self._plain(context)
         is_all = is_all or len(plain) < len(context)
-        there = b"".join(self._tokenizer.token_bytes[token] or b"" for token in plain)
-        try:
-            there.decode()
-        except UnicodeDecodeError:  # it begins or ends within a character
+        there, text = b"".join(self._tokenizer.token_bytes[token] or b"" for token in plain), _whole(forced.text)
+        if not _is_text(text):
+            return []
+        if not _is_text(there):  # it begins or ends within a character
             return [] if is_all else None
-        text = there + _whole(forced.text)
+        text = there + text
         pieces = self._tokenizer.pieces(text.decode())
         if pieces is None or (len(there) not in pieces.ends and there):
             # A token lies across: either what was drawn is not canonical, or the context begins within a pre-token.
@@ -97,19 +96,17 @@ class Canonical:
         probes = self._probes(text, forced)
         if probes is None:
             # What follows can't be tried one by one: the last pre-token may always grow.
-            while end > begin and pieces.words[end - 1] == pieces.words[-1]:
-                end -= 1
-            probes = ANYTHING
+            end, probes = _without_last(pieces, begin, end), ANYTHING
         for probe in probes:
             if end <= begin:
                 break
-            end = self._shared(pieces, self._tokenizer.pieces(text.decode() + probe), begin, end, len(text))
+            end = self._shared(pieces, self._tokenizer.pieces(text.decode() + probe), begin, end)
         return max(end, begin)
 
-    def _shared(self, pieces: Pieces, other: Pieces | None, begin: int, end: int, size: int) -> int:
+    def _shared(self, pieces: Pieces, other: Pieces | None, begin: int, end: int) -> int:
         """How many of the first `end` tokens stay in a longer text and end with a pre-token there."""
-        if other is None:
-            return begin
+        if other is None:  # a normalizer joined what follows to the end of the text
+            return _without_last(pieces, begin, end)
         while end > begin:
             is_same = other.ids[:end] == pieces.ids[:end]
             if is_same and (end == len(other.ids) or other.words[end] != other.words[end - 1]):
@@ -120,10 +117,27 @@ class Canonical:
     def _probes(self, text: bytes, forced: Forced) -> tuple[str, ...] | None:
         """All first characters that may follow, if they are few and decide by themselves."""
         is_plain = all(byte < 0x80 for byte in forced.then) and len(forced.then) <= MOST_PROBES
-        if not is_plain or len(_whole(forced.text)) < len(forced.text) or text.decode()[-1:] in LOOK_FURTHER:
+        first = [chr(byte) for byte in sorted(forced.then)]
+        if not is_plain or len(_whole(forced.text)) < len(forced.text):
             return None
-        ends = ("",) if forced.may_end or not forced.then else ()
-        return (*ends, *(chr(byte) for byte in sorted(forced.then)))
+        if LOOK_FURTHER.intersection([text.decode()[-1:], *first]):
+            return None
+        return ("", *first) if forced.may_end or not first else tuple(first)
+
+
+def _without_last(pieces: Pieces, begin: int, end: int) -> int:
+    """Up to the last pre-token."""
+    while end > begin and pieces.words[end - 1] == pieces.words[-1]:
+        end -= 1
+    return end
+
+
+def _is_text(data: bytes) -> bool:
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _whole(text: bytes) -> bytes:

@@ -1,7 +1,8 @@
 """Chooses the next token of each row: by its grammar's mask, the sampler, and what its budget leaves room for.
 
 A token that a grammar allows but the budget doesn't is drawn again without it, with another number of the same seed:
-what comes out is distributed as if it had never been allowed.
+what comes out is distributed as if it had never been allowed. Only where many tokens are allowed and MOST_DRAWS draws
+did not fit is the answer closed by a short completion. `min_tokens` yields where nothing but the end is left.
 """
 
 from __future__ import annotations
@@ -74,6 +75,9 @@ class _Again:
             else:
                 self._allow_only(guide.fitting(self._num_left))
             [drawn] = self._sampler.sample(self._logits, [self._sequence], self._mask, attempt=self.num_redrawn)
+        end = guide.can_end() if drawn.is_blocked else None
+        if end is not None and guide.propose(end, self._num_left):
+            return Drawn(end)
         return drawn
 
     def _forbid(self, token: int) -> None:

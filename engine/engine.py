@@ -114,7 +114,7 @@ class Engine:
         sequence = Sequence(
             request, max_len=max_len, seed=seed % 2**64, arrival=self._counts.arrivals, now_s=self._clock(), guide=guide
         )
-        ends = frozenset() if request.params.ignore_eos and guide is None else self._end_token_ids
+        ends = frozenset() if request.params.ignore_eos else self._end_token_ids
         running = _Running(sequence, Answer(sequence, self.tokenizer, ends))
         self._jump(running)
         if running.answer.is_over:
@@ -199,6 +199,12 @@ class Engine:
         params = request.params
         if params.constraint is None:
             return None
+        if params.ignore_eos:
+            raise RequestError(
+                "ignore_eos goes with no constraint: its answer ends where it is complete", param="ignore_eos"
+            )
+        if not self._end_token_ids:
+            raise RequestError("the checkpoint names no end token, which constrained answers need", param="constraint")
         limits = GrammarLimits() if self.options.mask_cache else GrammarLimits(mask_bytes=0)
         vocabulary = self.tokenizer.vocabulary
         try:
@@ -208,10 +214,10 @@ class Engine:
         # Nobody computes what a forced token's probability would have been.
         can_jump = self.options.jump_forward and params.logprobs is None
         guide = Guide(grammar, self._canonical if can_jump else None)
-        if guide.shortest > max_len - len(request.token_ids):
+        room = max_len - len(request.token_ids)
+        if guide.closing_cost > room:
             raise RequestError(
-                f"the shortest answer that the constraint allows takes {guide.shortest} tokens; "
-                f"{max_len - len(request.token_ids)} are left for it",
+                f"a short answer that the constraint allows takes {guide.closing_cost} tokens; {room} are left for it",
                 param="max_tokens",
             )
         return guide
@@ -223,9 +229,9 @@ class Engine:
             return
         before = sequence.ids(max(0, sequence.length - MOST_CONTEXT), sequence.length).tolist()
         forced = sequence.guide.jump(before, sequence.max_len - sequence.length)
-        self._counts.forced += len(forced)
-        self._counts.generated += len(forced)
-        running.answer.force(forced)
+        num_forced = running.answer.force(forced)
+        self._counts.forced += num_forced
+        self._counts.generated += num_forced
 
     def _compute(self, plan: list[Work]) -> tuple[list[Work], list[Drawn]]:
         """Run the plan; where the batch as a whole fails, each alone, so that only the culprit ends."""

@@ -12,44 +12,31 @@ import numpy as np
 from numpy.typing import NDArray
 
 from espalier.engine.canonical import Canonical, Forced
-from espalier.grammar import Cursor, Event, Grammar
+from espalier.grammar import Cursor, Grammar
 
 Plan = tuple[int, ...] | None
 
-MOST_TRIED = 256
-"""Tokens: of as many, each is tried before the last that would fit is given up."""
-MOST_FORCED = 4096
-"""Tokens that are forced in one step."""
+MOST_FORCED = 512
+"""Tokens that are forced in one step; if there are more, the next one is drawn from a mask that allows nothing else."""
 
 
 class Guide:
     """Owns the cursor of one request. `canonical` is None where forced text is left to the mask."""
 
-    __slots__ = (
-        "_canonical",
-        "_cursor",
-        "_end_cost",
-        "_end_tokens",
-        "_plan",
-        "_proposed",
-        "events",
-        "is_closed_by_budget",
-    )
+    __slots__ = ("_canonical", "_cursor", "_end_tokens", "_plan", "_proposed", "is_closed_by_budget")
 
     def __init__(self, grammar: Grammar, canonical: Canonical | None) -> None:
-        self._cursor, self._canonical = grammar.start(), canonical
-        self._end_tokens, self._end_cost = grammar.end_tokens, 1 if grammar.end_tokens else 0
-        self._proposed: tuple[Cursor, Plan, tuple[Event, ...]] | None = None
+        self._cursor, self._canonical, self._end_tokens = grammar.start(), canonical, grammar.end_tokens
+        self._proposed: tuple[Cursor, Plan] | None = None
         # A short completion from here on as far as one is being followed. What is short a token later may take another
         # way that is longer: only who keeps to one completion comes closer to its end with each token.
         self._plan: Plan = None
-        self.events: list[Event] = []
         self.is_closed_by_budget = False
 
     @property
-    def shortest(self) -> int:
-        """Tokens of a short answer from here on, the end token included."""
-        return self._cursor.completion_cost() + self._end_cost
+    def closing_cost(self) -> int:
+        """Tokens of a short answer from here on, with the end token where it has to be drawn."""
+        return self._cursor.closing_cost()
 
     @property
     def is_over(self) -> bool:
@@ -70,35 +57,36 @@ class Guide:
         Raises RejectedError if the mask does not allow it.
         """
         after = self._cursor.copy()
-        events = after.accept(token)
+        after.accept(token)
         fits, plan = self._fits(after, (token,), num_left)
         if not fits:
             self.is_closed_by_budget = True
             return False
-        self._proposed = after, plan, events
+        self._proposed = after, plan
         return True
 
     def _fits(self, after: Cursor, tokens: Row[int], num_left: int) -> tuple[bool, Plan]:
         """Whether a completion fits behind some tokens, and the one that is followed, if that is why."""
-        num_left -= self._end_cost
-        if tokens[-1] in self._end_tokens or after.can_complete_within(num_left):
+        if tokens[-1] in self._end_tokens or after.can_close_within(num_left):
             return True, None
         plan = self._plan
-        if plan is not None and list(plan[: len(tokens)]) == list(tokens) and len(plan) - len(tokens) <= num_left:
+        if plan is not None and plan[: len(tokens)] == tuple(tokens) and len(plan) - len(tokens) <= num_left:
             return True, plan[len(tokens) :]
         return False, None
 
-    def closing_token(self) -> int:
-        """The first token of a short completion, which is followed from here on: it fits if any does."""
-        if self._plan is None:
-            self._plan = tuple(self._cursor.completion_tokens())
-        return self._plan[0] if self._plan else min(self._end_tokens)
+    def can_end(self) -> int | None:
+        """An end token, if the answer may end here."""
+        return min(self._end_tokens) if self._end_tokens and self._cursor.is_complete() else None
 
     def fitting(self, num_left: int) -> NDArray[np.int32]:
-        """The tokens that may come next if `num_left` may follow: all that fit, or, of many allowed, a closing one."""
-        allowed, closing = self.few(), self.closing_token()
-        if allowed is None or len(allowed) > MOST_TRIED:
-            return np.array([closing], dtype=np.int32)
+        """The tokens that may come next if `num_left` may follow: all that fit; of many allowed, only the first one of
+        a short completion, which is followed from here on. One fits if any completion does.
+        """
+        if self._plan is None:
+            self._plan = tuple(self._cursor.closing_tokens())
+        allowed = self.few()
+        if allowed is None:
+            return np.array(self._plan[:1], dtype=np.int32)
         fits = [token for token in allowed.tolist() if self.propose(token, num_left)]
         self._proposed = None
         return np.array(fits, dtype=np.int32)
@@ -106,8 +94,7 @@ class Guide:
     def take(self) -> None:
         """The proposed token was chosen."""
         assert self._proposed is not None, "no token was proposed"
-        self._cursor, self._plan, events = self._proposed
-        self.events.extend(events)
+        self._cursor, self._plan = self._proposed
         self._proposed = None
 
     def jump(self, before: Row[int], num_left: int) -> list[int]:
@@ -143,10 +130,9 @@ class Guide:
     def _takes(self, tokens: list[int], num_left: int) -> bool:
         """Take all of them, if what then remains of the budget still completes the answer."""
         after = self._cursor.copy()
-        events = [event for token in tokens for event in after.accept(token)]
+        for token in tokens:
+            after.accept(token)
         fits, plan = self._fits(after, tokens, num_left - len(tokens))
-        if not fits:
-            return False
-        self._cursor, self._plan = after, plan
-        self.events.extend(events)
-        return True
+        if fits:
+            self._cursor, self._plan = after, plan
+        return fits

@@ -30,7 +30,8 @@ class SamplingParams(msgspec.Struct, frozen=True, omit_defaults=True):
 
     `constraint` is what the answer has to be (see `espalier.grammar`): it then always is, also when `max_tokens` runs
     out: in time, only tokens are allowed after which it can still be completed. An answer that was brought to its end
-    so says `closed_by_budget`, and `closed_by_budget_as` is its finish reason. `logprobs` are of the model's own
+    so says `closed_by_budget`, and `closed_by_budget_as` is its finish reason. It ends as soon as nothing else is
+    allowed, so `min_tokens` may not be reached, and `ignore_eos` is refused. `logprobs` are of the model's own
     distribution there, too; where they are asked for, every token is drawn, none is forced.
     """
 

@@ -134,16 +134,20 @@ class Scheduler:
         assert len(self._rows) + len(self.running) == self.limits.max_running
 
     def _decodes(self) -> list[Work]:
-        # While the list is made, sequences at its end may be preempted for those before them.
-        return [
-            Work(sequence, sequence.num_computed, end)
-            for sequence in list(self.running)
-            if sequence.row >= 0 and sequence.is_decoding and self._extend(sequence, end := self._decoded(sequence))
-        ]
-
-    def _decoded(self, sequence: Sequence) -> int:
-        """Up to where a step computes a sequence that decodes: many forced tokens come in chunks."""
-        return min(sequence.length, sequence.num_computed + self.limits.step_tokens)
+        """One token of each sequence that decodes, and of what was forced beside as much as the budget holds."""
+        decoding = [sequence for sequence in self.running if sequence.is_decoding]
+        room = max(self.limits.step_tokens - len(decoding), 0)
+        plan: list[Work] = []
+        for sequence in decoding:
+            # While the plan is made, sequences at its end may be preempted for those before them.
+            if sequence.row < 0:
+                continue
+            begin = sequence.num_computed
+            end = min(sequence.length, begin + 1 + room)
+            if self._extend(sequence, end):
+                plan.append(Work(sequence, begin, end))
+                room -= end - begin - 1
+        return plan
 
     def _prefills(self, plan: list[Work], budget: int) -> int:
         used = 0

@@ -46,8 +46,9 @@ class TaughtSampler(Sampler):
     ) -> list[Drawn]:
         """As `Sampler.sample`, with other tokens."""
         drawn = super().sample(logits_rv, sequences, masks, is_masked, attempt=attempt)
+        is_free = [masks is None or (is_masked is not None and not is_masked[row]) for row in range(len(sequences))]
         return [
-            replace(one, token_id=self._said(sequence, None if masks is None else masks[row]))
+            replace(one, token_id=self._said(sequence, None if masks is None or is_free[row] else masks[row]))
             for row, (one, sequence) in enumerate(zip(drawn, sequences, strict=True))
         ]
 

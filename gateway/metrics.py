@@ -33,6 +33,8 @@ TOTALS: tuple[tuple[str, str, Callable[[Stats], float]], ...] = (
     ("espalier_prefix_hit_tokens", "Prompt tokens found in the prefix tree", lambda s: s.cached_tokens),
     ("espalier_computed_tokens", "Tokens computed, recomputed ones included", lambda s: s.computed_tokens),
     ("espalier_generated_tokens", "Tokens generated", lambda s: s.generated_tokens),
+    ("espalier_forced_tokens", "Generated tokens that a grammar forced", lambda s: s.forced_tokens),
+    ("espalier_redrawn_tokens", "Tokens drawn again because no budget was left for them", lambda s: s.redrawn_tokens),
     ("espalier_preemptions", "Requests set back to make room", lambda s: s.preemptions),
     ("espalier_requests_failed", "Requests that the engine failed on", lambda s: s.failed),
     ("espalier_engine_steps", "Steps of the engine", lambda s: s.step),

@@ -14,7 +14,7 @@ from espalier.grammar.errors import RejectedError
 from espalier.grammar.event import Event, Piece, Trail, settle
 from espalier.grammar.part import SpecialState
 from espalier.grammar.rows import Rows, Stack
-from espalier.grammar.spot import MOST_THEN, Ahead, Spot, Threads
+from espalier.grammar.spot import MOST_AHEAD, MOST_THEN, Ahead, Spot, Threads
 from espalier.grammar.thread import END, Sequel, Thread, behind, closure
 from espalier.grammar.token_mask import Mask
 
@@ -193,7 +193,13 @@ class Cursor:
 
     def forced(self) -> bytes:
         """The bytes that must come next, as long as there is no choice."""
-        return self.ahead().forced
+        ahead, cursor, found = self.ahead(), self, bytearray()
+        while len(ahead.forced) == MOST_AHEAD:
+            found += ahead.forced
+            cursor = cursor.copy()
+            cursor.accept_bytes(ahead.forced)
+            ahead = cursor.ahead()
+        return bytes(found + ahead.forced)
 
     def ahead(self) -> Ahead:
         """The same, and what may come behind them."""
@@ -208,8 +214,8 @@ class Cursor:
         if place.spot is None:
             place.spot = self._grammar.spots.of(place.threads)
             before = None if place.before is None else place.before.spot
-            if before is not None and before.after is not None and place.token is not None:
-                before.after[place.token] = place.spot
+            if before is not None and place.token is not None:
+                self._grammar.spots.link(before, place.token, place.spot)
         return place.spot
 
     def _look_ahead(self) -> Ahead:
@@ -219,7 +225,7 @@ class Cursor:
             has_special = any(isinstance(thread.state, SpecialState) for thread in threads)
             # Where nothing is forced nobody asks what else there is.
             options = frozenset(islice(self._next_bytes(threads), MOST_THEN if read else 2))
-            if len(options) != 1 or may_end or has_special:
+            if len(options) != 1 or may_end or has_special or len(read) == MOST_AHEAD:
                 return Ahead(bytes(read), options, may_end, has_special)
             (byte,) = options
             read.append(byte)
@@ -240,17 +246,28 @@ class Cursor:
 
     def completion_cost(self) -> int:
         """The number of those tokens: with a budget of as many, the answer can still be brought to its end."""
+        return len(self.completion_tokens())
+
+    def closing_tokens(self) -> list[int]:
+        """A completion in tokens with the end token, if the answer does not end by itself behind it."""
+        tokens, after = self.completion_tokens(), self.copy()
+        for token in tokens:
+            after.accept(token)
+        return tokens if after.ahead().is_over or not self._grammar.end_tokens else [*tokens, self._grammar.end_token]
+
+    def closing_cost(self) -> int:
+        """The number of those tokens."""
         spot = self._spot()
         if spot.num_tokens is None:
-            spot.num_tokens = len(self.completion_tokens())
+            spot.num_tokens = len(self.closing_tokens())
         return spot.num_tokens
 
-    def can_complete_within(self, num_tokens: int) -> bool:
-        """Whether `completion_cost` is at most that many; mostly found out without counting tokens."""
+    def can_close_within(self, num_tokens: int) -> bool:
+        """Whether `closing_cost` is at most that many; mostly found out without counting tokens."""
         spot = self._spot()
         if spot.num_bytes is None:
             spot.num_bytes = _length(self._completion())
-        return spot.num_bytes <= num_tokens or self.completion_cost() <= num_tokens
+        return spot.num_bytes < num_tokens or self.closing_cost() <= num_tokens
 
     def _after(self, threads: Threads, byte: int) -> Threads:
         depth = self._grammar.limits.depth

@@ -50,6 +50,11 @@ class Grammar:
         if self.num_states > limits.states:
             raise GrammarTooLargeError("states", limits.states, "the grammar")
 
+    @property
+    def end_token(self) -> int:
+        """One of the end tokens, the lowest; ValueError if there is none."""
+        return min(self.end_tokens)
+
     def start(self) -> Cursor:
         """A cursor before the first token."""
         return Cursor(self, self._start)

@@ -11,15 +11,16 @@ from dataclasses import dataclass
 from espalier.grammar.thread import FrameKeys, Thread
 
 Threads = tuple[Thread, ...]
-_SPOT = 1_000  # bytes that a spot takes, what it knows included
+_SPOT, _LINK = 1_000, 120  # bytes that a spot takes with what it knows, and each spot that it leads to
 
 
-MOST_THEN = 32
+MOST_THEN = 32  # bytes of which `Ahead` says that they may come next
+MOST_AHEAD = 512  # forced bytes that it looks at
 
 
 @dataclass(frozen=True, slots=True)
 class Ahead:
-    """The bytes that must come, and what may come behind them.
+    """The bytes that must come, MOST_AHEAD at most, and what may come behind them.
 
     `then` are the bytes one of which comes next: all of them or, if there are MOST_THEN or more, so many; two are
     enough where nothing is forced. `may_end`: the answer may end there; `has_special`: a special token may come there.
@@ -37,7 +38,9 @@ class Ahead:
 
 
 class Spot:
-    """Threads; what lies ahead of them; what their end costs in bytes and in tokens; the spots behind tokens."""
+    """Threads; what lies ahead of them; what their end costs in bytes and in tokens; the spots behind tokens (`after`,
+    None for threads that remember a long text, whose spots are nobody else's).
+    """
 
     __slots__ = ("after", "ahead", "num_bytes", "num_tokens", "threads")
 
@@ -46,20 +49,16 @@ class Spot:
         self.ahead: Ahead | None = None
         self.num_bytes: int | None = None
         self.num_tokens: int | None = None
-        self.after: dict[int, Spot] | None = {} if is_kept else None  # None: threads that remember a long text
+        self.after: dict[int, Spot] | None = {} if is_kept else None
 
 
 class Spots:
-    """The spots of one grammar by what they have in common; all are forgotten when they become too many."""
+    """The spots of one grammar by what they have in common; all are forgotten when they take too many bytes."""
 
     def __init__(self, keys: FrameKeys, most_bytes: int) -> None:
-        self._keys, self._most = keys, most_bytes // _SPOT
+        self._keys, self._most = keys, most_bytes
         self._spots: dict[Hashable, Spot] = {}
-
-    @property
-    def num_bytes(self) -> int:
-        """What is kept, in bytes."""
-        return _SPOT * len(self._spots)
+        self.num_bytes = 0
 
     def of(self, threads: Threads) -> Spot:
         """The spot of some threads."""
@@ -68,11 +67,22 @@ class Spots:
             return Spot(threads, is_kept=False)
         found = self._spots.get(key)
         if found is None:
-            if len(self._spots) >= self._most:
-                for spot in self._spots.values():
-                    spot.after = {}  # cut, or they would keep each other alive
-                self._spots.clear()
+            self._grow(_SPOT)
             found = Spot(threads, is_kept=True)
-            if self._most:
+            if self._most >= _SPOT:
                 self._spots[key] = found
         return found
+
+    def link(self, spot: Spot, token: int, after: Spot) -> None:
+        """Note where a token leads."""
+        if spot.after is not None and token not in spot.after:
+            self._grow(_LINK)
+            spot.after[token] = after
+
+    def _grow(self, num_bytes: int) -> None:
+        if self.num_bytes + num_bytes > self._most:
+            for spot in self._spots.values():
+                spot.after = {}  # cut, or they would keep each other alive
+            self._spots.clear()
+            self.num_bytes = 0
+        self.num_bytes += num_bytes

@@ -15,11 +15,10 @@ import gzip
 import json
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
-from typing import Any
 
 from rich.console import Console
 from rich.progress import Progress
@@ -58,7 +57,7 @@ def subjects(path: Path, every: int, engine: Engine, most: int) -> Iterator[Subj
             constraint = Json(read["schema"])
             try:
                 grammar = compile_grammar(constraint, tokenizer.vocabulary, tokenizer.end_token_ids)
-                shortest = grammar.start().completion_cost() + 1
+                shortest = grammar.start().closing_cost()
                 judge = Judge(read["schema"], False)
             except (GrammarError, ValueError, RecursionError):
                 continue
@@ -75,7 +74,7 @@ def request(name: str, subject: Subject, source: Random, vocab_size: int) -> Gen
     return Generate(name, [source.randrange(vocab_size) for _ in range(PROMPT_LEN)], params)
 
 
-def generate(engine: Engine, chosen: list[Subject], seed: int, batch: int, tell: Any) -> Counter[str]:
+def generate(engine: Engine, chosen: list[Subject], seed: int, batch: int, tell: Callable[[], None]) -> Counter[str]:
     """An answer for each of them, judged as it ends."""
     source, found = Random(seed), Counter[str]()
     texts: dict[str, list[str]] = {}

@@ -3,7 +3,8 @@
 Both arms emit the same instances of the schemas, the values teacher-forced: every step runs whole (mask, sampling),
 then the instance's own token replaces the drawn one. The free arm takes a step for each token of the instance as the
 tokenizer writes it. The constrained arm takes steps where the grammar leaves a choice; what is forced comes as prefill.
-Nothing is shared between requests but compiled grammars and their masks: the prefix tree is off in both arms.
+Nothing is shared between requests but compiled grammars and their masks: the prefix tree is off in both arms, and
+prompts have one token, so that answers are what is measured.
 
     forced       share of the constrained arm's tokens that were never drawn
     cold, warm   the first pass with a schema, compilation included; and the next one
@@ -26,7 +27,6 @@ from rich.console import Console
 from rich.table import Table
 
 from espalier.engine import Engine, EngineOptions, Generate, SamplingParams
-from espalier.engine.errors import RequestError
 from espalier.engine.loader import Loaded, load
 from espalier.engine.random_checkpoint import SHAPES, write_random_checkpoint
 from espalier.engine.taught_sampler import Lesson, TaughtSampler
@@ -35,7 +35,7 @@ from espalier.gateway.bench.mask_workload import Case, cases_of, many_cases
 from espalier.gateway.bench.tekken import read_tekken
 from espalier.grammar import GrammarError, Json, RejectedError, compile_grammar
 
-PROMPT_LEN = 32
+PROMPT_LEN = 1
 STRUCTURAL = 0.7
 ABLATIONS = {
     "all": {},
@@ -52,6 +52,10 @@ class Script(Lesson):
 
     constraint: Json
     structural: float
+
+
+class WrongAnswerError(RuntimeError):
+    """An engine said something else than its script."""
 
 
 def ordered(value: Any, schema: Any) -> Any:
@@ -111,7 +115,7 @@ class Pass:
 
 
 def run_pass(engine: Engine, scripts: dict[str, Script], is_constrained: bool, batch: int) -> Pass:
-    """Emit all scripts, at most `batch` at once. Raises RequestError if the engine said anything else."""
+    """Emit all scripts, at most `batch` at once. Raises WrongAnswerError if the engine said anything else."""
     before, began = engine.stats(), time.perf_counter()
     said: dict[str, bytearray] = {name: bytearray() for name in scripts}
     waiting, rng, running = iter(scripts.items()), Random(0), 0
@@ -136,7 +140,9 @@ def run_pass(engine: Engine, scripts: dict[str, Script], is_constrained: bool, b
     seconds, after = time.perf_counter() - began, engine.stats()
     wrong = [name for name, script in scripts.items() if said[name] != script.text]
     if wrong:
-        raise RequestError(f"{len(wrong)} of {len(scripts)} requests did not say their instance, {wrong[0]} the first")
+        raise WrongAnswerError(
+            f"{len(wrong)} of {len(scripts)} requests did not say their instance, {wrong[0]} the first"
+        )
     return Pass(
         seconds,
         after.forced_tokens - before.forced_tokens,

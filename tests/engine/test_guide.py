@@ -17,12 +17,9 @@ from espalier.engine.guide import Guide
 from espalier.engine.tokenizer import Tokenizer
 from espalier.grammar import (
     AnyConstraint,
-    Begun,
-    Ended,
     Grammar,
     Json,
     Literal,
-    Piece,
     RejectedError,
     Sequence,
     Text,
@@ -119,7 +116,7 @@ def test_a_random_answer_is_complete_and_valid_whatever_the_budget(
 ) -> None:
     source, schema, closed = random.Random(name), SCHEMAS[name], 0
     compiled, check = grammar(tokenizer, Json(schema)), jsonschema.Draft202012Validator(schema)
-    shortest = Guide(compiled, None).shortest
+    shortest = Guide(compiled, None).closing_cost
     for budget in [*range(shortest, shortest + 12), *(source.randint(shortest, shortest + 100) for _ in range(25))]:
         guide = Guide(compiled, canonical if jumps else None)
         tokens = answer(guide, tokenizer, budget, source)
@@ -175,18 +172,3 @@ def test_a_token_that_the_mask_forbids_is_an_error(tokenizer: Tokenizer, canonic
     guide = Guide(grammar(tokenizer, Json({"type": "integer"})), canonical)
     with pytest.raises(RejectedError):
         guide.propose(tokenizer.encode("x")[0], 100)
-
-
-def test_events_say_which_part_each_byte_is_of(tokenizer: Tokenizer, canonical: Canonical) -> None:
-    guide = Guide(
-        grammar(tokenizer, Sequence((Literal(b"say: ", part="a"), Json({"const": "x"}, part="b")))), canonical
-    )
-    guide.jump([], 100)
-    assert guide.is_over
-    texts = {"a": b"", "b": b""}
-    for event in guide.events:
-        if isinstance(event, Piece) and event.part is not None:
-            texts[event.part] += event.text
-    assert texts == {"a": b"say: ", "b": b'"x"'}
-    borders = [event for event in guide.events if not isinstance(event, Piece)]
-    assert borders == [Begun("a"), Ended("a"), Begun("b"), Ended("b")]

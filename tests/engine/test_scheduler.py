@@ -53,6 +53,44 @@ def test_decode_tokens_come_before_prompts() -> None:
     assert step(scheduler) == [("a", 2, 3), ("b", 0, 19)]
 
 
+def force(scheduler: Scheduler, name: str, count: int) -> None:
+    (one,) = [running for running in scheduler.running if running.request_id == name]
+    for token in range(count):
+        one.append(100 + token, is_drawn=False)
+
+
+def test_forced_tokens_share_what_decode_tokens_leave_of_the_budget() -> None:
+    scheduler = Scheduler(limits(step_tokens=8))
+    for name in "abc":
+        scheduler.add(sequence(name, [ord(name), 2], max_tokens=30))
+    step(scheduler)
+    force(scheduler, "a", 7)
+    force(scheduler, "b", 3)
+    assert step(scheduler) == [("a", 2, 8), ("b", 2, 3), ("c", 2, 3)]
+    # Neither has its logits yet; both go on where they are.
+    assert step(scheduler) == [("a", 8, 10), ("b", 3, 6), ("c", 3, 4)]
+    assert step(scheduler) == [("a", 10, 11), ("b", 6, 7), ("c", 4, 5)]
+
+
+def test_who_is_preempted_before_its_forced_tokens_are_computed_goes_on_with_them() -> None:
+    scheduler = Scheduler(limits(step_tokens=8, num_slots=32, prefix_cache=False))
+    scheduler.add(sequence("a", list(range(6)), max_tokens=20))
+    scheduler.add(sequence("b", list(range(30, 36)), max_tokens=20))
+    while len(scheduler.running) < 2 or not all(one.is_decoding for one in scheduler.running):
+        step(scheduler)
+    force(scheduler, "b", 9)
+    tokens = next(one for one in scheduler.running if one.request_id == "b")
+    force(scheduler, "a", 9)
+    while tokens.row >= 0:
+        step(scheduler)
+    kept = tokens.ids(0, tokens.length).tolist()
+    assert not tokens.is_decoding
+    for _ in range(60):
+        step(scheduler)
+    assert tokens.ids(0, len(kept)).tolist() == kept
+    assert tokens.length == tokens.max_len
+
+
 def test_a_shared_prefix_is_computed_once_also_while_it_is_being_computed() -> None:
     scheduler = Scheduler(limits(step_tokens=24))
     shared = list(range(40))

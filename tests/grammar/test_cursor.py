@@ -259,8 +259,9 @@ def test_what_is_remembered_is_what_a_cursor_without_memory_finds(name: str, spo
         for _ in range(40):
             assert cursor.ahead() == fresh.ahead()
             assert cursor.completion_cost() == fresh.completion_cost() == len(fresh.completion_tokens())
-            for budget in (cursor.completion_cost() - 1, cursor.completion_cost()):
-                assert cursor.can_complete_within(budget) == (budget >= cursor.completion_cost())
+            assert cursor.closing_cost() == fresh.closing_cost() == len(fresh.closing_tokens())
+            for budget in (cursor.closing_cost() - 1, cursor.closing_cost()):
+                assert cursor.can_close_within(budget) == (budget >= cursor.closing_cost())
             token = source.choice(masked(cursor, BYTES))
             assert cursor.accept(token) == fresh.accept(token)
             assert cursor.allowed().mask.tolist() == fresh.allowed().mask.tolist()
