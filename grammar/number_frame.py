@@ -63,7 +63,8 @@ class NumberMachine:
         return tail.encode(), outcome
 
     def _key(self, prefix: Prefix, negative: bool) -> Hashable:
-        shape = (prefix.phase, prefix.num_integer, prefix.num_fraction)
+        # Behind the point a zero before it still counts: no exponent follows 0.5.
+        shape = (prefix.phase, prefix.num_integer, prefix.num_fraction, prefix.num_integer == 1 and not prefix.leading)
         if len(self._sides[negative]) > 1 or self._unions[negative] not in (EVERY, INTEGERS):
             return (negative, prefix)
         if self._unions[negative] == EVERY:

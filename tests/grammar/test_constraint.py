@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from random import Random
 from typing import Any
 
 import msgspec
@@ -20,6 +21,7 @@ from espalier.grammar import (
     OneOf,
     PatternError,
     Regex,
+    RejectedError,
     Repeat,
     SchemaError,
     Sequence,
@@ -29,6 +31,7 @@ from espalier.grammar import (
     VocabularyError,
     compile_grammar,
 )
+from espalier.grammar.number_frame import number_machine
 from tests.grammar.keyword_schemas import SCHEMAS
 from tests.grammar.small import CALL, END, SMALL, TOKENS
 from tests.grammar.test_mask import COMPOSED
@@ -167,3 +170,20 @@ def test_any_json_is_the_schema_true() -> None:
             cursor = compile_grammar(constraint, SMALL).start()
             cursor.accept_bytes(text)
             assert cursor.is_complete() and json.loads(text) is not ...
+
+
+@pytest.mark.parametrize("schema", [{"type": "number"}, {"type": "integer"}, {"type": "number", "minimum": -1e9}])
+def test_what_numbers_were_read_before_changes_nothing(schema: dict[str, object]) -> None:
+    # States are shared by all grammars of the process, and forget digits: not whether an exponent may follow.
+    texts = ["0.5", "0.0", "1.5e3", "-1.5e3", "1.0e2", "-0.25", "10.5", "7e2", "0.5e1", "10.0", "-10.5e1", "12e1"]
+    fresh = {"0.5e1", "-10.5e1", "12e1"} | ({"0.5", "-0.25", "10.5"} if schema["type"] == "integer" else set())
+    for seed in range(6):
+        number_machine.cache_clear()
+        for text in Random(seed).sample(texts, len(texts)):
+            cursor = compile_grammar(Json(schema), SMALL, [END]).start()
+            try:
+                cursor.accept_bytes(text.encode())
+                accepted = cursor.is_complete()
+            except RejectedError:
+                accepted = False
+            assert accepted == (text not in fresh), text
