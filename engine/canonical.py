@@ -17,7 +17,7 @@ MOST_CONTEXT = 16
 """Tokens before the forced text that are looked at: more than the longest pre-token of structured text has."""
 MOST_KEPT = 8_192
 """Results that are remembered; each has at most `grammar.spot.MOST_AHEAD` bytes of text."""
-MOST_PROBES = 16
+MOST_PROBES = 96
 # One of each kind that pre-tokenizers tell apart: what may follow where nearly everything may.
 ANYTHING = ("", *"aZé中7 \n\t\"',.{_-\u0301\u200d😀", "  ", " a", "\r\n", "re", "ll", "12", "'t", "'s", "'ll", "'re")
 # They look at more than one character at these: 're and 'll, and white space before more of it.
@@ -26,10 +26,10 @@ LOOK_FURTHER = frozenset("'’ \t\r\n")
 
 @dataclass(frozen=True, slots=True)
 class Forced:
-    """Bytes that must come, the first bytes of what may follow, and whether nothing may."""
+    """Bytes that must come; how what may follow begins (None: in too many ways); whether nothing may."""
 
     text: bytes
-    then: frozenset[int]
+    then: tuple[bytes, ...] | None
     may_end: bool
 
 
@@ -104,25 +104,29 @@ class Canonical:
         return max(end, begin)
 
     def _shared(self, pieces: Pieces, other: Pieces | None, begin: int, end: int) -> int:
-        """How many of the first `end` tokens stay in a longer text and end with a pre-token there."""
+        """How many of the first `end` tokens stay in a longer text, where their last pre-token ends for certain."""
         if other is None:  # a normalizer joined what follows to the end of the text
             return _without_last(pieces, begin, end)
         while end > begin:
             is_same = other.ids[:end] == pieces.ids[:end]
-            if is_same and (end == len(other.ids) or other.words[end] != other.words[end - 1]):
+            if is_same and (end == len(other.ids) or other.words[end - 1] != other.words[-1]):
                 break
             end -= 1
         return end
 
     def _probes(self, text: bytes, forced: Forced) -> tuple[str, ...] | None:
-        """All first characters that may follow, if they are few and decide by themselves."""
-        is_plain = all(byte < 0x80 for byte in forced.then) and len(forced.then) <= MOST_PROBES
-        first = [chr(byte) for byte in sorted(forced.then)]
-        if not is_plain or len(_whole(forced.text)) < len(forced.text):
+        """All ways in which what follows may begin, if they are few and decide by themselves."""
+        then = forced.then
+        if then is None or len(then) > MOST_PROBES or len(_whole(forced.text)) < len(forced.text):
             return None
-        if LOOK_FURTHER.intersection([text.decode()[-1:], *first]):
+        if not b"".join(then).isascii():
             return None
-        return ("", *first) if forced.may_end or not first else tuple(first)
+        last, words = text.decode()[-1:], [one for one in then if one[:1].isalnum()]
+        # Words that go on may be cut at any letter to come; some patterns split at capitals.
+        if (last.isalnum() and words) or LOOK_FURTHER & {last, *b"".join(then).decode()}:
+            return None
+        ends = ("",) if forced.may_end or not then else ()
+        return (*ends, *(one.decode() for one in then))
 
 
 def _without_last(pieces: Pieces, begin: int, end: int) -> int:

@@ -119,7 +119,8 @@ class Guide:
         ahead = self._cursor.ahead()
         if not ahead.forced or ahead.has_special or self._canonical is None:
             return []
-        return self._canonical.tokens(before, Forced(ahead.forced, ahead.then, ahead.may_end))
+        then = None if ahead.then and not ahead.further else ahead.further
+        return self._canonical.tokens(before, Forced(ahead.forced, then, ahead.may_end))
 
     def _only(self) -> list[int]:
         few = self.few()

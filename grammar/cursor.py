@@ -14,7 +14,7 @@ from espalier.grammar.errors import RejectedError
 from espalier.grammar.event import Event, Piece, Trail, settle
 from espalier.grammar.part import SpecialState
 from espalier.grammar.rows import Rows, Stack
-from espalier.grammar.spot import MOST_AHEAD, MOST_THEN, Ahead, Spot, Threads
+from espalier.grammar.spot import FEW_THEN, MOST_AHEAD, MOST_THEN, Ahead, Spot, Threads
 from espalier.grammar.thread import END, Sequel, Thread, behind, closure
 from espalier.grammar.token_mask import Mask
 
@@ -208,6 +208,17 @@ class Cursor:
             spot.ahead = self._look_ahead()
         return spot.ahead
 
+    def _further(self, threads: Threads, options: frozenset[int]) -> tuple[bytes, ...]:
+        """What may come next, a sign together with what may follow it; nothing if that is much."""
+        found: list[bytes] = []
+        for byte in sorted(options) if len(options) <= FEW_THEN else ():
+            behind = () if byte >= 0x80 or chr(byte).isalnum() else self._after(threads, byte)
+            following = frozenset(islice(self._next_bytes(behind), FEW_THEN + 1)) if behind else frozenset()
+            is_open = any(thread.state is END for thread in behind)
+            found += [bytes([byte])] if not following or is_open or len(following) > FEW_THEN else []
+            found += [bytes([byte, after]) for after in sorted(following)] if len(following) <= FEW_THEN else []
+        return tuple(found)
+
     def _spot(self) -> Spot:
         """What is known of such places."""
         place = self._place
@@ -226,7 +237,8 @@ class Cursor:
             # Where nothing is forced nobody asks what else there is.
             options = frozenset(islice(self._next_bytes(threads), MOST_THEN if read else 2))
             if len(options) != 1 or may_end or has_special or len(read) == MOST_AHEAD:
-                return Ahead(bytes(read), options, may_end, has_special)
+                further = self._further(threads, options) if read and not has_special else ()
+                return Ahead(bytes(read), options, may_end, has_special, further)
             (byte,) = options
             read.append(byte)
             threads = self._after(threads, byte)

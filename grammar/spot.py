@@ -15,6 +15,7 @@ _SPOT, _LINK = 1_000, 120  # bytes that a spot takes with what it knows, and eac
 
 
 MOST_THEN = 32  # bytes of which `Ahead` says that they may come next
+FEW_THEN = 16  # as many are looked behind
 MOST_AHEAD = 512  # forced bytes that it looks at
 
 
@@ -23,13 +24,16 @@ class Ahead:
     """The bytes that must come, MOST_AHEAD at most, and what may come behind them.
 
     `then` are the bytes one of which comes next: all of them or, if there are MOST_THEN or more, so many; two are
-    enough where nothing is forced. `may_end`: the answer may end there; `has_special`: a special token may come there.
+    enough where nothing is forced. `further` are the same, signs (which may join the text before them) together with
+    the byte behind them where few are; nothing if there are many. `may_end`: the answer may end there; `has_special`:
+    a special token may come there.
     """
 
     forced: bytes
     then: frozenset[int]
     may_end: bool
     has_special: bool
+    further: tuple[bytes, ...] = ()
 
     @property
     def is_over(self) -> bool:
