@@ -163,6 +163,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--every", type=int, default=1, help="take each so many-th schema")
     parser.add_argument("--most-tokens", type=int, default=400, help="leave longer instances out")
     parser.add_argument("--batch", type=int, nargs="+", default=[1, 8, 32], help="requests at once")
+    parser.add_argument("--parts", nargs="+", choices=("all", "structural"), default=["all", "structural"])
     parser.add_argument("--ablations", action="store_true", help="also without each of what makes it fast")
     parser.add_argument("--json", action="store_true", help="one line of JSON instead of the table")
 
@@ -184,8 +185,8 @@ def run(args: argparse.Namespace) -> int:
         with console.status("instances"):
             scripts = list(scripts_of(cases, loaded.tokenizer, args.most_tokens))
         parts = {"all": scripts, "structural": [script for script in scripts if script.structural >= STRUCTURAL]}
-        for part, chosen in parts.items():
-            named = {str(at): script for at, script in enumerate(chosen)}
+        for part in args.parts:
+            named = {str(at): script for at, script in enumerate(parts[part])}
             for batch in args.batch if named else ():
                 with console.status(f"{part}, batch {batch}"):
                     rows += measure(options, loaded, named, batch, part, ABLATIONS if args.ablations else ("all",))
