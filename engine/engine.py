@@ -16,7 +16,7 @@ import torch
 
 from espalier.engine.answer import Answer
 from espalier.engine.batch_builder import BatchBuilder
-from espalier.engine.canonical import MOST_CONTEXT, Canonical
+from espalier.engine.canonical import MOST_CONTEXT
 from espalier.engine.chooser import Chooser, few_of
 from espalier.engine.errors import (
     BlockedError,
@@ -26,7 +26,7 @@ from espalier.engine.errors import (
     OverloadedError,
     RequestError,
 )
-from espalier.engine.guide import Guide
+from espalier.engine.guides import Guides
 from espalier.engine.loader import Loaded, load
 from espalier.engine.messages import Generate, Output, Ready, Stats, StepOutputs
 from espalier.engine.options import EngineOptions
@@ -35,9 +35,6 @@ from espalier.engine.sampler import Drawn, Sampler
 from espalier.engine.sampling_params import check
 from espalier.engine.scheduler import Limits, Scheduler, Work
 from espalier.engine.sequence import Sequence
-from espalier.grammar import GrammarError
-from espalier.grammar import Limits as GrammarLimits
-from espalier.grammar.cache import GrammarCache
 
 log = logging.getLogger("espalier.engine")
 
@@ -94,8 +91,7 @@ class Engine:
         vocabulary = self.tokenizer.vocabulary
         self._chooser = Chooser(sampler or Sampler(tuple(sorted(self._end_token_ids))), vocabulary.num_words)
         self._head = OutputHead(self._loaded.model, self._loaded.device)
-        self._grammars = GrammarCache(options.grammar_memory_bytes)
-        self._canonical = Canonical(self.tokenizer)
+        self._guides = Guides(self.tokenizer, options)
         self._running: dict[str, _Running] = {}
         self._ready_outputs: deque[Output] = deque()
         self._counts = _Counts()
@@ -108,7 +104,7 @@ class Engine:
             raise OverloadedError(f"{self.options.max_waiting} requests are waiting; try again later")
         check(request.params, self.vocab_size)
         max_len = self._max_len(request)
-        guide = self._guide(request, max_len)
+        guide = self._guides.of(request, max_len - len(request.token_ids))
         seed = request.params.seed if request.params.seed is not None else secrets.randbits(63)
         self._counts.arrivals += 1
         sequence = Sequence(
@@ -193,34 +189,6 @@ class Engine:
                 param="max_tokens" if prompt_len < self.max_context else "messages",
             )
         return prompt_len + asked if asked else self.max_context
-
-    def _guide(self, request: Generate, max_len: int) -> Guide | None:
-        """What keeps the answer within its constraint. Raises RequestError where there is no such answer."""
-        params = request.params
-        if params.constraint is None:
-            return None
-        if params.ignore_eos:
-            raise RequestError(
-                "ignore_eos goes with no constraint: its answer ends where it is complete", param="ignore_eos"
-            )
-        if not self._end_token_ids:
-            raise RequestError("the checkpoint names no end token, which constrained answers need", param="constraint")
-        limits = GrammarLimits() if self.options.mask_cache else GrammarLimits(mask_bytes=0)
-        vocabulary = self.tokenizer.vocabulary
-        try:
-            grammar = self._grammars.get(request.tenant, params.constraint, vocabulary, self._end_token_ids, limits)
-        except GrammarError as error:
-            raise RequestError(f"{type(error).__name__}: {error}", param="constraint") from error
-        # Nobody computes what a forced token's probability would have been.
-        can_jump = self.options.jump_forward and params.logprobs is None
-        guide = Guide(grammar, self._canonical if can_jump else None)
-        room = max_len - len(request.token_ids)
-        if guide.closing_cost > room:
-            raise RequestError(
-                f"a short answer that the constraint allows takes {guide.closing_cost} tokens; {room} are left for it",
-                param="max_tokens",
-            )
-        return guide
 
     def _jump(self, running: _Running) -> None:
         """Append what the grammar forces now."""
