@@ -14,6 +14,7 @@ from torch import Tensor
 from espalier.engine.output_head import Few
 from espalier.engine.sampler import Drawn, Sampler
 from espalier.engine.sequence import Sequence
+from espalier.grammar.token_mask import allow, forbid
 
 MOST_DRAWS = 8
 """Draws of one token before those that fit are looked for."""
@@ -71,20 +72,12 @@ class _Again:
             self.num_redrawn += 1
             few = guide.few()
             if self.num_redrawn < MOST_DRAWS and (few is None or len(few) > 2 * MOST_DRAWS):
-                self._forbid(drawn.token_id)
+                forbid(self._mask[0], np.array([drawn.token_id], dtype=np.int32))
             else:
-                self._allow_only(guide.fitting(self._num_left))
+                self._mask[0] = 0
+                allow(self._mask[0], guide.fitting(self._num_left))
             [drawn] = self._sampler.sample(self._logits, [self._sequence], self._mask, attempt=self.num_redrawn)
         end = guide.can_end() if drawn.is_blocked else None
         if end is not None and guide.propose(end, self._num_left):
             return Drawn(end)
         return drawn
-
-    def _forbid(self, token: int) -> None:
-        words = self._mask.view(np.uint32)
-        words[0, token >> 5] &= ~np.uint32(1 << (token & 31))
-
-    def _allow_only(self, tokens: Few) -> None:
-        words = self._mask.view(np.uint32)
-        words[0] = 0
-        np.bitwise_or.at(words[0], tokens >> 5, np.left_shift(np.uint32(1), (tokens & 31).astype(np.uint32)))
