@@ -6,6 +6,7 @@ from collections.abc import Sequence as Row
 
 from espalier.engine.detokenize import Detokenizer
 from espalier.engine.messages import FinishReason, Output, Timings, TokenLogprob, Usage
+from espalier.engine.part_text import PartTexts
 from espalier.engine.sampler import Drawn
 from espalier.engine.sequence import Sequence
 from espalier.engine.stop import StopMatcher
@@ -20,6 +21,7 @@ class Answer:
         "_end_token_ids",
         "_logprobs",
         "_matcher",
+        "_parts",
         "_reason",
         "_sequence",
         "_stop",
@@ -34,6 +36,8 @@ class Answer:
         self._end_token_ids, self._stop_token_ids = end_token_ids, frozenset(params.stop_token_ids)
         self._detokenizer = Detokenizer(tokenizer.text_bytes(skip_special=params.skip_special_tokens))
         self._matcher = StopMatcher(params.stop, include=params.include_stop_text)
+        has_parts = sequence.guide is not None and sequence.guide.has_parts
+        self._parts = PartTexts(params) if has_parts else None
         # Since the last output.
         self._text: list[str] = []
         self._token_ids: list[int] = []
@@ -68,9 +72,9 @@ class Answer:
         sequence, guide = self._sequence, self._sequence.guide
         if sequence.first_token_s < 0:
             sequence.first_token_s = now_s
+        if self._reason is not None and not isinstance(self._stop, str):
+            self._finish()
         reason, text = self._reason, "".join(self._text)
-        if reason is not None and not isinstance(self._stop, str):
-            text += self._rest()
         is_closed = reason is not None and self._stop is None and guide is not None and guide.is_closed_by_budget
         output = Output(
             request_id=sequence.request_id,
@@ -82,42 +86,68 @@ class Answer:
             closed_by_budget=is_closed,
             usage=self._usage(),
             timings=None if reason is None else self._timings(now_s),
+            parts=() if self._parts is None else self._parts.take(),
         )
         self._text, self._token_ids, self._logprobs = [], [], []
         return output
 
     def end(self, reason: FinishReason, now_s: float, *, code: str | None = None, message: str | None = None) -> Output:
         """The last output of a request that ends without a token: aborted, or failed with `code` and `message`."""
+        self._finish()
         return Output(
             request_id=self._sequence.request_id,
-            text="".join(self._text) + self._rest(),
+            text="".join(self._text),
             token_ids=self._token_ids,
             finish_reason=reason,
             usage=self._usage(),
             timings=self._timings(now_s),
             error_code=code,
             error_message=message,
+            parts=() if self._parts is None else self._parts.take(),
         )
 
     def _append(self, token_id: int, *, is_drawn: bool) -> None:
         sequence = self._sequence
         sequence.append(token_id, is_drawn=is_drawn)
         self._token_ids.append(token_id)
-        if token_id in self._end_token_ids or token_id in self._stop_token_ids:
-            self._reason, self._stop = "stop", None if token_id in self._end_token_ids else token_id
+        is_end = token_id in self._end_token_ids
+        if not is_end and token_id in self._stop_token_ids:
+            self._reason, self._stop = "stop", token_id
             return
-        text = self._detokenizer.feed((token_id,))
-        if sequence.num_generated > sequence.params.min_tokens:
-            text, self._stop = self._matcher.feed(text)
-        self._text.append(text)
-        if self._stop is not None:
+        if self._parts is not None:
+            self._stop = self._read_parts(self._parts)
+        elif not is_end:
+            self._stop = self._read(token_id)
+        if is_end or self._stop is not None:
             self._reason = "stop"
         elif sequence.length >= sequence.max_len:
             self._reason = "length"
 
-    def _rest(self) -> str:
-        # What the matcher held comes before what the detokenizer still has; nothing can stop it any more.
-        return self._matcher.flush() + self._detokenizer.flush()
+    def _read(self, token_id: int) -> str | None:
+        """Add a token's text; the stop string that it completes."""
+        text, stop = self._detokenizer.feed((token_id,)), None
+        if self._sequence.num_generated > self._sequence.params.min_tokens:
+            text, stop = self._matcher.feed(text)
+        self._text.append(text)
+        return stop
+
+    def _read_parts(self, parts: PartTexts) -> str | None:
+        """The same by what the constraint says that the token is; an end token may settle what was open."""
+        guide = self._sequence.guide
+        assert guide is not None
+        return parts.feed(guide.told(), self._sequence.num_generated, by_budget=guide.is_closed_by_budget)
+
+    def _finish(self) -> None:
+        """Tell what was held back: nothing follows that could change it."""
+        if self._parts is None:
+            # What the matcher held comes before what the detokenizer still has.
+            self._text.append(self._matcher.flush() + self._detokenizer.flush())
+            return
+        guide = self._sequence.guide
+        assert guide is not None
+        open_events = () if self._stop is not None else guide.unsettled()  # a stop token is in there, too
+        stop = self._parts.finish(open_events, self._sequence.num_generated, by_budget=guide.is_closed_by_budget)
+        self._stop = self._stop if stop is None else stop
 
     def _usage(self) -> Usage:
         sequence = self._sequence

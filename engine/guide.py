@@ -6,15 +6,17 @@ are left, the end token included. So a constrained answer is always complete. Im
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence as Row
 
 import numpy as np
 from numpy.typing import NDArray
 
 from espalier.engine.canonical import Canonical, Forced
-from espalier.grammar import Cursor, Grammar
+from espalier.grammar import Cursor, Event, Grammar
 
 Plan = tuple[int, ...] | None
+Told = tuple[Event, ...]
 
 MOST_FORCED = 512
 """Tokens that are forced in one step; if there are more, the next one is drawn from a mask that allows nothing else."""
@@ -23,11 +25,22 @@ MOST_FORCED = 512
 class Guide:
     """Owns the cursor of one request. `canonical` is None where forced text is left to the mask."""
 
-    __slots__ = ("_canonical", "_cursor", "_end_tokens", "_plan", "_proposed", "is_closed_by_budget")
+    __slots__ = (
+        "_canonical",
+        "_cursor",
+        "_end_tokens",
+        "_plan",
+        "_proposed",
+        "_told",
+        "has_parts",
+        "is_closed_by_budget",
+    )
 
     def __init__(self, grammar: Grammar, canonical: Canonical | None) -> None:
         self._cursor, self._canonical, self._end_tokens = grammar.start(), canonical, grammar.end_tokens
-        self._proposed: tuple[Cursor, Plan] | None = None
+        self.has_parts = grammar.has_parts
+        self._told: deque[Told] = deque()
+        self._proposed: tuple[Cursor, Plan, Told] | None = None
         # A short completion from here on as far as one is being followed. What is short a token later may take another
         # way that is longer: only who keeps to one completion comes closer to its end with each token.
         self._plan: Plan = None
@@ -57,12 +70,12 @@ class Guide:
         Raises RejectedError if the mask does not allow it.
         """
         after = self._cursor.copy()
-        after.accept(token)
+        told = after.accept(token)
         fits, plan = self._fits(after, (token,), num_left)
         if not fits:
             self.is_closed_by_budget = True
             return False
-        self._proposed = after, plan
+        self._proposed = after, plan, told
         return True
 
     def _fits(self, after: Cursor, tokens: Row[int], num_left: int) -> tuple[bool, Plan]:
@@ -94,8 +107,18 @@ class Guide:
     def take(self) -> None:
         """The proposed token was chosen."""
         assert self._proposed is not None, "no token was proposed"
-        self._cursor, self._plan = self._proposed
+        self._cursor, self._plan, told = self._proposed
         self._proposed = None
+        if self.has_parts:
+            self._told.append(told)
+
+    def told(self) -> Told:
+        """What the next of the taken tokens turned out to be: to be asked for once a token, where there are parts."""
+        return self._told.popleft()
+
+    def unsettled(self) -> Told:
+        """What is still open of the bytes read, if the answer ends here."""
+        return self._cursor.unsettled()
 
     def jump(self, before: Row[int], num_left: int) -> list[int]:
         """The tokens that must come next, taken; `before` are the last tokens of the text, newest last.
@@ -131,9 +154,10 @@ class Guide:
     def _takes(self, tokens: list[int], num_left: int) -> bool:
         """Take all of them, if what then remains of the budget still completes the answer."""
         after = self._cursor.copy()
-        for token in tokens:
-            after.accept(token)
+        told = [after.accept(token) for token in tokens]
         fits, plan = self._fits(after, tokens, num_left - len(tokens))
         if fits:
             self._cursor, self._plan = after, plan
+            if self.has_parts:
+                self._told.extend(told)
         return fits

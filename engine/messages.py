@@ -33,6 +33,9 @@ class SamplingParams(msgspec.Struct, frozen=True, omit_defaults=True):
     so says `closed_by_budget`, and `closed_by_budget_as` is its finish reason. It ends as soon as nothing else is
     allowed, so `min_tokens` may not be reached, and `ignore_eos` is refused. `logprobs` are of the model's own
     distribution there, too; where they are asked for, every token is drawn, none is forced.
+
+    Where the constraint names parts, `stop` is looked for in the parts of `stop_in` alone (None: in all of them): what
+    a user would call the text, not in reasoning or in the arguments of a call.
     """
 
     temperature: float = 1.0
@@ -46,6 +49,7 @@ class SamplingParams(msgspec.Struct, frozen=True, omit_defaults=True):
     max_tokens: int | None = None
     min_tokens: int = 0
     stop: tuple[str, ...] = ()
+    stop_in: tuple[str, ...] | None = None
     include_stop_text: bool = False
     stop_token_ids: tuple[int, ...] = ()
     ignore_eos: bool = False
@@ -95,11 +99,16 @@ class TokenLogprob(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Usage(msgspec.Struct, frozen=True, array_like=True):
-    """Tokens of a request: prompt, those of them found in the prefix tree at first admission, generated."""
+    """Tokens of a request: prompt, those of them found in the prefix tree at first admission, generated.
+
+    `reasoning_tokens` are those of the generated ones that come before the answer proper; the engine knows no part's
+    meaning and says 0, who reads the parts counts them.
+    """
 
     prompt_tokens: int = 0
     cached_tokens: int = 0
     completion_tokens: int = 0
+    reasoning_tokens: int = 0
 
 
 class Timings(msgspec.Struct, frozen=True, array_like=True):
@@ -111,6 +120,30 @@ class Timings(msgspec.Struct, frozen=True, array_like=True):
     preemptions: int = 0
 
 
+class PartBegun(msgspec.Struct, frozen=True, array_like=True, tag=0):
+    """A part of the answer begins that its constraint has a name for."""
+
+    part: str
+
+
+class PartText(msgspec.Struct, frozen=True, array_like=True, tag=1):
+    """More of a named part, in whole characters."""
+
+    part: str
+    text: str
+
+
+class PartEnded(msgspec.Struct, frozen=True, array_like=True, tag=2):
+    """A named part is over after `num_tokens` of the answer; `by_budget` if those that were left had a say in it."""
+
+    part: str
+    num_tokens: int
+    by_budget: bool = False
+
+
+PartEvent = PartBegun | PartText | PartEnded
+
+
 class Output(msgspec.Struct, frozen=True, omit_defaults=True):
     """What one step added to one request.
 
@@ -119,6 +152,8 @@ class Output(msgspec.Struct, frozen=True, omit_defaults=True):
     `stop_reason` is the stop string or the token id that ended it, None for the model's own end token. With "error",
     `error_code` and `error_message` say why and `retriable` whether the same request may be sent again.
     `closed_by_budget`: a constrained answer was brought to its end because its tokens ran out; it is complete.
+    Where the constraint names parts, `parts` comes in place of `text`: no parser has to find out what the text is made
+    of. What has no name (markers, what separates calls) is left out.
     """
 
     request_id: str
@@ -134,6 +169,7 @@ class Output(msgspec.Struct, frozen=True, omit_defaults=True):
     error_param: str | None = None
     retriable: bool = False
     closed_by_budget: bool = False
+    parts: tuple[PartEvent, ...] = ()
 
 
 class Stats(msgspec.Struct, frozen=True, omit_defaults=True):

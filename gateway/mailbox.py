@@ -7,13 +7,13 @@ held is bounded by the answer's own length, and nothing is lost or reordered.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
-from itertools import chain
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import chain, groupby
 
 import msgspec
 
 from espalier.engine.errors import EngineError, RequestError
-from espalier.engine.messages import Output
+from espalier.engine.messages import Output, PartEvent, PartText
 from espalier.gateway.engine_client import error_from
 
 
@@ -55,8 +55,9 @@ class Mailbox:
                 raise self._error
             self._arrived.clear()
             await self._arrived.wait()
-        output = merge(self._unread)
-        self._unread = []
+        # What a token's log-probability belongs to is told by what comes with it.
+        num = 1 if self._unread[0].logprobs and self._unread[0].parts else len(self._unread)
+        output, self._unread = merge(self._unread[:num]), self._unread[num:]
         return output
 
     async def finished(self) -> None:
@@ -123,4 +124,15 @@ def merge(outputs: Sequence[Output]) -> Output:
         text="".join(output.text for output in outputs),
         token_ids=list(chain.from_iterable(output.token_ids for output in outputs)),
         logprobs=list(chain.from_iterable(logprobs)) if logprobs else None,
+        parts=tuple(_joined(chain.from_iterable(output.parts for output in outputs))),
     )
+
+
+def _joined(parts: Iterable[PartEvent]) -> Iterator[PartEvent]:
+    """Parts with their text in one piece."""
+    for (is_text, _), group in groupby(parts, key=lambda event: (isinstance(event, PartText), event.part)):
+        if is_text:
+            events = [event for event in group if isinstance(event, PartText)]
+            yield PartText(events[0].part, "".join(event.text for event in events))
+        else:
+            yield from group
