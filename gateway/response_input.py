@@ -1,0 +1,66 @@
+"""From the items of a conversation to the messages that a chat template reads, and which tool outputs fit it. Pure.
+
+What a model generated in one go, reasoning, text and calls, is one message again: it renders as it was generated.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from msgspec.structs import replace
+
+from espalier.gateway.errors import invalid
+from espalier.gateway.wire.items import CallItem, CallOutputItem, Item, MessageItem, ReasoningItem, text_of
+from espalier.gateway.wire.requests import Function, Message, ToolCall
+
+_SILENT = Message("assistant")
+
+
+def messages_from(items: Iterable[Item], instructions: str | None = None) -> list[Message]:
+    """Messages in order, `instructions` as the first one."""
+    messages = [Message("system", instructions)] if instructions else []
+    for item in items:
+        if isinstance(item, CallOutputItem) or (isinstance(item, MessageItem) and item.role != "assistant"):
+            messages.append(_given(item))
+            continue
+        joined = _joined(messages[-1], item) if messages and messages[-1].role == "assistant" else None
+        if joined is None:
+            messages.append(_joined(_SILENT, item) or _SILENT)
+        else:
+            messages[-1] = joined
+    return messages
+
+
+def check_outputs(history: Sequence[Item], given: Sequence[Item]) -> None:
+    """Raise a 400 unless every tool output answers a call that was made before it, once."""
+    made = {item.call_id for item in history if isinstance(item, CallItem)}
+    answered: dict[str, str] = {}
+    for at, item in enumerate(given):
+        if isinstance(item, CallItem):
+            made.add(item.call_id)
+        elif isinstance(item, CallOutputItem):
+            where = f"input[{at}].call_id"
+            if item.call_id not in made:
+                raise invalid(f"no tool call has the call_id {item.call_id[:256]!r} that this output names", where)
+            if answered.setdefault(item.call_id, text_of(item.output)) != text_of(item.output):
+                raise invalid(f"two different outputs name the call_id {item.call_id[:256]!r}", where)
+
+
+def _given(item: MessageItem | CallOutputItem) -> Message:
+    if isinstance(item, CallOutputItem):
+        return Message("tool", text_of(item.output), tool_call_id=item.call_id)
+    return Message(item.role, text_of(item.content))
+
+
+def _joined(said: Message, item: Item) -> Message | None:
+    """The assistant's message with one more item; None where the item begins another message."""
+    if isinstance(item, CallItem):
+        call = ToolCall(Function(item.name, item.arguments), item.call_id)
+        return replace(said, tool_calls=[*(said.tool_calls or []), call])
+    if said.tool_calls or said.content is not None:
+        return None
+    if isinstance(item, ReasoningItem):
+        thought = "".join(part.text for part in item.content)
+        return replace(said, reasoning_content=(said.reasoning_content or "") + thought)
+    assert isinstance(item, MessageItem)
+    return replace(said, content=text_of(item.content))
