@@ -113,17 +113,20 @@ class ArrayState(State):
 
     def make(self, byte: int) -> Step:
         """The bracket, a comma, white space, an item's first byte."""
-        phase, natural = self._phase, self._frame.frames.spelling.is_natural
+        phase, spelling = self._phase, self._frame.frames.spelling
         if byte == _CLOSE and phase in (Phase.OPEN, Phase.DONE, Phase.CLOSING):
             outcome = self._outcome()
             return None if outcome is None else Pop(outcome)
         if phase is Phase.DONE:
             if byte == _COMMA:
                 return self._at(Phase.NEXT) if self._branches else None
-            return gap(byte, self._at(Phase.CLOSING)) if natural and self._outcome() is not None else None
+            is_gap = spelling.is_natural and self._outcome() is not None
+            return gap(byte, self._at(Phase.CLOSING)) if is_gap else None
         if phase is Phase.CLOSING or not self._branches:
             return None
-        if natural and phase is not Phase.TIGHT and byte in b" \n":
+        if spelling.is_spaced and phase is Phase.NEXT:
+            return self._at(Phase.TIGHT) if byte == 0x20 else None
+        if spelling.is_natural and phase is not Phase.TIGHT and byte in b" \n":
             return gap(byte, self._at(Phase.TIGHT))
         inner = self._item().step(byte)
         return Push(inner, self._back(), inside=True) if isinstance(inner, State) else None
@@ -151,16 +154,20 @@ class ArrayState(State):
 
     def completion(self) -> tuple[bytes, Outcome]:
         """The bracket if it may come; else what the search found."""
+        spelling = self._frame.frames.spelling
         if self._phase in (Phase.OPEN, Phase.DONE, Phase.CLOSING):
             outcome = self._outcome()
             if outcome is not None:
                 return b"]", outcome
             found = [(self._frame.search.items(f, self._index), outcome) for outcome, f in enumerate(self._vector)]
-            before = b"," if self._phase is Phase.DONE else b""
+            before = spelling.written("," if self._phase is Phase.DONE else "")
         else:
-            found, before = list(self._with_item()), b""
-        texts = [(before + ",".join(items).encode() + b"]", outcome) for items, outcome in found if items is not None]
-        return min(texts, key=lambda pair: len(pair[0]))
+            found = list(self._with_item())
+            before = " " if spelling.is_spaced and self._phase is Phase.NEXT else ""
+        lists = [(spelling.written(",".join(items)), outcome) for items, outcome in found if items is not None]
+        return min(
+            (((before + items + "]").encode(), outcome) for items, outcome in lists), key=lambda pair: len(pair[0])
+        )
 
     def _with_item(self) -> Iterator[tuple[Texts, Outcome]]:
         """Completions that begin with an item, for each outcome one."""
@@ -187,7 +194,7 @@ class ItemReturn(Return):
         left = self._vectors[outcome]
         if self.captures:
             assert text is not None
-            closed = self._frame.closed(left, self._index, to_value(parse(text)))
+            closed = self._frame.closed(left, self._index, to_value(parse(self._frame.frames.spelling.json(text))))
             assert closed is not None, "an item after which nothing completes the array"
             left = closed
         return self._frame.state(left, self._index, Phase.DONE)

@@ -66,14 +66,16 @@ class Json(Constraint, frozen=True, tag=True):
 
     `schema` and `documents` (by URI, for references) are given as Python values or as JSON texts, and are kept as
     texts. The dialect is that of `$schema`, else `draft`. Members come in the order of the schema, or in any; white
-    space is none, or natural: one space, or a line break with indentation, where people put it. Formats are annotations
-    unless `assert_formats`. SchemaError if what is given cannot be JSON.
+    space is none, or natural: one space, or a line break with indentation, where people put it; or spaced: one space
+    behind each comma and colon, as Python's json writes it. With Python's words for null, true and false the text is a
+    Python literal. Formats are annotations unless `assert_formats`. SchemaError if what is given cannot be JSON.
     """
 
     schema: Schema
     property_order: OneOfThese["schema", "any"] = "schema"
-    white_space: OneOfThese["compact", "natural"] = "compact"
+    white_space: OneOfThese["compact", "natural", "spaced"] = "compact"
     escapes: OneOfThese["needed", "any"] = "needed"
+    words: OneOfThese["json", "python"] = "json"
     documents: Documents = ()
     assert_formats: bool = False
     draft: OneOfThese["draft-04", "draft-06", "draft-07", "2019-09", "2020-12"] = "2020-12"

@@ -24,11 +24,8 @@ _KIND_OF = {
     ord('"'): Kind.STRING,
     ord("["): Kind.ARRAY,
     ord("{"): Kind.OBJECT,
-    ord("t"): Kind.TRUE,
-    ord("f"): Kind.FALSE,
-    ord("n"): Kind.NULL,
 }
-_FIRST = bytes(sorted(_KIND_OF))
+_LITERALS = (Kind.NULL, Kind.TRUE, Kind.FALSE)
 
 
 class Frames:
@@ -41,6 +38,8 @@ class Frames:
         self.space, self.spelling, self.limits, self.quoted = space, spelling, limits, quoted
         self.search = Search(space, limits)
         self.any_escapes = spelling.escapes == "any"
+        self.kind_of = _KIND_OF | {ord(spelling.word(kind.value)[0]): kind for kind in _LITERALS}
+        self.first_bytes = bytes(sorted(self.kind_of))
         self.arrays = ArrayFrame(self)
         self._objects: dict[Vector, ObjectFrame] = {}
         self._values: dict[Vector, ValueState] = {}
@@ -76,7 +75,7 @@ class ValueState(State):
 
     def make(self, byte: int) -> Step:
         """The frame of the kind that begins with the byte."""
-        kind = _KIND_OF.get(byte)
+        kind = self._frames.kind_of.get(byte)
         if kind is None:
             return None
         parts = [typed(shape, kind, self._frames.space) for shape in self._shapes]
@@ -93,16 +92,17 @@ class ValueState(State):
         if kind is Kind.OBJECT:
             return self._frames.object(vector).start(vector)
         outcome = next((index for index, part in enumerate(parts) if part is True), None)
-        return None if outcome is None else LiteralState(kind.value.encode(), 1, outcome)
+        word = self._frames.spelling.word(kind.value)
+        return None if outcome is None else LiteralState(word.encode(), 1, outcome)
 
     def candidates(self) -> bytes:
         """What values begin with."""
-        return _FIRST
+        return self._frames.first_bytes
 
     def completion(self) -> tuple[bytes, Outcome]:
         """The shortest witness of any of the shapes."""
         found = [
-            (text.encode(), outcome)
+            (self._frames.spelling.written(text).encode(), outcome)
             for outcome, shape in enumerate(self._shapes)
             if (text := self._frames.search.value(shape)) is not None
         ]

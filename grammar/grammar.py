@@ -73,7 +73,7 @@ class Grammar:
             documents[ALPHABET_URI] = self._alphabet.schema
         compiler = Compiler(data, documents, BY_NAME[part.draft], part.assert_formats, self.limits)
         self._compilers.append(compiler)
-        spelling = Spelling(part.property_order, part.white_space, part.escapes)
+        spelling = Spelling(part.property_order, part.white_space, part.escapes, part.words)
         frames = Frames(compiler.space, spelling, self.limits, self.vocabulary.quoted)
         self._frames.append(frames)
         formula = compiler.root if self._alphabet.schema is None else compiler.beside(ALPHABET_URI)

@@ -108,7 +108,10 @@ def _is_special(vocabulary: Vocabulary, token: int) -> bool:
 
 def _needs(part: AnyConstraint) -> frozenset[int]:
     """Bytes that an end may take."""
-    if isinstance(part, Json | AnyJson):
+    if isinstance(part, Json):
+        spaces = b" " if part.white_space == "spaced" else b""
+        return _SYNTAX.union(spaces, b"TFNo" if part.words == "python" else b"")
+    if isinstance(part, AnyJson):
         return _SYNTAX
     if isinstance(part, Literal):
         return frozenset(part.text)

@@ -172,16 +172,18 @@ class ObjectState(State):
 
     def make(self, byte: int) -> Step:
         """The brace, a comma, a name's quote, white space."""
-        phase = self._phase
+        phase, spelling = self._phase, self._frame.frames.spelling
         if byte == _CLOSE and phase in (Phase.OPEN, Phase.DONE, Phase.CLOSING):
             outcome = self._outcome()
             return None if outcome is None else Pop(outcome)
         if byte == _COMMA and phase is Phase.DONE:
             return self._at(Phase.NEXT) if self._core is not None else None
+        if spelling.is_spaced and phase is Phase.NEXT:
+            return self._at(Phase.TIGHT) if byte == 0x20 else None
         if byte == _QUOTE and phase in (Phase.OPEN, Phase.NEXT, Phase.TIGHT) and self._core is not None:
             back = KeyReturn(self._frame, self._vector, self._forbidden, self._used)
             return Push(self._core.shell(self._frame.frames.any_escapes), back)
-        if self._frame.frames.spelling.is_natural:
+        if spelling.is_natural:
             if phase is Phase.DONE and self._outcome() is not None:
                 return gap(byte, self._at(Phase.CLOSING))
             if phase in (Phase.OPEN, Phase.NEXT) and self._core is not None:
@@ -208,22 +210,24 @@ class ObjectState(State):
             outcome = self._outcome()
             if outcome is not None:
                 return b"}", outcome
-            return self._searched(b"" if self._phase is Phase.OPEN else b",")
+            return self._searched("" if self._phase is Phase.OPEN else ",")
         core = self._core
         assert core is not None
         name, place = core.completion()
         text = escaped(name) + b'"'
         back = KeyReturn(self._frame, self._vector, self._forbidden, self._used)
         rest, outcome = back.resume(place, text).completion()
-        return b'"' + text + rest, outcome
+        is_apart = self._phase is Phase.NEXT and self._frame.frames.spelling.is_spaced
+        return (b' "' if is_apart else b'"') + text + rest, outcome
 
-    def _searched(self, before: bytes) -> tuple[bytes, Outcome]:
+    def _searched(self, before: str) -> tuple[bytes, Outcome]:
         found = []
         for outcome, formula in enumerate(self._vector):
             members = self._frame.search.members(formula, self._frame.table, self._forbidden)
             if members is not None:
                 pairs = spelled(members, self._frame.table, self._used)
-                found.append((before + ",".join(f"{name}:{text}" for name, text in pairs).encode() + b"}", outcome))
+                text = before + ",".join(f"{name}:{text}" for name, text in pairs) + "}"
+                found.append((self._frame.frames.spelling.written(text).encode(), outcome))
         return min(found, key=lambda pair: len(pair[0]))
 
     @property
@@ -294,9 +298,13 @@ class MemberState(State):
         if self._colon is Colon.BEFORE:
             if byte != _COLON:
                 return None
-            return self._at(Colon.BEHIND) if frames.spelling.is_natural else Push(self._value(), self._back())
-        if byte == 0x20 and self._colon is Colon.BEHIND:
-            return self._at(Colon.TIGHT)
+            is_compact = frames.spelling.white_space == "compact"
+            return Push(self._value(), self._back()) if is_compact else self._at(Colon.BEHIND)
+        if self._colon is Colon.BEHIND:
+            if byte == 0x20:
+                return self._at(Colon.TIGHT)
+            if frames.spelling.is_spaced:
+                return None
         inner = self._value().step(byte)
         return Push(inner, self._back(), inside=True) if isinstance(inner, State) else None
 
@@ -317,7 +325,8 @@ class MemberState(State):
         """Colon, value, the rest."""
         text, inner = self._value().completion()
         rest, outcome = self._back().resume(inner, None).completion()
-        return (b":" if self._colon is Colon.BEFORE else b"") + text + rest, outcome
+        space = b" " if self._frame.frames.spelling.is_spaced and self._colon is not Colon.TIGHT else b""
+        return (b":" if self._colon is Colon.BEFORE else b"") + space + text + rest, outcome
 
     @property
     def mask_key(self) -> Hashable:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Literal
 
@@ -9,6 +10,10 @@ from espalier.grammar.state import State, Step
 
 MAX_INDENT = 64  # spaces or tabs after a line break
 _SPACES = b" \t"
+_TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[,:]|true|false|null')
+_WORD = re.compile(rb'"(?:[^"\\]|\\.)*"|True|False|None')
+_WORDS = {"true": "True", "false": "False", "null": "None"}
+_JSON_WORDS = {word.encode(): json_word.encode() for json_word, word in _WORDS.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,13 +21,40 @@ class Spelling:
     """What a schema does not say about its JSON."""
 
     property_order: Literal["schema", "any"] = "schema"
-    white_space: Literal["compact", "natural"] = "compact"
+    white_space: Literal["compact", "natural", "spaced"] = "compact"
     escapes: Literal["needed", "any"] = "needed"
+    words: Literal["json", "python"] = "json"
 
     @property
     def is_natural(self) -> bool:
         """Whether there may be white space."""
         return self.white_space == "natural"
+
+    @property
+    def is_spaced(self) -> bool:
+        """Whether one space follows each comma and colon."""
+        return self.white_space == "spaced"
+
+    def word(self, literal: str) -> str:
+        """How null, true or false is written."""
+        return _WORDS[literal] if self.words == "python" else literal
+
+    def written(self, text: str) -> str:
+        """Compact JSON, or a stretch of it that begins outside of strings, as it is written here."""
+        if self.words == "json" and not self.is_spaced:
+            return text
+        return _TOKEN.sub(lambda found: self._sign(found[0]), text)
+
+    def json(self, text: bytes) -> bytes:
+        """What was written, as JSON."""
+        if self.words == "json":
+            return text
+        return _WORD.sub(lambda found: _JSON_WORDS.get(found[0], found[0]), text)
+
+    def _sign(self, sign: str) -> str:
+        if sign in _WORDS:
+            return self.word(sign)
+        return f"{sign} " if sign in ",:" and self.is_spaced else sign
 
 
 class Gap(State):
