@@ -12,44 +12,58 @@ from espalier.engine.scheduler import Work
 
 
 class BatchBuilder:
-    """Builds batches over one slot table; on the CPU tensors share memory with numpy, on a GPU they are copied."""
+    """Builds batches over one slot table; on the CPU tensors share memory with numpy, on a GPU they are copied.
 
-    def __init__(self, slot_table: NDArray[np.int32], device: str) -> None:
+    `slot_table` is what the device has of it. On a GPU it has one row to spare, which says `spare_slot`.
+    """
+
+    def __init__(self, slot_table: NDArray[np.int32], device: str, spare_slot: int) -> None:
         self._table, self._device = slot_table, device
-        self._table_tensor = torch.from_numpy(slot_table).to(device)
+        if device == "cpu":
+            self.slot_table = torch.from_numpy(slot_table)
+        else:
+            rows, positions = slot_table.shape
+            self.slot_table = torch.zeros(rows + 1, positions, dtype=torch.int32, device=device)
+            self.slot_table[rows] = spare_slot
 
     def build(self, plan: list[Work]) -> Batch:
         """The batch of a plan; rows of logits come in the order of the works that want them."""
+        tokens = self.tokens(plan)
         counts = np.array([work.end - work.begin for work in plan], dtype=np.int32)
         query_start = np.zeros(len(plan) + 1, dtype=np.int32)
         np.cumsum(counts, out=query_start[1:])
-        rows = np.array([work.sequence.row for work in plan], dtype=np.int32)
-        ends = np.array([work.end for work in plan], dtype=np.int32)
         wanted = np.array([work.wants_logits for work in plan], dtype=bool)
-        positions = np.arange(query_start[-1], dtype=np.int64) - np.repeat(query_start[:-1] - (ends - counts), counts)
-        if len(positions) == len(plan):
-            token_ids = np.array([work.sequence.tokens[work.begin] for work in plan], dtype=np.int64)
-        else:
-            token_ids = np.concatenate([work.sequence.ids(work.begin, work.end) for work in plan]).astype(np.int64)
-        out_slots = self._table[np.repeat(rows, counts), positions].astype(np.int64)
+        self.send_rows(plan)
         return Batch(
-            token_ids=self._move(token_ids),
-            positions=self._move(positions),
+            token_ids=self._move(tokens[0].astype(np.int64)),
+            positions=self._move(tokens[1].astype(np.int64)),
             query_start=self._move(query_start),
-            context_len=self._move(ends),
-            rows=self._move(rows),
-            slot_table=self._table_on_device(rows, ends),
-            out_slots=self._move(out_slots),
+            context_len=self._move(np.array([work.end for work in plan], dtype=np.int32)),
+            rows=self._move(np.array([work.sequence.row for work in plan], dtype=np.int32)),
+            slot_table=self.slot_table,
+            out_slots=self._move(tokens[3].astype(np.int64)),
             logit_rows=self._move((query_start[1:][wanted] - 1).astype(np.int64)),
         )
 
+    def tokens(self, plan: list[Work]) -> NDArray[np.int32]:
+        """Of each new token, end to end, a column int32 [4]: its id, its position, its row of the table, its slot."""
+        counts = np.array([work.end - work.begin for work in plan])
+        first = np.array([work.begin for work in plan])
+        found = np.empty((4, counts.sum()), dtype=np.int32)
+        if len(plan) == found.shape[1]:
+            found[0] = [work.sequence.tokens[work.begin] for work in plan]
+        else:
+            np.concatenate([work.sequence.ids(work.begin, work.end) for work in plan], out=found[0])
+        found[1] = np.arange(found.shape[1]) - np.repeat(counts.cumsum() - counts - first, counts)
+        found[2] = np.repeat([work.sequence.row for work in plan], counts)
+        found[3] = self._table[found[2], found[1]]
+        return found
+
+    def send_rows(self, plan: list[Work]) -> None:
+        """Tell the device all of the plan's rows of the table, as far as this step reads them."""
+        if self._device != "cpu" and plan:
+            rows, used = [work.sequence.row for work in plan], max(work.end for work in plan)
+            self.slot_table[torch.tensor(rows, device=self._device), :used] = self._move(self._table[rows, :used])
+
     def _move(self, array: NDArray[np.int64] | NDArray[np.int32]) -> Tensor:
         return torch.from_numpy(array).to(self._device, non_blocking=True)
-
-    def _table_on_device(self, rows: NDArray[np.int32], ends: NDArray[np.int32]) -> Tensor:
-        if self._device != "cpu":
-            # Only what this step reads travels.
-            used = int(ends.max())
-            index = torch.from_numpy(rows).long().to(self._device)
-            self._table_tensor[index, :used] = torch.from_numpy(self._table[rows, :used]).to(self._device)
-        return self._table_tensor

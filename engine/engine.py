@@ -15,7 +15,6 @@ from dataclasses import dataclass
 import torch
 
 from espalier.engine.answer import Answer
-from espalier.engine.batch_builder import BatchBuilder
 from espalier.engine.canonical import MOST_CONTEXT
 from espalier.engine.chooser import Chooser, few_of
 from espalier.engine.errors import (
@@ -31,6 +30,7 @@ from espalier.engine.loader import Loaded, load
 from espalier.engine.messages import Generate, Output, Ready, Stats, StepOutputs
 from espalier.engine.options import EngineOptions
 from espalier.engine.output_head import OutputHead
+from espalier.engine.runner import make_runner
 from espalier.engine.sampler import Drawn, Sampler
 from espalier.engine.sampling_params import check
 from espalier.engine.scheduler import Limits, Scheduler, Work
@@ -86,7 +86,7 @@ class Engine:
                 prefix_cache=options.prefix_cache,
             )
         )
-        self._builder = BatchBuilder(self.scheduler.slot_table, self._loaded.device)
+        self._runner = make_runner(self._loaded, self.scheduler, cuda_graphs=options.cuda_graphs)
         self._end_token_ids = frozenset(self.tokenizer.end_token_ids)
         vocabulary = self.tokenizer.vocabulary
         self._chooser = Chooser(sampler or Sampler(tuple(sorted(self._end_token_ids))), vocabulary.num_words)
@@ -222,15 +222,14 @@ class Engine:
         if self._poison:
             free = torch.from_numpy(self.scheduler.slots.free_slots()).long().to(self._loaded.device)
             self._loaded.kv.poison(free)
-        batch, model, kv = self._builder.build(plan), self._loaded.model, self._loaded.kv
         wanting = [work.sequence for work in plan if work.wants_logits]
         few = few_of(wanting)
         sparse = self._head.pays(few) if self.options.sparse_head else []
         if not sparse:
-            logits = model.forward(batch, kv)
+            logits = self._runner.logits(plan)
             return self._chooser.choose(logits, wanting) if wanting else []
         drawn: dict[int, Drawn] = {}
-        for group in self._head.groups(model.hidden(batch, kv), few, sparse):
+        for group in self._head.groups(self._runner.hidden(plan), few, sparse):
             chosen = self._chooser.choose(group.logits, [wanting[row] for row in group.rows])
             drawn |= zip(group.rows, chosen, strict=True)
         return [drawn[row] for row in range(len(wanting))]

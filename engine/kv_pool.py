@@ -13,15 +13,16 @@ from espalier.engine.config import ModelConfig
 
 
 class KVPool:
-    """Keys and values of `num_slots` tokens."""
+    """Keys and values of `num_slots` tokens, and of one more: whoever has nothing to keep writes to `spare_slot`."""
 
-    __slots__ = ("_k", "_v", "num_slots", "storage_k", "storage_v")
+    __slots__ = ("_k", "_v", "num_slots", "spare_slot", "storage_k", "storage_v")
 
     def __init__(self, config: ModelConfig, num_slots: int, *, device: str, dtype: torch.dtype) -> None:
-        self.num_slots = num_slots
+        self.num_slots = self.spare_slot = num_slots
         heads, size = config.num_kv_heads, config.head_dim
         near = device == "cpu"
-        shape = (config.num_layers, heads, num_slots, size) if near else (config.num_layers, num_slots, heads, size)
+        slots = num_slots + 1
+        shape = (config.num_layers, heads, slots, size) if near else (config.num_layers, slots, heads, size)
         # Untouched memory costs nothing until it is used: no fill.
         self.storage_k = torch.empty(shape, device=device, dtype=dtype)
         self.storage_v = torch.empty(shape, device=device, dtype=dtype)

@@ -44,6 +44,7 @@ class EngineOptions:
     sparse_head: bool = option(True, "compute only the logits that a grammar allows, where that is faster")
     mask_cache: bool = option(True, "keep the token masks of a grammar's states")
     grammar_memory_bytes: int = option(256 * 2**20, "bytes of compiled grammars that are kept")
+    cuda_graphs: bool = option(True, "on a GPU, record the steps of few tokens once and replay them")
     exact: bool = option(False, "results that don't depend on what shares the batch")
     threads: int | None = option(None, "CPU threads; default the number of cores")
     max_waiting: int = option(4096, "most requests that wait for admission; more are refused")

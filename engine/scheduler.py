@@ -78,6 +78,8 @@ class Scheduler:
     totals: Totals = field(default_factory=Totals)
     slots: SlotAllocator = field(init=False)
     slot_table: NDArray[np.int32] = field(init=False)
+    moved_rows: set[int] = field(default_factory=set)
+    """Rows of the slot table in which more changed than slots for new tokens; who copies the table takes them out."""
     _rows: list[int] = field(init=False)
     _now: int = 0
     _seats: int = 0
@@ -212,7 +214,9 @@ class Scheduler:
         match = self.tree.insert(sequence.node, sequence.ids(begin, end), ours, self._now)
         self.slots.give(ours[ours != match.slots])
         sequence.inserted_len += int((ours == match.slots).sum())
-        self.slot_table[sequence.row, begin:end] = match.slots
+        if not np.array_equal(ours, match.slots):
+            self.slot_table[sequence.row, begin:end] = match.slots
+            self.moved_rows.add(sequence.row)
         self.tree.lock(match.node)
         self.tree.unlock(sequence.node)
         sequence.node, sequence.shared_len = match.node, end
@@ -275,6 +279,7 @@ class Scheduler:
         matched = len(slots)
         sequence.row = self._rows.pop()
         self.slot_table[sequence.row, :matched] = slots
+        self.moved_rows.add(sequence.row)
         sequence.num_computed = sequence.num_slots = sequence.shared_len = matched
         if sequence.cached_tokens < 0:
             sequence.cached_tokens, sequence.first_admitted_s = matched, now_s
