@@ -1,7 +1,8 @@
-"""Fused sampling: one launch for the whole batch, one program a row. Legend and semantics as in `kernels.sampling`.
+"""Fused sampling: one launch for the whole batch. Legend and semantics as in `kernels.sampling`.
 
 The logits are read once, for the largest logit and the sum of exponentials of each sub-block of 128 tokens; sub-blocks
-that the mask forbids are not read. From those numbers it is known which sub-blocks matter, and those alone are read
+that the mask forbids are not read. A row is cut into splits, a program each, and the one that is done last goes on
+with the row. From those numbers it is known which sub-blocks matter, and those alone are read
 again: one for a greedy or a plain draw; for min-p, those that reach its floor; for top-k, those that reach the k-th
 largest of the sub-blocks' maxima, which no k-th best logit is below; for top-p, those above a bound that what is left
 out can't exceed. What is above the bound goes into a list, where the cut is found by bisection, `WAYS` at a time, over
@@ -20,11 +21,16 @@ from torch import Tensor
 
 from espalier.kernels.sampling_settings import Sampled, Settings
 from espalier.kernels.triton.sampling_cut import SHORT, draw_listed, find_cut
-from espalier.kernels.triton.sampling_row import draw_block, load_blocks, patch_row, weigh
+from espalier.kernels.triton.sampling_row import draw_block, patch_row, weigh
+from espalier.kernels.triton.sampling_scan import scan_blocks
 from espalier.kernels.triton.sampling_top import write_top
 
+SCAN = 64
+"""Sub-blocks read at once the first time; a split has at least so many."""
 TILE = 16
-"""Sub-blocks read at once."""
+"""Sub-blocks read at once afterwards."""
+PROGRAMS = 512
+"""Rows are cut into splits up to so many programs: about twice as many as a large GPU runs at once."""
 NUM_WARPS = 8
 
 
@@ -34,24 +40,26 @@ def sample_kernel(
     mask, mask_stride, num_words, is_masked,
     seen_start, seen_token, seen_value, repetition, presence, frequency,
     bias_start, bias_token, bias_value, patched, patch_value,
-    wants_logprob, num_top, floats, integers,
+    wants_logprob, num_top, floats, integers, arrived, split_blocks,
     token_out, is_valid_out, is_blocked_out, logprob_out, top_token_out, top_logprob_out,
     HAS_MASK: tl.constexpr, SOME_MASKED: tl.constexpr, HAS_SEEN: tl.constexpr, HAS_BIAS: tl.constexpr,
     HAS_LOGPROB: tl.constexpr, TOP: tl.constexpr, BLOCKS: tl.constexpr, LIST: tl.constexpr, TILE: tl.constexpr,
-    SHIFT: tl.constexpr,
+    SCAN: tl.constexpr, SHIFT: tl.constexpr,
 ):  # fmt: skip
-    """Draw the token of one row; `floats` and `integers` are working memory, see `sample_fused`."""
-    row = tl.program_id(0).to(tl.int64)
+    """Draw the token of one row; `floats` and `integers` are working memory, see `sample_fused`, `arrived` is zero."""
+    # The splits of a row follow one another: while the last rows are read, the first are drawn.
+    row = tl.program_id(1).to(tl.int64)
+    split = tl.program_id(0)
+    num_splits = tl.num_programs(0)
     HAS_PATCH: tl.constexpr = HAS_SEEN or HAS_BIAS
     LOG2E: tl.constexpr = 1.4426950408889634
-    INF: tl.constexpr = float("inf")
     num_blocks = (vocab + 127) // 128
     x_row = logits + row * row_stride
-    block_most = floats + row * (4 * BLOCKS + LIST)
+    block_most = floats + row * (5 * BLOCKS + LIST)
     block_sum, raw_most, raw_sum = block_most + BLOCKS, block_most + 2 * BLOCKS, block_most + 3 * BLOCKS
-    list_value = block_most + 4 * BLOCKS
-    chosen_blocks = integers + row * (2 * BLOCKS + LIST)
-    block_equal, list_token = chosen_blocks + BLOCKS, chosen_blocks + 2 * BLOCKS
+    split_raw, list_value = block_most + 4 * BLOCKS, block_most + 5 * BLOCKS
+    chosen_blocks = integers + row * (3 * BLOCKS + LIST)
+    block_equal, split_any, list_token = chosen_blocks + BLOCKS, chosen_blocks + 2 * BLOCKS, chosen_blocks + 3 * BLOCKS
     # What is not there is not read either.
     words_row, patched_row, patch_row_value = chosen_blocks, chosen_blocks, block_most
     if HAS_MASK:
@@ -62,6 +70,55 @@ def sample_kernel(
     wants = row < 0
     if HAS_LOGPROB:
         wants = tl.load(wants_logprob + row) != 0
+    heat = tl.load(temperature + row)
+    scale = tl.where(heat > 0, LOG2E / tl.maximum(heat, 1e-20), 1.0)
+
+    # Blocks [first, last).
+    first = split * split_blocks
+    last = tl.minimum(first + split_blocks, num_blocks)
+    has_patch = row < 0
+    if HAS_PATCH:
+        patched_row, patch_row_value = patched + row * ((vocab + 31) // 32), patch_value + row * vocab
+        has_patch = patch_row(
+            x_row, row, vocab, seen_start, seen_token, seen_value, repetition, presence, frequency,
+            bias_start, bias_token, bias_value, patched_row, patch_row_value, first * 128,
+            tl.minimum(last * 128, vocab), HAS_SEEN, HAS_BIAS,
+        )  # fmt: skip
+    is_any, best_raw = scan_blocks(
+        x_row, words_row, patched_row, patch_row_value, first, last, vocab, num_words, has_mask, has_patch, wants,
+        heat, scale, block_most, block_sum, raw_most, raw_sum, HAS_MASK, HAS_PATCH, HAS_LOGPROB, SCAN,
+    )  # fmt: skip
+    tl.store(split_any + split, is_any)
+    tl.store(split_raw + split, best_raw)
+    # Everybody's writes are done before the arrival is told, and who arrives last sees those of all.
+    tl.debug_barrier()
+    is_last = tl.atomic_add(arrived + row, 1, sem="acq_rel", scope="gpu") == num_splits - 1
+    tl.debug_barrier()
+    if is_last:
+        finish_row(
+            row, x_row, vocab, temperature, top_k, top_p, min_p, uniform, words_row, num_words, has_mask, has_patch,
+            patched_row, patch_row_value, wants, num_top, num_splits, num_blocks, heat, scale,
+            block_most, block_sum, raw_most, raw_sum, split_raw, list_value,
+            chosen_blocks, block_equal, split_any, list_token,
+            token_out, is_valid_out, is_blocked_out, logprob_out, top_token_out, top_logprob_out,
+            HAS_MASK, HAS_PATCH, HAS_LOGPROB, TOP, BLOCKS, LIST, TILE, SHIFT,
+        )  # fmt: skip
+
+
+@triton.jit
+def finish_row(
+    row, x_row, vocab, temperature, top_k, top_p, min_p, uniform, words_row, num_words, has_mask, has_patch,
+    patched_row, patch_row_value, wants, num_top, num_splits, num_blocks, heat, scale,
+    block_most, block_sum, raw_most, raw_sum, split_raw, list_value,
+    chosen_blocks, block_equal, split_any, list_token,
+    token_out, is_valid_out, is_blocked_out, logprob_out, top_token_out, top_logprob_out,
+    HAS_MASK: tl.constexpr, HAS_PATCH: tl.constexpr, HAS_LOGPROB: tl.constexpr, TOP: tl.constexpr,
+    BLOCKS: tl.constexpr, LIST: tl.constexpr, TILE: tl.constexpr, SHIFT: tl.constexpr,
+):  # fmt: skip
+    """From what is known of a row's sub-blocks to its token."""
+    LOG2E: tl.constexpr = 1.4426950408889634
+    INF: tl.constexpr = float("inf")
+    if HAS_LOGPROB:
         tl.store(logprob_out + row, float("nan"))
         if TOP > 0:
             place = tl.arange(0, TOP)
@@ -69,57 +126,15 @@ def sample_kernel(
             tl.store(
                 top_logprob_out + row * num_top + place, tl.full([TOP], float("nan"), tl.float32), mask=place < num_top
             )
-    heat = tl.load(temperature + row)
-    scale = tl.where(heat > 0, LOG2E / tl.maximum(heat, 1e-20), 1.0)
-
-    has_patch = row < 0
-    if HAS_PATCH:
-        patched_row, patch_row_value = patched + row * ((vocab + 31) // 32), patch_value + row * vocab
-        has_patch = patch_row(
-            x_row, row, vocab, seen_start, seen_token, seen_value, repetition, presence, frequency,
-            bias_start, bias_token, bias_value, patched_row, patch_row_value, HAS_SEEN, HAS_BIAS,
-        )  # fmt: skip
-
-    # NaN stays in a running maximum that hands it on.
-    worst = tl.full([TILE, 4, 32], -INF, tl.float32)
-    worst_raw = tl.full([TILE, 4, 32], -INF, tl.float32)
-    some = tl.zeros([TILE, 4], tl.int32)
-    for start in tl.range(0, num_blocks, TILE, num_stages=4):
-        block = start + tl.arange(0, TILE)
-        live = block < num_blocks
-        x, raw, words, _ = load_blocks(
-            x_row, words_row, patched_row, patch_row_value, block, live, vocab, num_words, has_mask, has_patch, wants,
-            HAS_MASK, HAS_PATCH,
-        )  # fmt: skip
-        some = some | words
-        worst = tl.maximum(worst, x, propagate_nan=tl.PropagateNan.ALL)
-        if HAS_PATCH:
-            bits = (words[:, :, None] >> tl.arange(0, 32)[None, None, :]) & 1
-            worst_raw = tl.maximum(worst_raw, tl.where(bits != 0, raw, -INF))
-        most = tl.max(tl.max(x, axis=2), axis=1)
-        tl.store(block_most + block, most, mask=live)
-        if heat > 0:
-            base = tl.where(tl.abs(most) == INF, 0.0, most)
-            weight = tl.exp2((x - base[:, None, None]) * scale)
-            tl.store(block_sum + block, tl.sum(tl.sum(weight, axis=2), axis=1), mask=live)
-        if HAS_LOGPROB:  # noqa: SIM102 -- a constexpr decides what is compiled
-            if wants:
-                most = tl.max(tl.max(raw, axis=2), axis=1)
-                base = tl.where(tl.abs(most) == INF, 0.0, most)
-                weight = tl.exp2((raw - base[:, None, None]) * LOG2E)
-                tl.store(raw_most + block, most, mask=live)
-                tl.store(raw_sum + block, tl.sum(tl.sum(weight, axis=2), axis=1), mask=live)
-    tl.debug_barrier()
-
     index = tl.arange(0, BLOCKS)
     most_b = tl.load(block_most + index, mask=index < num_blocks, other=-INF)
     best = tl.max(most_b, axis=0)
-    is_number = tl.sum(tl.sum(tl.sum((worst != worst).to(tl.int32), axis=2), axis=1), axis=0) == 0
+    is_number = tl.sum((most_b != most_b).to(tl.int32), axis=0) == 0
     is_number = is_number & (best < INF)
-    is_blocked = tl.sum(tl.sum((some != 0).to(tl.int32), axis=1), axis=0) == 0
+    is_blocked = tl.max(tl.load(split_any + index, mask=index < num_splits, other=0), axis=0) == 0
     if HAS_PATCH:
         # Bias has banned what was left.
-        raw_best = tl.max(tl.max(tl.max(worst_raw, axis=2), axis=1), axis=0)
+        raw_best = tl.max(tl.load(split_raw + index, mask=index < num_splits, other=-INF), axis=0)
         is_blocked = is_blocked | (is_number & (best == -INF) & (raw_best > -INF))
     is_valid = is_number & (best > -INF)
     token = tl.full([], 0, tl.int32)
@@ -202,24 +217,28 @@ def sample_fused(logits_rv: Tensor, settings: Settings) -> Sampled:
         logprob = torch.empty(rows, device=device)
         top_token = torch.empty(rows, num_top, dtype=torch.int64, device=device)
         top_logprob = torch.empty(rows, num_top, device=device)
-    # Of each row: largest logit and sum of each sub-block, adjusted and as they came, and the list's logits; the chosen
-    # sub-blocks, how many of each equal the floor, and the list's tokens.
-    floats = torch.empty(rows, 4 * blocks + LIST, device=device)
-    integers = torch.empty(rows, 2 * blocks + LIST, dtype=torch.int32, device=device)
+    # Of each row: largest logit and sum of each sub-block, adjusted and as they came, the largest as it came of each
+    # split, and the list's logits; the chosen sub-blocks, how many of each equal the floor, whether a split has a token
+    # that is allowed, and the list's tokens.
+    floats = torch.empty(rows, 5 * blocks + LIST, device=device)
+    integers = torch.empty(rows, 3 * blocks + LIST, dtype=torch.int32, device=device)
+    arrived = torch.zeros(rows, dtype=torch.int32, device=device)
     patched = torch.empty(rows, triton.cdiv(vocab, 32), dtype=torch.int32, device=device) if has_patch else None
     patch_value = torch.empty(rows, vocab, device=device) if has_patch else None
     mask, seen, bias = settings.mask, settings.seen, settings.bias
-    sample_kernel[(rows,)](
+    num_blocks = triton.cdiv(vocab, 128)
+    split_blocks = max(SCAN, triton.cdiv(num_blocks, triton.cdiv(PROGRAMS, rows)))
+    sample_kernel[triton.cdiv(num_blocks, split_blocks), rows](
         logits_rv, logits_rv.stride(0), vocab,
         settings.temperature, settings.top_k, settings.top_p, settings.min_p, settings.uniform,
         mask, 0 if mask is None else mask.stride(0), 0 if mask is None else mask.shape[1], settings.is_masked,
         *((None, None, None) if seen is None else (seen.start, seen.token, seen.value)),
         settings.repetition, settings.presence, settings.frequency,
         *((None, None, None) if bias is None else (bias.start, bias.token, bias.value)),
-        patched, patch_value, wants, num_top, floats, integers,
+        patched, patch_value, wants, num_top, floats, integers, arrived, split_blocks,
         token, is_valid, is_blocked, logprob, top_token, top_logprob,
         HAS_MASK=mask is not None, SOME_MASKED=settings.is_masked is not None, HAS_SEEN=seen is not None,
         HAS_BIAS=bias is not None, HAS_LOGPROB=wants is not None, TOP=top, BLOCKS=blocks, LIST=LIST, TILE=TILE,
-        SHIFT=SHIFTS[logits_rv.dtype], num_warps=NUM_WARPS,
+        SCAN=SCAN, SHIFT=SHIFTS[logits_rv.dtype], num_warps=NUM_WARPS,
     )  # fmt: skip
     return Sampled(token, is_valid, is_blocked, logprob, top_token, top_logprob)

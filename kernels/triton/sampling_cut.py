@@ -25,8 +25,8 @@ SHORT: tl.constexpr = tl.constexpr(512)
 
 @triton.jit
 def key_of(x, shift):
-    """The key int32 of floats; of the two zeros only the positive one may come."""
-    bits = x.to(tl.int32, bitcast=True)
+    """The key int32 of floats; the two zeros are equal, and have one key."""
+    bits = tl.where(x == 0, 0.0, x).to(tl.int32, bitcast=True)
     return tl.where(bits < 0, bits ^ 0x7FFFFFFF, bits) >> shift
 
 
@@ -40,7 +40,6 @@ def value_of(key, shift):
 @triton.jit
 def key_below(x, shift):
     """The largest key whose float is less than x."""
-    x = tl.where(x == 0, 0.0, x)
     key = key_of(x, shift)
     return tl.where(value_of(key, shift) < x, key, key - 1)
 
@@ -226,7 +225,7 @@ def find_cut(
     shift = tl.where(has_patch, 0, SHIFT)
     # Minus infinity has no weight: nothing looks below it.
     low = tl.maximum(key_below(bound, shift), key_of(tl.full([], -INF, tl.float32), shift))
-    high = key_of(tl.where(best == 0, 0.0, best), shift)
+    high = key_of(best, shift)
     num_chosen = list_blocks(chosen_blocks, (most_b >= bound) & (most_b > -INF), BLOCKS)
     num_listed = fill_list(
         x_row, words_row, patched_row, patch_value, vocab, num_words, has_mask, has_patch, list_value, list_token,

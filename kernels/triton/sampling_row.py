@@ -39,17 +39,20 @@ def load_blocks(
         is_changed = ((changed[:, :, None] >> tl.arange(0, 32)[None, None, :]) & 1) != 0
         x = tl.where(is_changed, tl.load(patch_value + at, mask=is_changed, other=0.0), raw)
     if HAS_MASK:
-        x = tl.where(((words[:, :, None] >> tl.arange(0, 32)[None, None, :]) & 1) != 0, x, -INF)
-    # Of the two zeros one is left: they are equal, and their bits have to be.
-    return tl.where(x == 0, 0.0, x), raw, words, at
+        # The bits to look at stay in registers from call to call, shifts would not.
+        x = tl.where((words[:, :, None] & (1 << tl.arange(0, 32))[None, None, :]) != 0, x, -INF)
+    return x, raw, words, at
 
 
 @triton.jit
 def patch_row(
     x_row, row, vocab, seen_start, seen_token, seen_value, repetition, presence, frequency,
-    bias_start, bias_token, bias_value, patched_row, patch_value, HAS_SEEN: tl.constexpr, HAS_BIAS: tl.constexpr,
+    bias_start, bias_token, bias_value, patched_row, patch_value, first, last, HAS_SEEN: tl.constexpr,
+    HAS_BIAS: tl.constexpr,
 ):  # fmt: skip
-    """Write down the logits that penalties and bias change, and a bit for each; returns whether there are any."""
+    """Write down the logits of the tokens [first, last), whole words, that penalties and bias change, and a bit for
+    each; returns whether the row has any.
+    """
     STEP: tl.constexpr = 1024
     begin = tl.full([], 0, tl.int32)
     end = tl.full([], 0, tl.int32)
@@ -61,16 +64,16 @@ def patch_row(
         bias_begin, bias_end = tl.load(bias_start + row), tl.load(bias_start + row + 1)
     has_patch = (end > begin) | (bias_end > bias_begin)
     if has_patch:
-        for start in range(0, (vocab + 31) // 32, STEP):
+        for start in range(first // 32, (last + 31) // 32, STEP):
             word = start + tl.arange(0, STEP)
-            tl.store(patched_row + word, tl.zeros([STEP], tl.int32), mask=word < (vocab + 31) // 32)
+            tl.store(patched_row + word, tl.zeros([STEP], tl.int32), mask=word < (last + 31) // 32)
         tl.debug_barrier()
         if HAS_SEEN:
             factor, said, each = tl.load(repetition + row), tl.load(presence + row), tl.load(frequency + row)
             for start in range(begin, end, STEP):
                 entry = start + tl.arange(0, STEP)
                 token = tl.load(seen_token + entry, mask=entry < end, other=-1)
-                is_there = (token >= 0) & (token < vocab)
+                is_there = (token >= first) & (token < last)
                 count = tl.load(seen_value + entry, mask=is_there, other=0.0)
                 x = tl.load(x_row + token, mask=is_there, other=0.0).to(tl.float32)
                 x = tl.where(x > 0, x / factor, x * factor)
@@ -82,7 +85,7 @@ def patch_row(
             for start in range(bias_begin, bias_end, STEP):
                 entry = start + tl.arange(0, STEP)
                 token = tl.load(bias_token + entry, mask=entry < bias_end, other=-1)
-                is_there = (token >= 0) & (token < vocab)
+                is_there = (token >= first) & (token < last)
                 x = tl.load(x_row + token, mask=is_there, other=0.0).to(tl.float32)
                 # Other entries may set other bits of the word meanwhile, never this one.
                 words = tl.load(patched_row + (token >> 5), mask=is_there, other=0)

@@ -21,7 +21,7 @@ def write_top(
     nothing = tl.full([], 0, tl.int32)
     shift = nothing + SHIFT
     low = tl.maximum(key_below(bound_count(most_b, best, count), shift), key_of(tl.full([], -INF, tl.float32), shift))
-    high = key_of(tl.where(best == 0, 0.0, best), shift)
+    high = key_of(best, shift)
     num_chosen = list_blocks(chosen_blocks, (most_b >= value_of(low, shift)) & (most_b > -INF), BLOCKS)
     num_listed = fill_list(
         x_row, x_row, x_row, x_row, vocab, nothing, none, none, list_value, list_token, chosen_blocks, num_chosen, low,

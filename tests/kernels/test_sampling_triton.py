@@ -90,9 +90,12 @@ def check_random(
     ("vocab", "rows", "dtype"),
     [(1, 3, 0), (31, 8, 1), (33, 8, 2), (128, 1, 0), (1000, 17, 1), (3072, 12, 0), (4097, 12, 2)],
 )
+@pytest.mark.parametrize("programs", [1, 10_000])
 def test_the_kernel_draws_what_its_twin_draws(
-    triton_device: str, monkeypatch: pytest.MonkeyPatch, vocab: int, rows: int, dtype: int
+    triton_device: str, monkeypatch: pytest.MonkeyPatch, vocab: int, rows: int, dtype: int, programs: int
 ) -> None:
+    monkeypatch.setattr("espalier.kernels.triton.sampling.PROGRAMS", programs)
+    monkeypatch.setattr("espalier.kernels.triton.sampling.SCAN", 8)
     check_random(vocab, rows, DTYPES[dtype], triton_device, monkeypatch)
 
 
@@ -225,8 +228,8 @@ SIGNATURE = {
     "is_masked": "*i1", "seen_start": "*i32", "seen_token": "*i32", "seen_value": "*fp32", "repetition": "*fp32",
     "presence": "*fp32", "frequency": "*fp32", "bias_start": "*i32", "bias_token": "*i32", "bias_value": "*fp32",
     "patched": "*i32", "patch_value": "*fp32", "wants_logprob": "*i1", "num_top": "i32", "floats": "*fp32",
-    "integers": "*i32", "token_out": "*i64", "is_valid_out": "*i1", "is_blocked_out": "*i1", "logprob_out": "*fp32",
-    "top_token_out": "*i64", "top_logprob_out": "*fp32",
+    "integers": "*i32", "arrived": "*i32", "split_blocks": "i32", "token_out": "*i64", "is_valid_out": "*i1",
+    "is_blocked_out": "*i1", "logprob_out": "*fp32", "top_token_out": "*i64", "top_logprob_out": "*fp32",
 }  # fmt: skip
 OPTIONAL = {
     "HAS_MASK": ["mask"],
@@ -247,6 +250,7 @@ def compiled(dtype: str, shift: int, flags: frozenset[str], blocks: int, top: in
         absent += ["patched", "patch_value"]
     signature = {name: kind for name, kind in SIGNATURE.items() if name not in absent} | {"logits": dtype}
     constants |= {"TOP": top, "BLOCKS": blocks, "LIST": sampling.LIST, "TILE": sampling.TILE, "SHIFT": shift}
+    constants["SCAN"] = sampling.SCAN
     aligned = [name for name, kind in signature.items() if kind.startswith("*")] + ["row_stride", "vocab"]
     return Kernel(
         "espalier.kernels.triton.sampling",

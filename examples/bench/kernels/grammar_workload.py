@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from espalier.gateway.bench.mask_workload import Case, Longest, Tokens
-from espalier.grammar import Cursor, Json, Rows, Vocabulary, compile_grammar
+from espalier.grammar import Cursor, GrammarError, Json, RejectedError, Rows, Vocabulary, compile_grammar
 from espalier.grammar.rows import DEAD, PUSH, Stack
 from espalier.kernels.automaton import STATE, Automaton, Places, Slices, Trie
 from espalier.kernels.grammar_slice import Slice, join_slices, make_slice
@@ -55,13 +55,19 @@ def _stops(vocabulary: Vocabulary, end: int, cases: list[Case], longest: Longest
     """Each place before a token of an instance where there is one reading, with what stands there."""
     for case in cases:
         for instance in case.instances[:1]:
-            cursor = compile_grammar(Json(case.schema), vocabulary, [end]).start()
+            try:
+                cursor = compile_grammar(Json(case.schema), vocabulary, [end]).start()
+            except GrammarError:
+                break
             for token in longest(json.dumps(instance, ensure_ascii=False, separators=(",", ":")).encode()):
                 places = cursor.places(rows)
                 if len(places) == 1:
                     rows.make(places[0][0])
                     yield _kind(rows, places[0][0]), places[0], cursor.copy()
-                cursor.accept(token)
+                try:
+                    cursor.accept(token)
+                except RejectedError:
+                    break  # not valid, or its members are in another order than the schema's
 
 
 def _kind(rows: Rows, state: int) -> str:
