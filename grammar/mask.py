@@ -14,6 +14,7 @@ import numpy as np
 from espalier.grammar.explore import UNWATCHED, Explorer, Found, Rest, Watch
 from espalier.grammar.key_core import KeyCore
 from espalier.grammar.limits import Limits
+from espalier.grammar.number_frame import NumberState
 from espalier.grammar.part import SpecialState
 from espalier.grammar.shared import Bounded, shared
 from espalier.grammar.state import Outcome, State
@@ -80,6 +81,9 @@ class Masks:
 
     def _by_content(self, thread: Thread, depth: int = 0) -> tuple[Mask, bool]:
         """A mask, and whether it is kept."""
+        if isinstance(thread.state, NumberState):
+            near = thread.state.near(self._shared.vocabulary.most_digits)
+            thread = Thread(near, thread.frame, thread.tape)
         key = (thread.key(self._keys), depth)
         found = self._masks.get(key)
         if found is None:
