@@ -33,7 +33,18 @@ HONOURED = {
     "chat": SAMPLING | frozenset("messages logprobs top_logprobs max_completion_tokens cache_salt".split()),
     "completions": SAMPLING | frozenset("prompt logprobs echo cache_salt".split()),
 }
-# They label, bill or hint; no answer depends on them.
+HONOURED["responses"] = frozenset(
+    "input model instructions previous_response_id conversation store background stream stream_options tools "
+    "tool_choice parallel_tool_calls text include metadata truncation max_output_tokens temperature top_p top_k min_p "
+    "presence_penalty frequency_penalty repetition_penalty seed stop ignore_eos min_tokens logit_bias top_logprobs "
+    "cache_salt service_tier max_tool_calls reasoning safety_identifier prompt_cache_key prompt_cache_retention "
+    "user".split()
+)
+HONOURED["count_tokens"] = frozenset("model messages system tools tool_choice output_config".split())
+HONOURED["messages"] = HONOURED["count_tokens"] | frozenset(
+    "max_tokens stream temperature top_p top_k stop_sequences cache_salt".split()
+)
+# They label, bill or hint; no answer depends on them. What a route honours comes first.
 WITHOUT_EFFECT = frozenset(
     "user metadata store service_tier safety_identifier prompt_cache_key prompt_cache_retention prediction "
     "reasoning reasoning_effort include verbosity parallel_tool_calls request_id priority".split()
@@ -65,6 +76,31 @@ REFUSED: dict[str, Refused] = {
     "add_generation_prompt": Refused("the answer is always a new message", (True,)),
     "continue_final_message": Refused("the answer is always a new message", (False,)),
 }
+# Besides those, by route.
+_ANTHROPIC_HINTS = frozenset("thinking cache_control speed user_profile_id workspace_id betas".split())
+WITHOUT_EFFECT_IN = {
+    "responses": frozenset("prompt_cache_options access_programs".split()),
+    "messages": _ANTHROPIC_HINTS,
+    "count_tokens": _ANTHROPIC_HINTS,
+}
+_ANTHROPIC_REFUSED = {
+    "container": Refused("this server runs no code"),
+    "mcp_servers": Refused("this server calls no tools by itself", ([],)),
+    "context_management": Refused("this server edits no context", ({},)),
+    "diagnostics": Refused("usage says what was cached"),
+    "inference_geo": Refused("this server runs where it runs"),
+}
+REFUSED_IN: dict[str, dict[str, Refused]] = {
+    "responses": {
+        "prompt": Refused("this server stores no prompt templates"),
+        "context_management": Refused("this server compacts no context", ([],)),
+        "moderation": Refused("this server moderates nothing"),
+        "background_options": Refused("background responses begin at once", ({},)),
+        "image": Refused("this server answers with text"),
+    },
+    "messages": _ANTHROPIC_REFUSED,
+    "count_tokens": _ANTHROPIC_REFUSED,
+}
 
 
 def select(given: Mapping[str, Any], route: str) -> dict[str, Any]:
@@ -74,12 +110,13 @@ def select(given: Mapping[str, Any], route: str) -> dict[str, Any]:
         # Told to the model, as when the calls in the history were made, but none is asked for.
         chosen["tools"] = given["tools"]
     for name, value in given.items():
-        if value is None or name in WITHOUT_EFFECT or name in chosen:
+        if value is None or name in chosen:
             continue
         if name in HONOURED[route]:
             chosen[name] = value
-        elif name in REFUSED:
-            refused = REFUSED[name]
+        elif name in WITHOUT_EFFECT or name in WITHOUT_EFFECT_IN.get(route, ()):
+            continue
+        elif (refused := REFUSED_IN.get(route, {}).get(name) or REFUSED.get(name)) is not None:
             if not any(value == neutral and type(value) is type(neutral) for neutral in refused.neutral):
                 raise invalid(
                     f"{name} is not supported: {refused.reason}. Leave it out.", name, "unsupported_parameter"
