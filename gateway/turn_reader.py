@@ -18,8 +18,8 @@ from espalier.gateway.answer_event import (
     ArgumentsDelta,
     CallBegun,
     CallEnded,
-    FinishReason,
     Finished,
+    FinishReason,
     ReasoningDelta,
     TextDelta,
 )
