@@ -18,23 +18,26 @@ Slots: TypeAlias = NDArray[np.int32] | range
 EMPTY: Ids = np.empty(0, dtype=np.int32)
 NO_SLOTS = range(0)
 _FIRST_LOOK = 32
-"""Most runs that differ do so at once: a look at the first tokens saves a comparison of all."""
+_LONG_LOOK = 8192
+"""Long runs that differ mostly do so at once: a look at the first tokens then saves a comparison of all."""
+_LONG = 256
+"""A run of this length may have an edge of its own."""
 
 
 def common_prefix_len(a: Ids, b: Ids) -> int:
     """Length of the longest common prefix; vector comparisons."""
     n = min(len(a), len(b))
-    if n > 4 * _FIRST_LOOK:
-        head = _differs_at(a[:_FIRST_LOOK], b[:_FIRST_LOOK])
-        if head < _FIRST_LOOK:
-            return head
-    return _differs_at(a[:n], b[:n])
+    if n > _LONG_LOOK and (head := _common(a, b, _FIRST_LOOK)) < _FIRST_LOOK:
+        return head
+    return _common(a, b, n)
 
 
-def _differs_at(a: Ids, b: Ids) -> int:
-    differs = a != b
-    at = int(differs.argmax()) if len(a) else 0
-    return at if len(a) and differs[at] else len(a)
+def _common(a: Ids, b: Ids, n: int) -> int:
+    if not n:
+        return 0
+    differs = a[:n] != b[:n]
+    at = int(differs.argmax())
+    return at if differs[at] else n
 
 
 def packed(slots: Ids) -> Slots:
@@ -62,6 +65,11 @@ def joined(a: Slots, b: Slots) -> Slots:
     if isinstance(a, range) and isinstance(b, range) and a.stop == b.start:
         return range(a.start, b.stop)
     return unpacked((a, b))
+
+
+def is_worth_joining(a: Slots, b: Slots) -> bool:
+    """Whether one edge of both is better than two: not if a range would be spelled out for it, or much copied."""
+    return len(b) < _LONG or (isinstance(a, range) and isinstance(b, range) and a.stop == b.start)
 
 
 def first_of(slots: Slots, count: int) -> Slots:

@@ -2,7 +2,7 @@
 
 It owns every slot that was inserted, until `evict`, `discard` or `forget` hands it back. Prefixes never cross roots.
 Time is an argument, in seconds. A slot that is evicted leaves its token id behind for a while, a ghost: see `node`.
-Who holds what is counted in each node: locks of running requests, leases of sessions (`lease.LeaseTable`).
+Who holds what is counted in each node: see `hold`.
 """
 
 from __future__ import annotations
@@ -12,18 +12,29 @@ from collections.abc import Hashable
 import numpy as np
 
 from espalier.radix.ghost import Ghosts
+from espalier.radix.hold import Holds
 from espalier.radix.invariant import check
 from espalier.radix.match import Evicted, Match
-from espalier.radix.node import Node, Root, Top
+from espalier.radix.node import Node, Root
 from espalier.radix.policy import LeastRecent, Policy
 from espalier.radix.roots import Roots
-from espalier.radix.run import NO_SLOTS, Ids, Slots, common_prefix_len, first_of, joined, packed, unpacked
+from espalier.radix.run import (
+    NO_SLOTS,
+    Ids,
+    Slots,
+    common_prefix_len,
+    first_of,
+    is_worth_joining,
+    joined,
+    packed,
+    unpacked,
+)
 from espalier.radix.share import Shares
 from espalier.radix.split import split_ghosts, split_live
 from espalier.radix.statistics import TreeStats, statistics
 
 
-class PrefixTree:
+class PrefixTree(Holds):
     """See the module. `capacity` is the size of the pool in tokens, of which tenants have shares; None knows no shares.
 
     `policy` decides the order of eviction, default least recently used. `ghost_tokens` bounds the ids kept of what is
@@ -32,9 +43,9 @@ class PrefixTree:
     """
 
     def __init__(self, *, capacity: int | None = None, policy: Policy | None = None, ghost_tokens: int = 2**20) -> None:
-        self.num_tokens = self.num_locked = self.num_leased = self.num_evicted = 0
         self.shares = Shares(capacity, policy or LeastRecent())
-        self.roots = Roots(self.shares)
+        super().__init__(Roots(self.shares))
+        self.num_tokens = self.num_evicted = 0
         self.ghosts = Ghosts(self.roots, ghost_tokens)
 
     @property
@@ -84,44 +95,6 @@ class PrefixTree:
                 parts.append(slots[at : at + taken])
             at += len(parts[-1])
         return Match(node, unpacked(parts))
-
-    def lock(self, node: Node) -> None:
-        """Protect a node and all above it from eviction, for a running request."""
-        for above in node.path():
-            if above.locks == 0:
-                self.num_locked += len(above.slots)
-                if above.leases == 0:
-                    above.account.num_evictable -= len(above.slots)
-            above.locks += 1
-
-    def unlock(self, node: Node) -> None:
-        """Undo one `lock` of this node."""
-        for above in node.path():
-            assert above.locks > 0, "unlock without lock"
-            above.locks -= 1
-            if above.locks == 0:
-                self.num_locked -= len(above.slots)
-                self._let_go(above)
-
-    def add_lease(self, node: Node) -> None:
-        """Protect a node and all above it from eviction, for a session."""
-        for above in node.path():
-            if above.leases == 0:
-                self.num_leased += len(above.slots)
-                above.account.num_leased += len(above.slots)
-                if above.locks == 0:
-                    above.account.num_evictable -= len(above.slots)
-            above.leases += 1
-
-    def remove_lease(self, node: Node) -> None:
-        """Undo one `add_lease` of this node."""
-        for above in node.path():
-            assert above.leases > 0, "no lease to remove"
-            above.leases -= 1
-            if above.leases == 0:
-                self.num_leased -= len(above.slots)
-                above.account.num_leased -= len(above.slots)
-                self._let_go(above)
 
     def abandon(self, node: Node) -> None:
         """Let a node go before all others, as soon as nobody holds it, unless it is used again."""
@@ -208,14 +181,15 @@ class PrefixTree:
             shared = common_prefix_len(child.token_ids, token_ids)
             child.last_used = now
             return self._revive(child, slots[:shared]), shared
-        if node.children or not node.is_private:
+        kept = packed(slots)
+        if node.is_private and not node.children and is_worth_joining(node.slots, kept):
+            # Nobody but the caller sees the edge change.
+            node.token_ids = np.concatenate((node.token_ids, token_ids))
+        else:
             child = Node(node, node.account, token_ids.copy(), NO_SLOTS, now)
             node.children[int(token_ids[0])] = child
             node = child
-        else:
-            # Nobody but the caller sees the edge change.
-            node.token_ids = np.concatenate((node.token_ids, token_ids))
-        self._gain(node, slots)
+        self._gain(node, kept)
         return node, len(token_ids)
 
     def _revive(self, node: Node, slots: Ids) -> Node:
@@ -223,13 +197,13 @@ class PrefixTree:
         if len(slots) < node.num_ghosts:
             split_ghosts(node, len(node.slots) + len(slots))
         self.ghosts.revive(node, len(slots))
-        self._gain(node, slots)
+        self._gain(node, packed(slots))
         return node
 
-    def _gain(self, node: Node, slots: Ids) -> None:
+    def _gain(self, node: Node, slots: Slots) -> None:
         if not len(node.slots) and node.parent is not None:
             node.parent.num_live += 1
-        node.slots = joined(node.slots, packed(slots))
+        node.slots = joined(node.slots, slots)
         node.is_abandoned = False
         self.num_tokens += len(slots)
         node.account.num_held += len(slots)
@@ -252,10 +226,3 @@ class PrefixTree:
             node.account.offer(node.parent)
         node.account.offer(node)
         return cut
-
-    def _let_go(self, node: Node) -> None:
-        if not (node.locks or node.leases):
-            node.account.num_evictable += len(node.slots)
-            node.account.offer(node)
-            if isinstance(node, Top):
-                self.roots.drop_if_empty(node)
