@@ -1,7 +1,7 @@
 """The chunks of a streamed chat completion, read into events and, at the end, into the reply.
 
 Pure: the data of one event after another goes in. A call is complete when the server says so
-(`espalier.call_completed`), at the latest when the turn ends in calls; one that the token budget closed never is.
+(`espalier.completed_call`), at the latest when the turn ends in calls; one that the token budget closed never is.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class _Usage(Struct, frozen=True):
 
 
 class _Espalier(Struct, frozen=True):
-    call_completed: int | None = None
+    completed_call: str | None = None
     session_id: str | None = None
     turn_id: str | None = None
     cost: float | None = None
@@ -119,10 +119,10 @@ class ChunkReader:
         for choice in chunk.choices or ():
             events += self._delta(choice.delta or _Delta())
             self.finish_reason = choice.finish_reason or self.finish_reason
-        if told.call_completed is not None and told.call_completed in self._calls:
-            events.append(self._calls[told.call_completed].ready(told.call_completed))
-        if self.finish_reason in ("tool_calls", "stop"):
-            events += [call.ready(index) for index, call in self._calls.items() if not call.is_complete]
+        is_end = self.finish_reason in ("tool_calls", "stop")
+        for index, call in self._calls.items():
+            if not call.is_complete and (is_end or call.id == told.completed_call):
+                events.append(call.ready(index))
         return events
 
     def reply(self) -> Reply:

@@ -53,7 +53,7 @@ def encode_json(value: object) -> str:
     try:
         return msgspec.json.encode(value, enc_hook=_to_json).decode()
     except (TypeError, ValueError, RecursionError) as error:
-        raise ShapeError(f"a {type(value).__name__} can't be told as JSON: {error}") from None
+        raise ShapeError(f"the {type(value).__name__} can't be told as JSON: {error}") from None
 
 
 def _from_json(kind: type, value: object) -> object:
@@ -70,4 +70,4 @@ def _from_json(kind: type, value: object) -> object:
 def _to_json(value: object) -> object:
     if is_pydantic(type(value)):
         return cast(object, cast(Any, value).model_dump(mode="json"))
-    raise NotImplementedError(f"no JSON stands for {type(value).__name__}")
+    raise TypeError(f"no JSON stands for {type(value).__name__}")

@@ -32,7 +32,7 @@ import msgspec
 
 from espalier.gateway.sdk.call import Call
 from espalier.gateway.sdk.docstring import read
-from espalier.gateway.sdk.errors import DefinitionError, ShapeError
+from espalier.gateway.sdk.errors import DefinitionError, ShapeError, ToolError
 from espalier.gateway.sdk.schema import JsonObject, described, description_in
 from espalier.gateway.sdk.shape import Shape, encode, encode_json
 from espalier.gateway.sdk.thread import in_thread
@@ -99,7 +99,10 @@ class FunctionTool(Generic[P, R]):
             value = await in_thread(lambda: function(**arguments))
             if inspect.isawaitable(value):
                 value = await value
-        return encode(value)
+        try:
+            return encode(value)
+        except ShapeError as error:
+            raise ToolError(f"what {call.name} returned can't be told: {error}") from None
 
     def _convert(self, text: str) -> dict[str, object]:
         values = self._shape.decode(text or "{}")
@@ -165,6 +168,8 @@ def _arguments(
         hints = get_type_hints(function, include_extras=True)
     except NameError as error:
         raise DefinitionError(f"{name}: an annotation can't be resolved: {error}") from None
+    except TypeError:
+        raise DefinitionError(f"{name}: a tool is a function or a method, not a {type(function).__name__}") from None
     fields: list[_Field] = []
     call_name = None
     for parameter in inspect.signature(function).parameters.values():

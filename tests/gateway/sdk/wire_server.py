@@ -38,7 +38,7 @@ def called(*calls: tuple[str, str], size: int = 4, completes: bool = True) -> Ch
             piece = {"index": index, "function": {"arguments": arguments[start : start + size]}}
             chunks.append({"delta": {"tool_calls": [piece]}})
         if completes:
-            chunks[-1]["call_completed"] = index
+            chunks[-1]["completed_call"] = begin["id"]
     return [*chunks, {"delta": {}, "finish_reason": "tool_calls"}]
 
 
@@ -110,8 +110,8 @@ class WireServer:
         for chunk in self.next_chunks(body):
             choice = {"index": 0, "finish_reason": None, **chunk}
             extra = dict(told)
-            if (index := choice.pop("call_completed", None)) is not None:
-                extra["call_completed"] = index
+            if call_id := choice.pop("completed_call", None):
+                extra["completed_call"] = call_id
             add(message, choice["delta"])
             more = {"espalier": extra} if extra else {}
             payloads.append(compact({**head, "choices": [choice], "usage": None, **more}))
