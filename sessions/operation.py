@@ -105,7 +105,9 @@ def complete(tx: Transaction, tenant: str, turn_id: str, completion: Completion,
     return turn
 
 
-def interrupt(tx: Transaction, tenant: str, turn_id: str, now: float) -> Turn:
+def interrupt(
+    tx: Transaction, tenant: str, turn_id: str, now: float, response: bytes = b"", events: tuple[bytes, ...] = ()
+) -> Turn:
     """Give a running turn up; one that has ended stays as it is."""
     turn = _existing(tx, tenant, turn_id)
     if turn.state != "running":
@@ -113,6 +115,8 @@ def interrupt(tx: Transaction, tenant: str, turn_id: str, now: float) -> Turn:
     session, turn = lifecycle.interrupt(tx.owner(turn), turn, now)
     tx.put_session(session)
     tx.put_turn(turn)
+    if response or events:
+        tx.put_record(turn_id, Record(tx.record(turn_id).request, response, events))
     return turn
 
 

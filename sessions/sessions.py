@@ -122,6 +122,14 @@ class Sessions:
         """What the caller has stored with a turn. Raises NotFoundError."""
         return await self._read(lambda reader, now: reader.record(reader.turn(tenant, ref, now).id))
 
+    async def records(self, path: Path) -> tuple[Record, ...]:
+        """What the caller has stored with the turns of a path, one for each. Raises CorruptError, NotFoundError."""
+
+        def read(reader: Reader, now: float) -> tuple[Record, ...]:
+            return tuple(reader.record(turn.id) for turn in path.turns)
+
+        return await self._read(read)
+
     async def turns(
         self, tenant: str, session_id: str, *, limit: int = 20, after: str | None = None, order: Order = "asc"
     ) -> Page[Turn]:
@@ -183,9 +191,14 @@ class Sessions:
         """End a running turn with its answer: acknowledged when this returns. Raises TurnEndedError, NotFoundError."""
         return await self._commit(lambda tx, now: operation.complete(tx, tenant, turn_id, completion, now))
 
-    async def interrupt(self, tenant: str, turn_id: str) -> Turn:
-        """Give a running turn up: the session is as before it. A turn that has ended stays as it is."""
-        return await self._commit(lambda tx, now: operation.interrupt(tx, tenant, turn_id, now))
+    async def interrupt(
+        self, tenant: str, turn_id: str, *, response: bytes = b"", events: tuple[bytes, ...] = ()
+    ) -> Turn:
+        """Give a running turn up: the session is as before it. A turn that has ended stays as it is.
+
+        `response` and `events` are what `record` gives of it from now on.
+        """
+        return await self._commit(lambda tx, now: operation.interrupt(tx, tenant, turn_id, now, response, events))
 
     async def append(
         self,
