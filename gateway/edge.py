@@ -17,6 +17,8 @@ from espalier.gateway import message_error
 from espalier.gateway.auth import OPEN_PATHS, KeyRing, key_from
 from espalier.gateway.errors import ApiError, from_engine
 from espalier.gateway.log import Level, Log, request_id_var, tenant_var
+from espalier.gateway.session_errors import from_session
+from espalier.sessions.errors import SessionError
 
 _LOG = Log("http")
 _UNSAFE = re.compile(r"[^\x21-\x7e]+")
@@ -98,6 +100,8 @@ class Edge:
             if told.status >= 500:
                 _LOG.warning("engine_refused", code=error.code, reason=str(error))
             await reply.fail(told)
+        except SessionError as error:
+            await reply.fail(from_session(error))
         except DisconnectedError:
             reply.status = reply.status or 499
         except Exception as error:
