@@ -13,10 +13,11 @@ STATES: tuple[State, ...] = get_args(State)
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """What the chat template had written when an answer began: its length in characters, and its digest."""
+    """What the chat template had written when an answer began: characters, their digest, end markers among them."""
 
     length: int
     digest: bytes
+    num_ends: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,8 +24,8 @@ CREATE TABLE turns (
     parent TEXT, state TEXT NOT NULL, created_at REAL NOT NULL, ended_at REAL, response_id TEXT UNIQUE,
     idempotency_key TEXT, body_digest BLOB, is_background INTEGER NOT NULL, is_hidden INTEGER NOT NULL,
     cache_salt TEXT NOT NULL, finish_reason TEXT, context_len INTEGER NOT NULL, kept_len INTEGER NOT NULL,
-    mark_len INTEGER, mark_digest BLOB, messages BLOB NOT NULL, answer BLOB, prompt_ids BLOB NOT NULL,
-    output_ids BLOB NOT NULL, checksum BLOB NOT NULL
+    mark_len INTEGER, mark_digest BLOB, mark_ends INTEGER, messages BLOB NOT NULL, answer BLOB,
+    prompt_ids BLOB NOT NULL, output_ids BLOB NOT NULL, checksum BLOB NOT NULL
 );
 CREATE INDEX turns_session ON turns (session_id, seq);
 CREATE INDEX turns_parent ON turns (parent) WHERE parent IS NOT NULL;

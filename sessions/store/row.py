@@ -22,7 +22,8 @@ Row: TypeAlias = tuple[Cell, ...]
 SESSION_COLUMNS = "id tenant kind name created_at updated_at ttl_s head running base metadata".split()
 TURN_COLUMNS = (
     "id session_id tenant parent state created_at ended_at response_id idempotency_key body_digest is_background "
-    "is_hidden cache_salt finish_reason context_len kept_len mark_len mark_digest messages answer prompt_ids output_ids"
+    "is_hidden cache_salt finish_reason context_len kept_len mark_len mark_digest mark_ends messages answer "
+    "prompt_ids output_ids"
 ).split()
 RECORD_COLUMNS = "turn_id request response events".split()
 
@@ -60,6 +61,7 @@ class _Turn(msgspec.Struct, array_like=True):
     kept_len: int
     mark_len: int | None
     mark_digest: bytes | None
+    mark_ends: int | None
     messages: bytes
     answer: bytes | None
     prompt_ids: bytes
@@ -126,6 +128,7 @@ def turn_row(turn: Turn) -> Row:
             turn.kept_len,
             None if mark is None else mark.length,
             None if mark is None else mark.digest,
+            None if mark is None else mark.num_ends,
             msgspec.json.encode(turn.messages),
             None if turn.answer is None else msgspec.json.encode(turn.answer),
             _packed(turn.prompt_ids),
@@ -137,7 +140,7 @@ def turn_row(turn: Turn) -> Row:
 def turn_of(row: Row) -> Turn:
     """A turn from its row. Raises CorruptError."""
     cells = _opened(row, f"turn {row[0]!r} of session {row[1]!r}", _Turn)
-    key, body, mark_len, mark = cells.idempotency_key, cells.body_digest, cells.mark_len, cells.mark_digest
+    key, body = cells.idempotency_key, cells.body_digest
     return Turn(
         id=cells.id,
         session_id=cells.session_id,
@@ -150,7 +153,7 @@ def turn_of(row: Row) -> Turn:
         kept_len=cells.kept_len,
         prompt_ids=_unpacked(cells.prompt_ids),
         output_ids=_unpacked(cells.output_ids),
-        mark=None if mark_len is None or mark is None else Mark(mark_len, mark),
+        mark=None if cells.mark_digest is None else Mark(cells.mark_len or 0, cells.mark_digest, cells.mark_ends or 0),
         answer=None if cells.answer is None else msgspec.json.decode(cells.answer, type=dict[str, Any]),
         finish_reason=cells.finish_reason,
         ended_at=cells.ended_at,
