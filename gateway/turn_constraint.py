@@ -10,9 +10,20 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from espalier.gateway.call_format import CallFormat, ReasoningFormat
+from espalier.engine.chat_template import ChatTemplate
+from espalier.engine.tokenizer import Tokenizer
+from espalier.gateway.call_format import (
+    FORMATS,
+    REASONINGS,
+    CallFormat,
+    ReasoningFormat,
+    detect,
+    detect_reasoning,
+    opens,
+)
 from espalier.gateway.errors import invalid
 from espalier.gateway.keyword_arguments import keyword_arguments
+from espalier.gateway.options import GatewayOptions
 from espalier.gateway.turn import Tool, Turn
 from espalier.grammar import AnyConstraint, Json, Literal, OneOf, Regex, Repeat, Sequence, Special, Text
 
@@ -40,6 +51,23 @@ class AnswerFormat:
     is_reasoning_open: bool = False
     special: Mapping[str, int] = field(default_factory=dict)
     strict_tools: bool = True
+
+    @classmethod
+    def of(cls, tokenizer: Tokenizer, template: ChatTemplate | None, options: GatewayOptions) -> AnswerFormat:
+        """The format of a checkpoint, as far as the options leave it open."""
+        text, opening = ("", "") if template is None else (template.text, template.opening())
+        calls, reasoning = FORMATS.get(options.call_format), REASONINGS.get(options.reasoning)
+        if options.call_format == "auto":
+            calls = detect(text)
+        if options.reasoning == "auto":
+            reasoning = detect_reasoning(text, opening)
+        return cls(
+            calls=calls,
+            reasoning=reasoning,
+            is_reasoning_open=reasoning is not None and opens(reasoning, opening),
+            special={name: token for name, token in tokenizer.added_tokens.items() if token in tokenizer.special_ids},
+            strict_tools=options.strict_tools,
+        )
 
     def constraint(self, turn: Turn) -> AnyConstraint | None:
         """What the turn's answer has to be; None for a free text. Raises ApiError for what this model can't do."""
@@ -79,13 +107,16 @@ class AnswerFormat:
         return Sequence((lead, *self._spelled(form.list_begin), call, more, *self._spelled(form.list_end)))
 
     def _call(self, form: CallFormat, tool: Tool) -> AnyConstraint:
+        name = Literal(tool.name.encode(), part="name")
+        return Sequence((name, *self._spelled(form.between), self.arguments(tool)))
+
+    def arguments(self, tool: Tool) -> AnyConstraint:
+        """What the arguments of a call have to be. Raises ApiError if that can't be kept."""
         is_strict = self.strict_tools or tool.strict is True
         schema: dict[str, object] = parameters(tool) if is_strict else {"type": "object"}
-        if form.arguments == "keywords":
-            arguments = keyword_arguments(schema, tool)
-        else:
-            arguments = Json(schema, white_space="spaced", part="arguments")
-        return Sequence((Literal(tool.name.encode(), part="name"), *self._spelled(form.between), arguments))
+        if self.calls is not None and self.calls.arguments == "keywords":
+            return keyword_arguments(schema, tool)
+        return Json(schema, white_space="spaced", part="arguments")
 
     def _closing(self, form: CallFormat) -> Iterator[AnyConstraint]:
         if form.arguments == "keywords":

@@ -46,8 +46,7 @@ KINDS = {
 
 @pytest.mark.parametrize(("route", "kind"), KINDS.items())
 def test_what_is_honoured_is_what_the_struct_reads(route: str, kind: type[msgspec.Struct]) -> None:
-    # Chat reads tools only where none is to be called.
-    assert set(kind.__struct_fields__) - ({"tools"} if route == "chat" else set()) == HONOURED[route]
+    assert set(kind.__struct_fields__) == HONOURED[route]
 
 
 def test_a_parameter_stands_in_one_list() -> None:
