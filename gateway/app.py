@@ -15,7 +15,16 @@ from espalier.gateway.live_turn import LiveTurns
 from espalier.gateway.metrics import Metrics
 from espalier.gateway.options import GatewayOptions
 from espalier.gateway.prompter import Prompter
-from espalier.gateway.routes import chat_completions, completions, health, messages, models, responses, tokens
+from espalier.gateway.routes import (
+    chat_completions,
+    completions,
+    conversations,
+    health,
+    messages,
+    models,
+    responses,
+    tokens,
+)
 from espalier.gateway.sampling import Defaults
 from espalier.gateway.schema_check import SchemaCheck, SchemaChecker, ThreadChecker
 from espalier.gateway.service import Service
@@ -54,6 +63,6 @@ def create_app(
         sessions=sessions,
         live=LiveTurns(grace_s=options.resume_grace_s),
     )
-    parts = (chat_completions, completions, responses, messages, models, tokens, health)
+    parts = (chat_completions, completions, responses, conversations, messages, models, tokens, health)
     router = Router(routes=[route for part in parts for route in part.routes(service)], redirect_slashes=False)
     return Edge(router, keys or KeyRing())

@@ -32,7 +32,7 @@ def turn_of(request: CountRequest) -> Turn:
         _choice(chosen),
         isinstance(chosen, wire.ChoiceNone) or not chosen.disable_parallel_tool_use,
         None if format is None else turn.json_answer(format.schema, "output_config.format.schema"),
-        "output_config.format",
+        "output_config.format.schema",
     )
 
 

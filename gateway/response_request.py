@@ -12,7 +12,7 @@ from espalier.gateway.response_input import messages_from
 from espalier.gateway.turn import AnswerConstraint, Turn
 from espalier.gateway.wire.body import convert
 from espalier.gateway.wire.items import Item
-from espalier.gateway.wire.requests import ChatRequest
+from espalier.gateway.wire.requests import ChatRequest, Message
 from espalier.gateway.wire.responses import (
     AllowedTools,
     ConversationName,
@@ -31,10 +31,13 @@ LOGPROBS = "message.output_text.logprobs"
 _IGNORED = frozenset({"cache_control"})
 
 
-def turn_of(request: ResponsesRequest, tools: Sequence[FunctionTool], items: Sequence[Item]) -> Turn:
-    """The turn that `request` asks for; `items` are its history and its input. Raises ApiError."""
-    messages = messages_from(items, request.instructions)
-    if not messages:
+def turn_of(
+    request: ResponsesRequest, tools: Sequence[FunctionTool], history: Sequence[Message], items: Sequence[Item]
+) -> Turn:
+    """The turn that `request` asks for; `items` are its input. Instructions are of this turn only. Raises ApiError."""
+    told = [Message("system", request.instructions)] if request.instructions else []
+    messages = [*told, *history, *messages_from(items)]
+    if not history and not items:
         raise invalid("input is empty; at least one item is needed", "input")
     return Turn(
         messages,
@@ -42,7 +45,7 @@ def turn_of(request: ResponsesRequest, tools: Sequence[FunctionTool], items: Seq
         _choice(request.tool_choice),
         request.parallel_tool_calls,
         _answer(request.text),
-        "text.format",
+        "text.format.schema",
     )
 
 

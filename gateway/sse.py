@@ -15,6 +15,7 @@ from starlette.types import Send
 
 from espalier.engine.errors import EngineError
 from espalier.gateway.errors import ApiError, from_engine
+from espalier.gateway.event_log import GapError
 from espalier.gateway.log import Log
 
 _LOG = Log("sse")
@@ -51,10 +52,13 @@ UNNAMED = Form(event, _body, DONE)
 
 
 async def logged(events: AsyncGenerator[tuple[int, bytes], None]) -> AsyncGenerator[bytes, None]:
-    """The events of a log, each with its number as its id."""
-    async with aclosing(events) as numbered:
-        async for number, data in numbered:
-            yield b"id: %d\n" % number + data
+    """The events of a log, each with its number as its id. Raises ApiError where they begin too early."""
+    try:
+        async with aclosing(events) as numbered:
+            async for number, data in numbered:
+                yield b"id: %d\n" % number + data
+    except GapError as error:
+        raise ApiError(400, str(error), code="events_not_kept") from None
 
 
 def _as_it_is(data: bytes) -> bytes:
