@@ -43,6 +43,7 @@ class ChatTemplate:
         tool_source: str | None = None,
         now: Callable[[], datetime] = datetime.now,
     ) -> None:
+        self.text = source if tool_source is None else f"{tool_source}\n{source}"  # what models' habits show in
         self._tokenizer, self._user_text = tokenizer, UserText(tokenizer.markers)
         self._environment = make_environment(now)
         self._template = self._compiled(source)
@@ -73,6 +74,15 @@ class ChatTemplate:
         """
         return self._user_text.restored(self._render(messages, tools, add_generation_prompt, variables or {}))
 
+    def opening(self) -> str:
+        """What the template writes before an answer; "" where it doesn't say so of a plain question."""
+        asked = [{"role": "user", "content": "?"}]
+        try:
+            before, whole = self.render(asked, add_generation_prompt=False), self.render(asked)
+        except TemplateError:
+            return ""
+        return whole[len(before) :] if whole.startswith(before) else ""
+
     def encode(
         self,
         messages: list[dict[str, Any]],
@@ -82,8 +92,22 @@ class ChatTemplate:
         variables: Mapping[str, Any] | None = None,
     ) -> list[int]:
         """The conversation as token ids. Raises TemplateError."""
-        text = self._render(messages, tools, add_generation_prompt, variables or {})
-        return self._tokenizer.encode_aliased(self._user_text.aliased(text))
+        text = self.written(messages, tools=tools, add_generation_prompt=add_generation_prompt, variables=variables)
+        return self._tokenizer.encode_aliased(text)
+
+    def written(
+        self,
+        messages: list[dict[str, Any]],
+        *,
+        tools: list[dict[str, Any]] | None = None,
+        add_generation_prompt: bool = True,
+        variables: Mapping[str, Any] | None = None,
+    ) -> str:
+        """The conversation as text for `Tokenizer.encode_aliased`, or parts of it for that: markers stand as aliases.
+
+        Raises TemplateError.
+        """
+        return self._user_text.aliased(self._render(messages, tools, add_generation_prompt, variables or {}))
 
     def _compiled(self, source: str) -> jinja2.Template:
         try:

@@ -17,7 +17,7 @@ from espalier.engine.options import Admission, Batching
 from espalier.engine.sequence import Sequence
 from espalier.engine.slots import SlotAllocator
 from espalier.radix import PrefixTree
-from espalier.radix.tree import common_prefix_len
+from espalier.radix.run import common_prefix_len
 
 MIN_CHUNK = 16
 """Prompt tokens that a step takes even when decode tokens fill its budget, so that nobody waits for ever."""
@@ -72,7 +72,7 @@ class Scheduler:
     """
 
     limits: Limits
-    tree: PrefixTree = field(default_factory=PrefixTree)
+    tree: PrefixTree = field(init=False)
     waiting: deque[Sequence] = field(default_factory=deque)
     running: list[Sequence] = field(default_factory=list)
     totals: Totals = field(default_factory=Totals)
@@ -81,12 +81,13 @@ class Scheduler:
     moved_rows: set[int] = field(default_factory=set)
     """Rows of the slot table in which more changed than slots for new tokens; who copies the table takes them out."""
     _rows: list[int] = field(init=False)
-    _now: int = 0
+    _now: float = 0.0
     _seats: int = 0
     """Requests that the batch may still take: a static one is made up once, in as many steps as its prompts need."""
 
     def __post_init__(self) -> None:
         self.slots = SlotAllocator(self.limits.num_slots)
+        self.tree = PrefixTree(capacity=self.limits.num_slots, ghost_tokens=self.limits.num_slots)
         self.slot_table = np.zeros((self.limits.max_running, self.limits.max_context), dtype=np.int32)
         self._rows = list(range(self.limits.max_running - 1, -1, -1))
 
@@ -96,7 +97,7 @@ class Scheduler:
 
     def schedule(self, now_s: float) -> list[Work]:
         """The work of the next step; slots for it are taken."""
-        self._now += 1
+        self._now = now_s
         if self.limits.batching == "continuous" or not self.running:
             self._seats = self.limits.max_running
         plan = self._decodes()
@@ -183,7 +184,8 @@ class Scheduler:
     def _make_room(self, need: int) -> bool:
         if self.slots.num_free < need and self.tree.num_evictable:
             # A little more than needed: one eviction then serves several steps.
-            self.slots.give(self.tree.evict(need - self.slots.num_free + 32))
+            for gone in self.tree.evict(need - self.slots.num_free + 32):
+                self.slots.give(gone.slots)
         return self.slots.num_free >= need
 
     def _preempt(self, sequence: Sequence) -> None:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from espalier.engine.guide import Guide
 from espalier.engine.messages import Generate
-from espalier.radix import Node
+from espalier.radix import Node, Root
 
 UNDRAWN = 2**62
 """`drawn_len` before the first token is drawn."""
@@ -75,9 +75,9 @@ class Sequence:
         return self.request.request_id
 
     @property
-    def root(self) -> tuple[str, str]:
+    def root(self) -> Root:
         """The key of its root in the prefix tree."""
-        return (self.request.tenant, self.request.cache_salt)
+        return Root(self.request.tenant, self.request.cache_salt)
 
     @property
     def num_generated(self) -> int:

@@ -1,4 +1,4 @@
-"""What an answer is made of while it grows, whatever API shows it: chat completions, Responses and Messages render these.
+"""What an answer is made of while it grows; chat completions, Responses and Messages each show it in their way.
 
 In order: reasoning, text, and calls one after the other, each `CallBegun`, `ArgumentsDelta`s, `CallEnded`; at last one
 `Finished`. Text and arguments never change once they are told. A call that was closed by the token budget begins, and
@@ -17,7 +17,10 @@ FinishReason = Literal["stop", "length", "tool_calls"]
 
 @dataclass(frozen=True, slots=True)
 class TextDelta:
-    """More of the answer's text, and the log-probabilities of its tokens where they were asked for."""
+    """More of the answer's text, and the log-probabilities of its tokens where they were asked for.
+
+    A token that adds no text yet (half a character) has an empty one with its log-probability.
+    """
 
     text: str
     logprobs: tuple[TokenLogprob, ...] = ()
@@ -59,7 +62,10 @@ class CallEnded:
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """The end of an answer. `stop_reason` is the stop string or token id that ended it, None for the model's own end."""
+    """The end of an answer. `stop_reason` is the stop string or token that ended it, None for the model's own end.
+
+    `reason` is "tool_calls" if calls ended and the answer by itself.
+    """
 
     reason: FinishReason
     usage: Usage

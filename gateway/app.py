@@ -11,30 +11,58 @@ from starlette.types import ASGIApp
 from espalier.gateway.auth import KeyRing
 from espalier.gateway.edge import Edge
 from espalier.gateway.engine_client import EngineClient
+from espalier.gateway.live_turn import LiveTurns
 from espalier.gateway.metrics import Metrics
 from espalier.gateway.options import GatewayOptions
 from espalier.gateway.prompter import Prompter
-from espalier.gateway.routes import chat_completions, completions, health, models, tokens
+from espalier.gateway.routes import (
+    chat_completions,
+    completions,
+    conversations,
+    health,
+    messages,
+    models,
+    responses,
+    tokens,
+)
 from espalier.gateway.sampling import Defaults
+from espalier.gateway.schema_check import SchemaCheck, SchemaChecker, ThreadChecker
 from espalier.gateway.service import Service
+from espalier.gateway.turn_constraint import AnswerFormat
+from espalier.gateway.turn_service import TurnService
+from espalier.sessions import Sessions
 
 
 def create_app(
-    client: EngineClient, *, folder: Path, model: str, options: GatewayOptions, keys: KeyRing | None = None
+    client: EngineClient,
+    *,
+    folder: Path,
+    model: str,
+    options: GatewayOptions,
+    keys: KeyRing | None = None,
+    checker: SchemaChecker | None = None,
+    sessions: Sessions | None = None,
 ) -> ASGIApp:
     """The application in front of `client`.
 
     `folder` holds the tokenizer, the chat template and the generation defaults of the model that clients call `model`.
+    `checker` judges schemas; default a thread of this process.
+    `sessions` is where turns are stored, and stays the caller's to close; without it nothing is.
     """
+    prompter = Prompter.load(folder, options)
+    form = AnswerFormat.of(prompter.tokenizer, prompter.template, options)
     service = Service(
         client=client,
-        prompter=Prompter.load(folder, options),
+        prompter=prompter,
+        turns=TurnService(prompter, form, SchemaCheck(checker or ThreadChecker())),
         model=model,
         defaults=Defaults.load(folder),
         options=options,
         metrics=Metrics(client, model),
         created=int(time.time()),
+        sessions=sessions,
+        live=LiveTurns(grace_s=options.resume_grace_s),
     )
-    parts = (chat_completions, completions, models, tokens, health)
+    parts = (chat_completions, completions, responses, conversations, messages, models, tokens, health)
     router = Router(routes=[route for part in parts for route in part.routes(service)], redirect_slashes=False)
     return Edge(router, keys or KeyRing())

@@ -39,6 +39,7 @@ COMMANDS = {
         commands={
             "serve": Command("put load on any OpenAI-compatible server", "espalier.gateway.bench.serve"),
             "engine": Command("measure the engine alone, in this process", "espalier.gateway.bench.engine"),
+            "radix": Command("measure the prefix tree beside another", "espalier.gateway.bench.radix"),
             "grammar": Command("measure token masks beside other engines", "espalier.gateway.bench.grammar"),
             "structured": Command("measure constrained beside free decoding", "espalier.gateway.bench.structured"),
             "soak": Command("hold a load for minutes and check that nothing leaks", "espalier.gateway.bench.soak"),

@@ -13,9 +13,12 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from espalier.engine.errors import EngineError
+from espalier.gateway import message_error
 from espalier.gateway.auth import OPEN_PATHS, KeyRing, key_from
 from espalier.gateway.errors import ApiError, from_engine
 from espalier.gateway.log import Level, Log, request_id_var, tenant_var
+from espalier.gateway.session_errors import from_session
+from espalier.sessions.errors import SessionError
 
 _LOG = Log("http")
 _UNSAFE = re.compile(r"[^\x21-\x7e]+")
@@ -34,21 +37,25 @@ class DisconnectedError(Exception):
 class _Reply:
     """Sends for one request: adds its id, and knows whether an answer has begun (`status` is not 0)."""
 
-    def __init__(self, send: Send, request_id: str) -> None:
-        self._send, self._request_id = send, request_id
+    def __init__(self, send: Send, request_id: str, *, speaks_messages: bool) -> None:
+        self._send, self._request_id, self._speaks_messages = send, request_id, speaks_messages
         self.status = 0
 
     async def __call__(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.status = message["status"]
-            MutableHeaders(scope=message)["x-request-id"] = self._request_id
+            headers = MutableHeaders(scope=message)
+            headers["x-request-id"] = self._request_id
+            if self._speaks_messages:
+                headers["request-id"] = self._request_id
         await self._send(message)
 
     async def fail(self, error: ApiError) -> None:
         """Answer with an error, unless an answer has begun."""
         if self.status:
             return
-        body = msgspec.json.encode(error.body())
+        told = message_error.body(error, self._request_id) if self._speaks_messages else error.body()
+        body = msgspec.json.encode(told)
         headers = {"content-type": "application/json", "content-length": str(len(body))} | error.headers
         raw = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
         await self({"type": "http.response.start", "status": error.status, "headers": raw})
@@ -67,7 +74,8 @@ class Edge:
             return
         headers = Headers(scope=scope)
         request_id = _request_id(headers)
-        reply, began = _Reply(send, request_id), self._clock()
+        speaks_messages = message_error.speaks_messages(scope["path"], headers)
+        reply, began = _Reply(send, request_id, speaks_messages=speaks_messages), self._clock()
         id_token, tenant_token = request_id_var.set(request_id), tenant_var.set(None)
         try:
             await self._guarded(scope, receive, reply, headers)
@@ -92,6 +100,8 @@ class Edge:
             if told.status >= 500:
                 _LOG.warning("engine_refused", code=error.code, reason=str(error))
             await reply.fail(told)
+        except SessionError as error:
+            await reply.fail(from_session(error))
         except DisconnectedError:
             reply.status = reply.status or 499
         except Exception as error:

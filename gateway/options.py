@@ -9,6 +9,8 @@ from typing import Literal
 from espalier.engine.options import option
 
 Overflow = Literal["error", "truncate"]
+CallFormatName = Literal["auto", "none", "hermes", "llama3", "mistral", "mistral-v3", "mistral-args", "pythonic"]
+ReasoningName = Literal["auto", "none", "think", "mistral-think"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,5 +33,10 @@ class GatewayOptions:
     max_logprobs: int = option(20, "most alternatives for each token")
     max_stop: int = option(16, "most stop strings of a request")
     request_timeout_s: float = option(600.0, "longest time of a request before it is aborted")
+    resume_grace_s: float = option(60.0, "how long a turn with an Idempotency-Key goes on after its client has left")
     drain_timeout_s: float = option(30.0, "how long running requests may go on after SIGTERM")
+    call_format: CallFormatName = option("auto", "how the model writes calls; auto knows it by the chat template")
+    reasoning: ReasoningName = option("auto", "how the model marks its reasoning; auto knows it by the chat template")
+    strict_tools: bool = option(True, "arguments satisfy their schema, also of tools that do not ask for `strict`")
+    check_answers: bool = option(False, "validate structured answers again with the jsonschema package (for debugging)")
     log_level: Literal["debug", "info", "warning", "error"] = option("info", "least severe log record written")

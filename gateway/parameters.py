@@ -20,8 +20,8 @@ class Refused:
     neutral: tuple[Any, ...] = ()
 
 
-NO_TOOLS_YET = "function calling is not built yet"
-NO_GRAMMAR_YET = "structured output is not built yet"
+NO_BNF = "grammars in BNF are not built; a JSON Schema, a regex or a choice is"
+NO_FUNCTIONS = "it was replaced by tools"
 NO_SESSIONS_YET = "sessions are not built yet"
 
 SAMPLING = frozenset(
@@ -29,28 +29,37 @@ SAMPLING = frozenset(
     "repetition_penalty min_tokens ignore_eos stop_token_ids include_stop_str_in_output skip_special_tokens stream "
     "stream_options model".split()
 )
+ANSWER_FORM = frozenset("response_format structured_outputs guided_json guided_regex guided_choice regex".split())
 HONOURED = {
-    "chat": SAMPLING | frozenset("messages logprobs top_logprobs max_completion_tokens cache_salt".split()),
-    "completions": SAMPLING | frozenset("prompt logprobs echo cache_salt".split()),
+    "chat": SAMPLING
+    | ANSWER_FORM
+    | frozenset(
+        "messages logprobs top_logprobs max_completion_tokens cache_salt tools tool_choice parallel_tool_calls".split()
+    ),
+    "completions": SAMPLING | ANSWER_FORM | frozenset("prompt logprobs echo cache_salt".split()),
 }
-# They label, bill or hint; no answer depends on them.
+HONOURED["responses"] = frozenset(
+    "input model instructions previous_response_id conversation store background stream stream_options tools "
+    "tool_choice parallel_tool_calls text include metadata truncation max_output_tokens temperature top_p top_k min_p "
+    "presence_penalty frequency_penalty repetition_penalty seed stop ignore_eos min_tokens logit_bias top_logprobs "
+    "cache_salt service_tier max_tool_calls reasoning safety_identifier prompt_cache_key prompt_cache_retention "
+    "user".split()
+)
+HONOURED["count_tokens"] = frozenset("model messages system tools tool_choice output_config".split())
+HONOURED["messages"] = HONOURED["count_tokens"] | frozenset(
+    "max_tokens stream temperature top_p top_k stop_sequences cache_salt".split()
+)
+# They label, bill or hint; no answer depends on them. What a route honours comes first.
 WITHOUT_EFFECT = frozenset(
     "user metadata store service_tier safety_identifier prompt_cache_key prompt_cache_retention prediction "
-    "reasoning reasoning_effort include verbosity parallel_tool_calls request_id priority".split()
+    "reasoning reasoning_effort include verbosity request_id priority guided_decoding_backend".split()
 )
 REFUSED: dict[str, Refused] = {
-    "tools": Refused(NO_TOOLS_YET, ([],)),
-    "tool_choice": Refused(NO_TOOLS_YET, ("none", "auto")),
-    "functions": Refused(NO_TOOLS_YET, ([],)),
-    "function_call": Refused(NO_TOOLS_YET, ("none", "auto")),
-    "response_format": Refused(NO_GRAMMAR_YET, ({"type": "text"},)),
-    "structured_outputs": Refused(NO_GRAMMAR_YET, ({},)),
-    "guided_json": Refused(NO_GRAMMAR_YET),
-    "guided_regex": Refused(NO_GRAMMAR_YET),
-    "guided_choice": Refused(NO_GRAMMAR_YET),
-    "guided_grammar": Refused(NO_GRAMMAR_YET),
-    "regex": Refused(NO_GRAMMAR_YET),
-    "ebnf": Refused(NO_GRAMMAR_YET),
+    "functions": Refused(NO_FUNCTIONS, ([],)),
+    "function_call": Refused(NO_FUNCTIONS, ("none", "auto")),
+    "guided_grammar": Refused(NO_BNF),
+    "guided_whitespace_pattern": Refused("white space is the server's: one space behind each comma and colon"),
+    "ebnf": Refused(NO_BNF),
     "session_id": Refused(NO_SESSIONS_YET, ("",)),
     "modalities": Refused("this server answers with text", (["text"],)),
     "audio": Refused("this server answers with text"),
@@ -65,21 +74,50 @@ REFUSED: dict[str, Refused] = {
     "add_generation_prompt": Refused("the answer is always a new message", (True,)),
     "continue_final_message": Refused("the answer is always a new message", (False,)),
 }
+# Besides those, by route.
+_ANTHROPIC_HINTS = frozenset("thinking cache_control speed user_profile_id workspace_id betas".split())
+NO_TOOLS = "only chats have tools; use /v1/chat/completions"
+WITHOUT_EFFECT_IN = {
+    "completions": frozenset({"parallel_tool_calls"}),
+    "responses": frozenset("prompt_cache_options access_programs".split()),
+    "messages": _ANTHROPIC_HINTS,
+    "count_tokens": _ANTHROPIC_HINTS,
+}
+_ANTHROPIC_REFUSED = {
+    "container": Refused("this server runs no code"),
+    "mcp_servers": Refused("this server calls no tools by itself", ([],)),
+    "context_management": Refused("this server edits no context", ({},)),
+    "diagnostics": Refused("usage says what was cached"),
+    "inference_geo": Refused("this server runs where it runs"),
+}
+REFUSED_IN: dict[str, dict[str, Refused]] = {
+    "completions": {
+        "tools": Refused(NO_TOOLS, ([],)),
+        "tool_choice": Refused(NO_TOOLS, ("none", "auto")),
+    },
+    "responses": {
+        "prompt": Refused("this server stores no prompt templates"),
+        "context_management": Refused("this server compacts no context", ([],)),
+        "moderation": Refused("this server moderates nothing"),
+        "background_options": Refused("background responses begin at once", ({},)),
+        "image": Refused("this server answers with text"),
+    },
+    "messages": _ANTHROPIC_REFUSED,
+    "count_tokens": _ANTHROPIC_REFUSED,
+}
 
 
 def select(given: Mapping[str, Any], route: str) -> dict[str, Any]:
     """The parameters that the route honours; null counts as absent. Raises ApiError for one that is refused."""
     chosen: dict[str, Any] = {}
-    if route == "chat" and given.get("tool_choice") == "none" and given.get("tools"):
-        # Told to the model, as when the calls in the history were made, but none is asked for.
-        chosen["tools"] = given["tools"]
     for name, value in given.items():
-        if value is None or name in WITHOUT_EFFECT or name in chosen:
+        if value is None:
             continue
         if name in HONOURED[route]:
             chosen[name] = value
-        elif name in REFUSED:
-            refused = REFUSED[name]
+        elif name in WITHOUT_EFFECT or name in WITHOUT_EFFECT_IN.get(route, ()):
+            continue
+        elif (refused := REFUSED_IN.get(route, {}).get(name) or REFUSED.get(name)) is not None:
             if not any(value == neutral and type(value) is type(neutral) for neutral in refused.neutral):
                 raise invalid(
                     f"{name} is not supported: {refused.reason}. Leave it out.", name, "unsupported_parameter"

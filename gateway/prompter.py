@@ -64,7 +64,7 @@ class Prompter:
     """Renders and encodes for one model."""
 
     def __init__(self, tokenizer: Tokenizer, template: ChatTemplate | None, options: GatewayOptions) -> None:
-        self.tokenizer, self._template, self._options = tokenizer, template, options
+        self.tokenizer, self.template, self._options = tokenizer, template, options
         self._threads: CapacityLimiter | None = None
         self._longest_token = max((len(token) for token in tokenizer.token_bytes if token), default=1)
 
@@ -78,7 +78,7 @@ class Prompter:
         self, messages: Sequence[Message], room: Room, *, tools: list[Any] | None = None, generation: bool = True
     ) -> Prompt:
         """The prompt of a conversation. Raises ApiError, TemplateError, ContextOverflowError."""
-        template = self._template
+        template = self.template
         if template is None:
             raise invalid("this model has no chat template; use /v1/completions", "messages")
         plain = plain_messages(messages)

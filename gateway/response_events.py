@@ -99,6 +99,12 @@ class ResponseEvents:
         self._end(stream.Failed, "failed", error=reason)
         return self._take()
 
+    def retract(self, error: ApiError) -> list[stream.Event]:
+        """The last events of an answer whose end, not told yet, could not be kept; its number is used again."""
+        self._number -= 1
+        self._response = replace(self._response, completed_at=None, incomplete_details=None)
+        return self.fail(error)
+
     def cancel(self) -> list[stream.Event]:
         """The last event of an answer that was cancelled."""
         self._end(stream.Incomplete, "cancelled")

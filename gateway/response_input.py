@@ -5,20 +5,23 @@ What a model generated in one go, reasoning, text and calls, is one message agai
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
+from msgspec import Struct, convert, field
 from msgspec.structs import replace
 
 from espalier.gateway.errors import invalid
 from espalier.gateway.wire.items import CallItem, CallOutputItem, Item, MessageItem, ReasoningItem, text_of
-from espalier.gateway.wire.requests import Function, Message, ToolCall
+from espalier.gateway.wire.requests import Function, Message, Role, ToolCall
 
 _SILENT = Message("assistant")
 
 
-def messages_from(items: Iterable[Item], instructions: str | None = None) -> list[Message]:
-    """Messages in order, `instructions` as the first one."""
-    messages = [Message("system", instructions)] if instructions else []
+def messages_from(items: Iterable[Item]) -> list[Message]:
+    """Messages in order."""
+    messages: list[Message] = []
     for item in items:
         if isinstance(item, CallOutputItem) or (isinstance(item, MessageItem) and item.role != "assistant"):
             messages.append(_given(item))
@@ -31,9 +34,29 @@ def messages_from(items: Iterable[Item], instructions: str | None = None) -> lis
     return messages
 
 
-def check_outputs(history: Sequence[Item], given: Sequence[Item]) -> None:
-    """Raise a 400 unless every tool output answers a call that was made before it, once."""
-    made = {item.call_id for item in history if isinstance(item, CallItem)}
+def replayed(plain: Mapping[str, object]) -> Message:
+    """A message of a stored turn, as a request would bring it."""
+    message = convert(plain, _Replayed)
+    calls = [
+        ToolCall(Function(call.function.name, _text(call.function.arguments)), call.id) for call in message.tool_calls
+    ]
+    return Message(
+        message.role,
+        message.content,
+        tool_calls=calls or None,
+        tool_call_id=message.tool_call_id,
+        reasoning_content=message.reasoning_content,
+    )
+
+
+def calls_of(messages: Iterable[Message]) -> set[str]:
+    """The ids of the calls that were made."""
+    return {call.id for message in messages for call in message.tool_calls or ()}
+
+
+def check_outputs(made: Iterable[str], given: Sequence[Item]) -> None:
+    """Raise a 400 unless every tool output answers a call, of `made` or given before it, and once."""
+    made = set(made)
     answered: dict[str, str] = {}
     for at, item in enumerate(given):
         if isinstance(item, CallItem):
@@ -44,6 +67,28 @@ def check_outputs(history: Sequence[Item], given: Sequence[Item]) -> None:
                 raise invalid(f"no tool call has the call_id {item.call_id[:256]!r} that this output names", where)
             if answered.setdefault(item.call_id, text_of(item.output)) != text_of(item.output):
                 raise invalid(f"two different outputs name the call_id {item.call_id[:256]!r}", where)
+
+
+class _Function(Struct, frozen=True):
+    name: str
+    arguments: dict[str, Any] | str = ""
+
+
+class _Call(Struct, frozen=True):
+    function: _Function
+    id: str = ""
+
+
+class _Replayed(Struct, frozen=True):
+    role: Role
+    content: str | None = None
+    tool_calls: list[_Call] = field(default_factory=list)
+    tool_call_id: str | None = None
+    reasoning_content: str | None = None
+
+
+def _text(arguments: dict[str, Any] | str) -> str:
+    return arguments if isinstance(arguments, str) else json.dumps(arguments, ensure_ascii=False)
 
 
 def _given(item: MessageItem | CallOutputItem) -> Message:

@@ -9,23 +9,29 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import msgspec
 
-from espalier.engine.errors import EngineError
+from espalier.engine.errors import EngineError, RequestError
 from espalier.engine.messages import Generate, Output, Ready, SamplingParams
 from espalier.engine.messages import Usage as EngineUsage
+from espalier.engine.sampling_params import check
+from espalier.gateway.answer_event import AnswerEvent
 from espalier.gateway.deadline import Deadline
 from espalier.gateway.engine_client import EngineClient, UnavailableError, new_request_id
 from espalier.gateway.errors import ApiError
+from espalier.gateway.live_turn import LiveTurns
 from espalier.gateway.log import Log
 from espalier.gateway.metrics import Metrics
 from espalier.gateway.options import GatewayOptions
-from espalier.gateway.prompter import Prompter
+from espalier.gateway.prompter import Prompt, Prompter, Room
 from espalier.gateway.sampling import Defaults
-from espalier.gateway.wire.answers import PromptDetails, Usage
+from espalier.gateway.turn import Turn
+from espalier.gateway.turn_service import TurnService
+from espalier.gateway.wire.answers import CompletionDetails, Coverage, PromptDetails, Usage
+from espalier.sessions import Sessions
 
 _LOG = Log("service")
 
@@ -37,9 +43,20 @@ class Part(NamedTuple):
     output: Output
 
 
+class Told(NamedTuple):
+    """An event of the choice at this index, and its tokens so far."""
+
+    at: int
+    event: AnswerEvent
+    usage: EngineUsage
+
+
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One prompt, and how many answers of it are wanted; their indices start at `first_index`."""
+    """One prompt, and how many answers of it are wanted; their indices start at `first_index`.
+
+    `constraint_field` is the request's field that a constraint came from, for errors.
+    """
 
     token_ids: list[int]
     params: SamplingParams
@@ -47,6 +64,7 @@ class Job:
     first_index: int = 0
     tenant: str = ""
     cache_salt: str = ""
+    constraint_field: str | None = None
 
     def requests(self) -> list[Generate]:
         """The engine's requests, one for each answer."""
@@ -63,17 +81,29 @@ def _with_seed(params: SamplingParams, index: int) -> SamplingParams:
 
 
 @dataclass(frozen=True, slots=True)
+class Prepared:
+    """A turn that is ready to be answered, and what of its schemas is enforced (None: it has none)."""
+
+    job: Job
+    prompt: Prompt
+    coverage: Coverage | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Service:
     """See the module."""
 
     client: EngineClient
     prompter: Prompter
+    turns: TurnService
     model: str
     defaults: Defaults
     options: GatewayOptions
     metrics: Metrics
     created: int
     clock: Callable[[], float] = time.time
+    sessions: Sessions | None = None
+    live: LiveTurns = field(default_factory=LiveTurns)
 
     def ready(self) -> Ready:
         """What the engine said of itself. Raises UnavailableError while there is none."""
@@ -88,9 +118,38 @@ class Service:
                 404, f"the model {name[:256]!r} does not exist; {self.model!r} is served", "model", "model_not_found"
             )
 
+    async def prepare(
+        self, turn: Turn, params: SamplingParams, *, n: int = 1, tenant: str = "", cache_salt: str = ""
+    ) -> Prepared:
+        """Check, render and constrain a turn. Raises ApiError or EngineError; nothing has been generated then."""
+        ready = self.ready()
+        check(params, ready.vocab_size)
+        planned = await self.turns.plan(turn, params, Room(ready.max_context, params.max_tokens))
+        field = turn.answer_where if turn.answer is not None else "tools"
+        job = Job(
+            planned.prompt.token_ids,
+            planned.params,
+            n,
+            tenant=tenant,
+            cache_salt=cache_salt,
+            constraint_field=field if planned.coverage is not None else None,
+        )
+        return Prepared(job, planned.prompt, planned.coverage)
+
+    async def answer_events(self, jobs: list[Job]) -> AsyncGenerator[Told, None]:
+        """What the answers of prepared turns are made of, as it comes, the first event of index 0.
+
+        Closing it aborts what still runs.
+        """
+        readers = {job.first_index + at: self.turns.reader(job.params) for job in jobs for at in range(job.n)}
+        async with aclosing(self.stream(jobs)) as parts:
+            async for at, output in parts:
+                for event in readers[at].read(output):
+                    yield Told(at, event, readers[at].usage(output))
+
     async def stream(self, jobs: list[Job]) -> AsyncGenerator[Part, None]:
         """All outputs of the jobs as they come, the first one of index 0. Closing it aborts what still runs."""
-        requests = [(job.first_index + at, request) for job in jobs for at, request in enumerate(job.requests())]
+        requests = [(job, job.first_index + at, one) for job in jobs for at, one in enumerate(job.requests())]
         if len(requests) == 1:
             async with aclosing(self._one(*requests[0])) as parts:
                 async for part in parts:
@@ -109,7 +168,7 @@ class Service:
             async for part in parts:
                 yield part
 
-    async def _one(self, index: int, request: Generate) -> AsyncGenerator[Part, None]:
+    async def _one(self, job: Job, index: int, request: Generate) -> AsyncGenerator[Part, None]:
         limit_s = self.options.request_timeout_s
         # The line that joins the client's label with the id that the engine writes.
         _LOG.debug("request_begins", engine_request_id=request.request_id, prompt_tokens=len(request.token_ids))
@@ -124,23 +183,26 @@ class Service:
                     if output.finish_reason == "abort":
                         raise _late(limit_s) if deadline.has_passed else _aborted()
                     yield Part(index, output)
+        except RequestError as error:
+            self.metrics.failed(error.code)
+            raise _named(error, job) from error
         except EngineError as error:
             self.metrics.failed(error.code)
             raise
 
-    async def _merged(self, requests: list[tuple[int, Generate]]) -> AsyncGenerator[Part, None]:
+    async def _merged(self, requests: list[tuple[Job, int, Generate]]) -> AsyncGenerator[Part, None]:
         queue: asyncio.Queue[Part | BaseException | None] = asyncio.Queue(maxsize=len(requests))
 
-        async def pump(index: int, request: Generate) -> None:
+        async def pump(job: Job, index: int, request: Generate) -> None:
             try:
-                async with aclosing(self._one(index, request)) as parts:
+                async with aclosing(self._one(job, index, request)) as parts:
                     async for part in parts:
                         await queue.put(part)
                 await queue.put(None)
             except (EngineError, ApiError) as error:
                 await queue.put(error)
 
-        tasks = [asyncio.create_task(pump(index, request)) for index, request in requests]
+        tasks = [asyncio.create_task(pump(*request)) for request in requests]
         try:
             left = len(tasks)
             while left:
@@ -155,6 +217,12 @@ class Service:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _named(error: RequestError, job: Job) -> RequestError:
+    """The error with the request's own name for what the engine calls the constraint."""
+    is_ours = error.param == "constraint" and job.constraint_field is not None
+    return RequestError(str(error), param=job.constraint_field) if is_ours else error
 
 
 def _late(limit_s: float) -> ApiError:
@@ -172,4 +240,6 @@ def total_usage(jobs: list[Job], latest: dict[int, EngineUsage]) -> Usage:
     prompt = sum(len(job.token_ids) for job in jobs)
     cached = sum(latest[job.first_index].cached_tokens for job in jobs if job.first_index in latest)
     completion = sum(usage.completion_tokens for usage in latest.values())
-    return Usage(prompt, completion, prompt + completion, PromptDetails(cached))
+    reasoning = sum(usage.reasoning_tokens for usage in latest.values())
+    details = CompletionDetails(reasoning_tokens=reasoning)
+    return Usage(prompt, completion, prompt + completion, PromptDetails(cached), details)

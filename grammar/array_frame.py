@@ -31,6 +31,8 @@ class Phase(Enum):
     DONE = auto()  # behind an item
     CLOSING = auto()  # the bracket comes at once
 
+    __hash__ = object.__hash__  # as for `Kind`
+
 
 class ArrayFrame:
     """All arrays whose outcomes are described by the same formulas at their start."""
@@ -147,10 +149,14 @@ class ArrayState(State):
     def _outcome(self) -> Outcome | None:
         return next((index for index, formula in enumerate(self._vector) if at_end(formula)), None)
 
-    def candidates(self) -> list[int]:
-        """All that can stand between items, and what begins one."""
-        items = self._item().candidates() if self._phase not in (Phase.DONE, Phase.CLOSING) and self._branches else ()
-        return sorted({*b"\n ,]", *items})
+    def candidates(self) -> bytes:
+        """White space, and what can stand here between items, or begins one."""
+        frames, phase = self._frame.frames, self._phase
+        if phase is Phase.CLOSING:
+            return b"]"
+        if phase is Phase.DONE:
+            return frames.spelling.gaps + b",]"
+        return frames.spelling.gaps + (frames.opening_bytes if phase is Phase.OPEN else frames.first_bytes)
 
     def completion(self) -> tuple[bytes, Outcome]:
         """The bracket if it may come; else what the search found."""

@@ -7,7 +7,7 @@ doubtful, to be tried token by token, and whoever keeps the result has to keep a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -15,18 +15,18 @@ import numpy as np
 
 from espalier.grammar.key_core import KeyCore
 from espalier.grammar.leaf import is_leaf
-from espalier.grammar.name_trie import Trie
+from espalier.grammar.name_paths import Paths, name_paths
 from espalier.grammar.part import FREE
 from espalier.grammar.slice import Slice
-from espalier.grammar.state import Outcome, State
+from espalier.grammar.state import Outcome, Pop, Push, State
 from espalier.grammar.text_frame import QUOTE, MachineCore, TextState
 from espalier.grammar.thread import END, Frame, FrameKeys, Sequel, Tape, Thread, behind, closure
 from espalier.grammar.trie import TokenTrie
 from espalier.grammar.vocabulary import Tails
 
-_FEW_KIDS = 16
 Watch = frozenset[int]  # depths of frames that compare what they were not told
 UNWATCHED: Watch = frozenset()
+Place = tuple[int, Thread, Watch]  # a node, and who came to it
 
 
 @dataclass(slots=True)
@@ -42,6 +42,11 @@ class Found:
     doubtful: list[int] = field(default_factory=list)  # nodes at and below which nothing is decided
     doubtful_tokens: list[np.ndarray] = field(default_factory=list)
     is_sensitive: bool = False
+
+    @property
+    def is_listed(self) -> bool:
+        """Whether nothing was found but nodes by themselves, and all is said of them."""
+        return not (self.slices or self.tokens or self.doubtful or self.doubtful_tokens)
 
     def all_nodes(self) -> np.ndarray:
         """The nodes found, in no order."""
@@ -91,12 +96,13 @@ class Explorer:
         trie: TokenTrie,
         slices: Slices,
         keys: FrameKeys,
+        paths: Paths,
         max_depth: int,
         quotes: Quotes | None = None,
         is_exact: bool = False,
     ) -> None:
         self.found = Found()
-        self._trie, self._slices, self._keys, self._max_depth = trie, slices, keys, max_depth
+        self._trie, self._slices, self._keys, self._paths, self._max_depth = trie, slices, keys, paths, max_depth
         self._quotes, self._is_exact = quotes, is_exact
         self._resumed: list[int] = []
         self._last: tuple[tuple[Frame, Outcome, Tape] | None, tuple[State, Frame | None, Tape] | None] = (None, None)
@@ -106,6 +112,9 @@ class Explorer:
         pending = [(node, thread, watch) for thread in threads]
         while pending and not self.found.is_sensitive:
             at, thread, watched = pending.pop()
+            kids = self._trie.children(at)
+            if not kids:
+                continue
             state = thread.state
             if isinstance(state, TextState) and not state.pending and isinstance(state.core, MachineCore | KeyCore):
                 self._text(at, thread, watched)
@@ -114,46 +123,55 @@ class Explorer:
             elif is_leaf(state) and not (thread.frame is not None and thread.frame.is_recording):
                 self._leaf(at, thread, watched)
             else:
-                pending.extend(self._step(at, thread, watched))
+                self._step(kids, thread, watched, pending)
         return self.found
 
-    def _step(self, node: int, thread: Thread, watch: Watch) -> Iterator[tuple[int, Thread, Watch]]:
+    def _step(self, kids: dict[int, int], thread: Thread, watch: Watch, pending: list[Place]) -> None:
         """One byte further."""
-        kids = self._trie.children(node)
-        if not kids:
-            return
-        wanted = (
-            kids.keys() if len(kids) <= _FEW_KIDS or thread.state.at_end() is not None else thread.state.candidates()
-        )
-        for byte in wanted:
-            kid = kids.get(byte)
-            if kid is not None and not self.found.is_sensitive:
-                threads, watched, in_doubt = self._advance(thread, byte, watch)
-                in_doubt = in_doubt or (thread.state.is_between and self._may_repeat(kid, threads))
-                yield from self._arrive(kid, threads, watched, in_doubt)
+        state, frame = thread.state, thread.frame
+        is_simple = not watch and frame is not None and not isinstance(frame.back, Sequel)
+        for byte, kid in kids.items() if state.at_end() is not None else _wanted(kids, state):
+            step = state.step(byte)
+            if is_simple and not isinstance(step, Pop):
+                if step is not None:
+                    self._inward(kid, thread, step, byte, pending)
+                continue
+            threads, watched, in_doubt = self._advance(thread, byte, watch)
+            if self.found.is_sensitive:
+                return
+            inner = threads[0].state if threads and state.is_between else None
+            pending.extend(self._arrive(kid, threads, watched, in_doubt or self._may_repeat(kid, inner)))
 
-    def _may_repeat(self, node: int, threads: list[Thread]) -> bool:
+    def _inward(self, kid: int, thread: Thread, step: State | Push, byte: int, pending: list[Place]) -> None:
+        """The same where no frame ends and nobody watches."""
+        if thread.state.is_between and isinstance(step, Push) and self._may_repeat(kid, step.state):
+            self.found.doubtful.append(kid)
+            return
+        after = thread.inward(step, byte, self._max_depth)
+        if after is not None:
+            self.found.nodes.append(kid)
+            pending.append((kid, after, UNWATCHED))
+
+    def _may_repeat(self, node: int, state: State | None) -> bool:
         """Whether a name has begun whose bytes say nothing of what the object's names leave of its class.
 
         The names that one token can say are part of the key under which a mask is kept; all others are not.
         """
-        state = threads[0].state if threads and not self._is_exact else None
-        if not isinstance(state, TextState) or not isinstance(state.core, KeyCore) or not state.core.is_used:
+        if self._is_exact or not isinstance(state, TextState):
+            return False
+        if not isinstance(state.core, KeyCore) or not state.core.is_used:
             return False
         return not state.core.is_endless or (
             state.any_escapes and QUOTE in self._trie.byte[node + 1 : self._trie.end[node]]
         )
 
-    def _arrive(
-        self, kid: int, threads: list[Thread], watch: Watch, in_doubt: bool
-    ) -> Iterator[tuple[int, Thread, Watch]]:
+    def _arrive(self, kid: int, threads: list[Thread], watch: Watch, in_doubt: bool) -> list[Place]:
         if in_doubt:
             self.found.doubtful.append(kid)
-            return
+            return []
         if threads:
             self.found.nodes.append(kid)
-        for after in threads:
-            yield kid, after, watch
+        return [(kid, after, watch) for after in threads]
 
     def _advance(self, thread: Thread, byte: int, watch: Watch) -> tuple[list[Thread], Watch, bool]:
         """The threads behind a byte, the depths watched there, and whether it takes knowledge to say so."""
@@ -210,14 +228,16 @@ class Explorer:
 
     def _go_on(self, nodes: list[int], thread: Thread, outcome: Outcome, watch: Watch) -> None:
         """From several nodes on with what follows the thread's frame."""
+        nodes = [node for node in nodes if self._trie.children(node)]
+        if not nodes and thread.frame is not None and not thread.frame.back.captures:
+            return
         self._resumed.clear()
         threads = self._ended(thread, outcome)
         watch = watch.union(self._resumed)
         if all(after.state is END for after in threads):
             return
         for node in nodes:
-            if self._trie.children(node):
-                self.explore(node, threads, watch)
+            self.explore(node, threads, watch)
 
     def _text(self, node: int, thread: Thread, watch: Watch) -> None:
         """The inside of a JSON string, taken whole but for names that are known."""
@@ -307,54 +327,26 @@ class Explorer:
 
     def _plain_names(self, node: int, thread: Thread, core: KeyCore, watch: Watch) -> list[int]:
         """The same by the tries of names alone, without making the states in between."""
-        special: list[int] = []
-        has_class = core.has_class
-        pending = [(node, *core.nodes)]
-        while pending:
-            at, known, used = pending.pop()
-            if used is None and known is not None and known.is_single:
-                self._single_name(at, thread, core, known, watch, special)
-                continue
-            kids = self._trie.children(at)
-            if not kids:
-                continue
-            if (known is not None and known.place >= 0) or (used is not None and used.place >= 0):
-                quote = kids.get(QUOTE)
-                if quote is not None:
-                    special.append(quote)
-                    if known is not None and known.place >= 0 and core.allows(known.place):
-                        self.found.nodes.append(quote)
-                        self._go_on([quote], thread, known.place, watch)
-            for byte in {*(known.next_bytes if known else ()), *(used.next_bytes if used else ())}:
-                kid = kids.get(byte)
-                if kid is None:
-                    continue
-                further = None if known is None else known.child(byte)
-                if not has_class:
-                    if further is None or not any(map(core.allows, further.below)):
-                        continue
-                    self.found.nodes.append(kid)
-                pending.append((kid, further, None if used is None else used.child(byte)))
+        special = list[int]()
+        known, used = core.nodes
+        if known is not None:
+            paths = self._paths.of(self._trie, node, known)
+            for places, nodes in () if core.has_class else paths.groups:
+                if any(map(core.allows, places)):
+                    self.found.nodes.extend(nodes)
+            for quote, place in paths.ends:
+                special.append(quote)
+                if core.allows(place):
+                    self.found.nodes.append(quote)
+                    self._go_on([quote], thread, place, watch)
+        if used is not None:
+            special.extend(quote for quote, _ in name_paths(self._trie, node, used).ends)
         return special
 
-    def _single_name(
-        self, node: int, thread: Thread, core: KeyCore, known: Trie, watch: Watch, special: list[int]
-    ) -> None:
-        """The same where only one known name begins so."""
-        rest, place = known.single
-        is_allowed, has_class = core.allows(place), core.has_class
-        if not (is_allowed or has_class):
-            return
-        for byte in rest:
-            kid = self._trie.children(node).get(byte)
-            if kid is None:
-                return
-            if not has_class:
-                self.found.nodes.append(kid)
-            node = kid
-        quote = self._trie.children(node).get(QUOTE)
-        if quote is not None:
-            special.append(quote)
-            if is_allowed:
-                self.found.nodes.append(quote)
-                self._go_on([quote], thread, place, watch)
+
+def _wanted(kids: dict[int, int], state: State) -> list[tuple[int, int]]:
+    """The children that a state may allow, with their bytes."""
+    wanted = state.candidates()
+    if len(wanted) <= len(kids):
+        return [(byte, kids[byte]) for byte in wanted if byte in kids]
+    return [(byte, kid) for byte, kid in kids.items() if byte in wanted]

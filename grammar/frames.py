@@ -40,6 +40,7 @@ class Frames:
         self.any_escapes = spelling.escapes == "any"
         self.kind_of = _KIND_OF | {ord(spelling.word(kind.value)[0]): kind for kind in _LITERALS}
         self.first_bytes = bytes(sorted(self.kind_of))
+        self.opening_bytes = bytes(sorted({*self.first_bytes, ord("]")}))  # behind the bracket of an array
         self.arrays = ArrayFrame(self)
         self._objects: dict[Vector, ObjectFrame] = {}
         self._values: dict[Vector, ValueState] = {}

@@ -14,13 +14,15 @@ import numpy as np
 from espalier.grammar.explore import UNWATCHED, Explorer, Found, Rest, Watch
 from espalier.grammar.key_core import KeyCore
 from espalier.grammar.limits import Limits
+from espalier.grammar.name_paths import Paths
+from espalier.grammar.number_frame import NumberState
 from espalier.grammar.part import SpecialState
 from espalier.grammar.shared import Bounded, shared
 from espalier.grammar.state import Outcome, State
 from espalier.grammar.text_base import MOST_COUNTED
 from espalier.grammar.text_frame import MachineCore, TextState
 from espalier.grammar.thread import END, FrameKeys, Thread, closure
-from espalier.grammar.token_mask import FEW, Mask, allow, difference, forbid
+from espalier.grammar.token_mask import FEW, Mask, changed, difference, few
 from espalier.grammar.vocabulary import Tails, Vocabulary
 
 MOST_RECENT = 4_096  # masks that are found by the state itself
@@ -32,8 +34,9 @@ class Masks:
     def __init__(self, vocabulary: Vocabulary, keys: FrameKeys, end_tokens: frozenset[int], limits: Limits) -> None:
         self._shared = shared(vocabulary)
         self._keys, self._limits = keys, limits
-        self._end_tokens = np.array(sorted(end_tokens), dtype=np.int32)
+        self._end_tokens = sorted(end_tokens)
         self._masks = Bounded(limits.mask_bytes)
+        self._paths = Paths(limits.mask_bytes // 4)
         self._rests: dict[Hashable, Rest] = {}
         # Some of `_masks` by state and frame: keys by content take longer than a look-up in here.
         self._recent: dict[tuple[State, int], Mask] = {}
@@ -42,7 +45,7 @@ class Masks:
     @property
     def num_bytes(self) -> int:
         """Roughly what the masks of this grammar take, what it shares with others left out."""
-        return self._masks.num_bytes + len(self._rests) * (2 * len(self.tails.trie) + 400)
+        return self._masks.num_bytes + self._paths.num_bytes + len(self._rests) * (2 * len(self.tails.trie) + 400)
 
     def of(self, threads: tuple[Thread, ...]) -> Mask:
         """What the threads of a cursor allow."""
@@ -80,6 +83,9 @@ class Masks:
 
     def _by_content(self, thread: Thread, depth: int = 0) -> tuple[Mask, bool]:
         """A mask, and whether it is kept."""
+        if isinstance(thread.state, NumberState):
+            near = thread.state.near(self._shared.vocabulary.most_digits)
+            thread = Thread(near, thread.frame, thread.tape)
         key = (thread.key(self._keys), depth)
         found = self._masks.get(key)
         if found is None:
@@ -96,7 +102,7 @@ class Masks:
         if state is END:
             return self._few(self._end_tokens), False
         if isinstance(state, SpecialState):
-            return self._few(np.array([state.token], dtype=np.int32)), False
+            return self._few([state.token]), False
         if isinstance(state, TextState) and not state.pending and isinstance(state.core, MachineCore | KeyCore):
             return self._text(thread, state)
         found, in_doubt = self._walk(thread)
@@ -108,11 +114,13 @@ class Masks:
         found = walk.explore(0, [thread])
         if found.is_sensitive and not is_exact:
             return self._walk(thread, is_exact=True)
-        tokens, in_doubt = self._decided(thread, found)
-        return self._few(tokens), in_doubt or is_exact
+        if not found.is_listed:
+            tokens, in_doubt = self._decided(thread, found)
+            return self._few(tokens.tolist() if tokens.size <= FEW else tokens), in_doubt or is_exact
+        return self._few(self._shared.trie.ids_of(found.nodes)), is_exact
 
     def _explorer(self, is_exact: bool = False) -> Explorer:
-        return Explorer(self._shared.trie, self._shared, self._keys, self._limits.depth, self, is_exact)
+        return Explorer(self._shared.trie, self._shared, self._keys, self._paths, self._limits.depth, self, is_exact)
 
     def _decided(self, thread: Thread, found: Found) -> tuple[np.ndarray, bool]:
         """The tokens of a walk, those in doubt tried one by one; and whether there were any."""
@@ -165,15 +173,12 @@ class Masks:
         found = walk.found
         if found.is_sensitive:
             return self._walk(thread, is_exact=True)
-        out, trie = base.packed(), self._shared.trie
-        for node in special:
-            forbid(out, trie.below(node))
+        forbidden = [*(self._shared.trie.below(node) for node in special), *doubtful]
+        if found.is_listed and not found.nodes and not forbidden:
+            return base, False
         found.doubtful_tokens.extend(doubtful)
-        for tokens in doubtful:
-            forbid(out, tokens)
         tokens, in_doubt = self._decided(thread, found)
-        allow(out, tokens)
-        return difference(out, base.base), in_doubt
+        return changed(base, forbidden, tokens), in_doubt
 
     @property
     def tails(self) -> Tails:
@@ -186,18 +191,14 @@ class Masks:
         key = (self._keys.of(thread.frame), outcome)
         found = None if watch else self._rests.get(key)
         if found is None:
-            walk = Explorer(self.tails.trie, self._shared, self._keys, self._limits.depth)
+            walk = Explorer(self.tails.trie, self._shared, self._keys, self._paths, self._limits.depth)
             found = walk.rest(thread, outcome, watch, self._shared.tail_number)
             if not watch:
                 self._rests[key] = found
         return found
 
-    def _few(self, tokens: np.ndarray) -> Mask:
+    def _few(self, tokens: list[int] | np.ndarray) -> Mask:
         """The mask of some tokens, in no order."""
-        if tokens.size > FEW:
-            return difference(self._shared.vocabulary.packed(tokens), self._shared.nothing)
-        ordered, by_word = sorted(set(tokens.tolist())), dict[int, int]()
-        for token in ordered:
-            by_word[token >> 5] = by_word.get(token >> 5, 0) | 1 << (token & 31)
-        words, values = np.array(list(by_word), dtype=np.intp), np.array(list(by_word.values()), dtype=np.uint32)
-        return Mask(self._shared.nothing, words, values.view(np.int32), np.array(ordered, dtype=np.int32), True)
+        if isinstance(tokens, np.ndarray) or len(tokens) > FEW:
+            return difference(self._shared.vocabulary.packed(np.asarray(tokens, dtype=np.int32)), self._shared.nothing)
+        return few(self._shared.nothing, sorted(set(tokens)))

@@ -108,6 +108,17 @@ class Prefix:
         return Fraction(self.digits, 10**self.num_fraction)
 
     @property
+    def hull(self) -> Interval:
+        """An interval around all numbers that begin so."""
+        if self.phase is Phase.START:
+            return Interval(Fraction(0), True, None, False)
+        if self.phase >= Phase.EXPONENT or (self.num_integer == 1 and self.leading):
+            return Interval(Fraction(0), False, None, False)
+        if self.phase is Phase.INTEGER:
+            return Interval(self.mantissa, True, None, False)
+        return Interval(self.mantissa, True, self.mantissa + Fraction(1, 10**self.num_fraction), False)
+
+    @property
     def value(self) -> Fraction:
         """The number, if it ends here."""
         if self.phase is Phase.EXPONENT_DIGITS:

@@ -39,6 +39,17 @@ class Phase(Enum):
     DONE = auto()  # behind a member
     CLOSING = auto()  # the brace comes at once
 
+    __hash__ = object.__hash__  # as for `Kind`
+
+
+_SIGNS = {
+    Phase.OPEN: b'"}',
+    Phase.NEXT: b'"',
+    Phase.TIGHT: b'"',
+    Phase.DONE: b",}",
+    Phase.CLOSING: b"}",
+}
+
 
 class ObjectFrame:
     """All objects whose outcomes are described by the same formulas at their start."""
@@ -201,8 +212,8 @@ class ObjectState(State):
         return next((index for index, formula in enumerate(self._vector) if at_end(formula)), None)
 
     def candidates(self) -> bytes:
-        """All that can stand between members."""
-        return b'\n ",}'
+        """White space, and what can stand here between members."""
+        return self._frame.frames.spelling.gaps + _SIGNS[self._phase]
 
     def completion(self) -> tuple[bytes, Outcome]:
         """The brace if it may come; else what the search found."""
@@ -280,6 +291,8 @@ class Colon(Enum):
     BEHIND = auto()
     TIGHT = auto()  # behind colon and space
 
+    __hash__ = object.__hash__
+
 
 class MemberState(State):
     """Between a name and its value."""
@@ -317,9 +330,9 @@ class MemberState(State):
     def _back(self) -> MemberReturn:
         return MemberReturn(self._frame, tuple(left for _, left in self._branches), self._forbidden, self._used)
 
-    def candidates(self) -> list[int]:
+    def candidates(self) -> bytes:
         """The colon, or what begins a value."""
-        return [_COLON] if self._colon is Colon.BEFORE else [0x20, *self._value().candidates()]
+        return b":" if self._colon is Colon.BEFORE else b" " + self._frame.frames.first_bytes
 
     def completion(self) -> tuple[bytes, Outcome]:
         """Colon, value, the rest."""

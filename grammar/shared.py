@@ -11,6 +11,7 @@ import numpy as np
 
 from espalier.grammar.leaf import LeafTable
 from espalier.grammar.limits import Limits
+from espalier.grammar.number_frame import NumberState
 from espalier.grammar.slice import Runs, Slice, Walk
 from espalier.grammar.state import Outcome, State
 from espalier.grammar.text import Language, TextMachine
@@ -76,6 +77,8 @@ class Shared:
 
     def get(self, trie: TokenTrie, node: int, state: State) -> Slice:
         """The slice of a leaf state below a node."""
+        if isinstance(state, NumberState):
+            state = state.near(self.vocabulary.most_digits)
         key = (trie, node, state.mask_key)
         found = self._slices.get(key)
         if found is None:

@@ -35,6 +35,11 @@ class Spelling:
         """Whether one space follows each comma and colon."""
         return self.white_space == "spaced"
 
+    @property
+    def gaps(self) -> bytes:
+        """What may stand between tokens, ascending."""
+        return b"\n " if self.is_natural else b" " if self.is_spaced else b""
+
     def word(self, literal: str) -> str:
         """How null, true or false is written."""
         return _WORDS[literal] if self.words == "python" else literal

@@ -9,7 +9,7 @@ completed.
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Hashable, Iterable
+from collections.abc import Collection, Hashable
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -28,21 +28,20 @@ class State:
 
     def step(self, byte: int) -> Step:
         """What a byte does here; None where it is not allowed."""
-        try:
-            return self.row[byte]
-        except KeyError:
+        found = self.row.get(byte, self)
+        if found is self and byte not in self.row:
             found = self.make(byte)
             if self.row is _EMPTY:  # most states are never asked: grammars have many
                 self.row = {}
             self.row[byte] = found
-            return found
+        return found
 
     @abstractmethod
     def make(self, byte: int) -> Step:
         """Find out what a byte does here."""
 
     @abstractmethod
-    def candidates(self) -> Iterable[int]:
+    def candidates(self) -> Collection[int]:
         """The bytes that may be allowed: a superset, in ascending order."""
 
     def at_end(self) -> Outcome | None:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from espalier.grammar.state import Outcome, Push, Return, State, Step
+from espalier.grammar.state import Outcome, Pop, Push, Return, State, Step
 
 MOST_KEYED = 64  # remembered bytes that may be part of a key
 
@@ -127,35 +127,39 @@ class Thread:
 
     def advance(self, byte: int, max_depth: int, popped: Popped | None = None) -> list[Thread]:
         """The threads behind one more byte; none if it is not allowed. `popped` says where frames that end go on."""
-        popped = popped or behind
-        state, frame, tape = self.state, self.frame, self.tape
+        popped, here = popped or behind, self
         while True:
-            step = state.step(byte)
+            step, frame = here.state.step(byte), here.frame
             if step is None:
                 return []
-            if isinstance(step, State):
-                if frame is not None and frame.is_recording:
-                    tape = (tape, byte)
-                return [Thread(step, frame, tape)]
-            if isinstance(step, Push):
-                inner = Frame(step.back, frame, tape)
-                if inner.depth > max_depth:
-                    return []
-                if inner.is_recording:
-                    tape = (tape, byte)
-                    if not step.inside:
-                        inner.mark = tape
-                return [Thread(step.state, inner, tape)]
+            if not isinstance(step, Pop):
+                after = here.inward(step, byte, max_depth)
+                return [] if after is None else [after]
             assert frame is not None
             if not step.again:
-                if frame.is_recording:
-                    tape = (tape, byte)
+                tape = (here.tape, byte) if frame.is_recording else here.tape
                 if isinstance(frame.back, Sequel):
                     return frame.back.begin(frame.outer)
                 return [Thread(*popped(frame, step.outcome, tape))]
             if isinstance(frame.back, Sequel):
                 return []  # `endings` has gone on behind the part already
-            state, frame, tape = popped(frame, step.outcome, tape)
+            here = Thread(*popped(frame, step.outcome, here.tape))
+
+    def inward(self, step: State | Push, byte: int, max_depth: int) -> Thread | None:
+        """The thread behind a byte that ends no frame; None if the frame that it opens is too deep."""
+        frame, tape = self.frame, self.tape
+        if isinstance(step, State):
+            if frame is not None and frame.is_recording:
+                tape = (tape, byte)
+            return Thread(step, frame, tape)
+        inner = Frame(step.back, frame, tape)
+        if inner.depth > max_depth:
+            return None
+        if inner.is_recording:
+            tape = (tape, byte)
+            if not step.inside:
+                inner.mark = tape
+        return Thread(step.state, inner, tape)
 
     def endings(self) -> list[Thread]:
         """The threads that follow if a composed constraint's part ends here."""

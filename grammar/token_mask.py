@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 FEW = 256  # tokens: as many are also listed
+_FEW_CHANGED = 64  # tokens or words: more are changed in arrays
 
 
 @dataclass(slots=True, eq=False)
@@ -70,6 +71,39 @@ def difference(packed: np.ndarray, base: np.ndarray) -> Mask:
     if not words.size:
         return Mask(base, None, None, None)
     return Mask(base, words, packed[words], None)
+
+
+def few(nothing: np.ndarray, tokens: list[int]) -> Mask:
+    """The mask of a few tokens, ascending, over one that allows nothing."""
+    by_word = dict[int, int]()
+    for token in tokens:
+        by_word[token >> 5] = by_word.get(token >> 5, 0) | 1 << (token & 31)
+    return Mask(nothing, *_columns(by_word), np.array(tokens, dtype=np.int32), True)
+
+
+def changed(mask: Mask, forbidden: list[np.ndarray], allowed: np.ndarray) -> Mask:
+    """A mask with some tokens forbidden, and then others allowed."""
+    num_changed = allowed.size + sum(tokens.size for tokens in forbidden)
+    if num_changed > _FEW_CHANGED or (mask.words is not None and mask.words.size > _FEW_CHANGED):
+        out = mask.packed()
+        for tokens in forbidden:
+            forbid(out, tokens)
+        allow(out, allowed)
+        return difference(out, mask.base)
+    base, by_word = mask.base, dict[int, int]()
+    if mask.words is not None and mask.values is not None:
+        by_word.update(zip(mask.words.tolist(), mask.values.tolist(), strict=True))
+    for token in (token for tokens in forbidden for token in tokens.tolist()):
+        by_word[token >> 5] = by_word.get(token >> 5, base.item(token >> 5)) & ~(1 << (token & 31))
+    for token in allowed.tolist():
+        by_word[token >> 5] = by_word.get(token >> 5, base.item(token >> 5)) | 1 << (token & 31)
+    return Mask(base, *_columns(by_word), None) if by_word else mask
+
+
+def _columns(by_word: dict[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """Words and their values; of these the low 32 bits count."""
+    values = np.array([value & 0xFFFFFFFF for value in by_word.values()], dtype=np.uint32)
+    return np.array(list(by_word), dtype=np.intp), values.view(np.int32)
 
 
 def allow(packed: np.ndarray, tokens: np.ndarray) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from functools import cached_property
 
@@ -11,6 +12,7 @@ from espalier.grammar.token_mask import unpacked
 from espalier.grammar.trie import TokenTrie
 
 QUOTE = 0x22
+_DIGITS = re.compile(rb"[0-9]+")
 
 
 class Tails:
@@ -74,6 +76,12 @@ class Vocabulary:
         """The texts between two quotes of one token: names that a single token can say from end to end."""
         between = {part for text in self.tokens if text and QUOTE in text for part in text.split(b'"')[1:-1]}
         return frozenset(part.decode("utf-8", "ignore") for part in between)
+
+    @cached_property
+    def most_digits(self) -> int:
+        """The length of the longest run of digits in a token."""
+        runs = (run for text in self.tokens if text for run in _DIGITS.findall(text))
+        return max(map(len, runs), default=0)
 
     def empty_mask(self) -> np.ndarray:
         """A mask that allows nothing: int32, one bit a token, token 32 i + j in bit j of word i."""

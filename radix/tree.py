@@ -1,255 +1,228 @@
 """The prefix tree: a compressed tree over token ids whose edges hold the KV slots of their tokens.
 
-It owns every slot that was inserted, until `evict` or `discard` hands it back. One root for each key (tenant and
-salt): prefixes never cross roots. Time is an argument. Invariant: a node's locks are the holders of it and of
-everything below.
+It owns every slot that was inserted, until `evict`, `discard` or `forget` hands it back. Prefixes never cross roots.
+Time is an argument, in seconds. A slot that is evicted leaves its token id behind for a while, a ghost: see `node`.
+Who holds what is counted in each node: see `hold`.
 """
 
 from __future__ import annotations
 
-import heapq
-from collections.abc import Hashable, Iterator
-from itertools import count
-from typing import NamedTuple, TypeAlias
+from collections.abc import Hashable
 
 import numpy as np
-from numpy.typing import NDArray
 
-Ids: TypeAlias = NDArray[np.int32]
-Root: TypeAlias = Hashable
-
-_EMPTY: Ids = np.empty(0, dtype=np.int32)
-
-
-def common_prefix_len(a: Ids, b: Ids) -> int:
-    """Length of the longest common prefix; one vector comparison."""
-    n = min(len(a), len(b))
-    differs = a[:n] != b[:n]
-    at = int(differs.argmax()) if n else 0
-    return at if n and differs[at] else n
-
-
-class Node:
-    """The end of an edge; `token_ids` and `slots` are those of the edge."""
-
-    __slots__ = ("children", "is_offered", "last_used", "locks", "parent", "slots", "token_ids")
-
-    def __init__(self, parent: Node | None, token_ids: Ids, slots: Ids, last_used: int) -> None:
-        self.parent, self.token_ids, self.slots, self.last_used = parent, token_ids, slots, last_used
-        self.children: dict[int, Node] = {}
-        self.locks = 0
-        self.is_offered = False
-
-    def path(self) -> Iterator[Node]:
-        """This node and all above it, the root included."""
-        node: Node | None = self
-        while node is not None:
-            yield node
-            node = node.parent
+from espalier.radix.ghost import Ghosts
+from espalier.radix.hold import Holds
+from espalier.radix.invariant import check
+from espalier.radix.match import Evicted, Match
+from espalier.radix.node import Node, Root
+from espalier.radix.policy import LeastRecent, Policy
+from espalier.radix.roots import Roots
+from espalier.radix.run import (
+    NO_SLOTS,
+    Ids,
+    Slots,
+    common_prefix_len,
+    first_of,
+    is_worth_joining,
+    joined,
+    packed,
+    unpacked,
+)
+from espalier.radix.share import Shares
+from espalier.radix.split import split_ghosts, split_live
+from espalier.radix.statistics import TreeStats, statistics
 
 
-class _Top(Node):
-    """The root of a key; dropped when nothing is below it and nobody holds it."""
+class PrefixTree(Holds):
+    """See the module. `capacity` is the size of the pool in tokens, of which tenants have shares; None knows no shares.
 
-    __slots__ = ("key",)
+    `policy` decides the order of eviction, default least recently used. `ghost_tokens` bounds the ids kept of what is
+    gone. `num_tokens` are all tokens held, `num_locked` those that requests hold, `num_leased` those that sessions do;
+    `num_evicted` is a total.
+    """
 
-    def __init__(self, key: Root, last_used: int) -> None:
-        super().__init__(None, _EMPTY, _EMPTY, last_used)
-        self.key = key
+    def __init__(self, *, capacity: int | None = None, policy: Policy | None = None, ghost_tokens: int = 2**20) -> None:
+        self.shares = Shares(capacity, policy or LeastRecent())
+        super().__init__(Roots(self.shares))
+        self.num_tokens = self.num_evicted = 0
+        self.ghosts = Ghosts(self.roots, ghost_tokens)
 
+    @property
+    def num_evictable(self) -> int:
+        """Tokens that neither a request nor a session holds."""
+        return sum(account.num_evictable for account in self.shares.accounts.values())
 
-class Match(NamedTuple):
-    """A prefix in the tree: the node where it ends and the slots of its tokens."""
-
-    node: Node
-    slots: Ids
-
-
-class PrefixTree:
-    """See the module. `num_tokens` are all tokens held, `num_evictable` those that no lock protects."""
-
-    def __init__(self) -> None:
-        self.num_tokens = 0
-        self.num_evictable = 0
-        self._roots: dict[Root, _Top] = {}
-        self._heap: list[tuple[int, int, Node]] = []
-        self._ticket = count()
-
-    def match(self, root: Root, token_ids: Ids, now: int) -> Match:
+    def match(self, root: Root, token_ids: Ids, now: float) -> Match:
         """The longest prefix of `token_ids` in the tree, token-granular: an edge that matches in part is split.
 
         The caller locks the node before anything else happens to the tree.
         """
-        parts: list[Ids] = []
-        top = self._roots.setdefault(root, _Top(root, now))
-        node, _ = self._descend(top, token_ids, now, parts)
-        return Match(node, np.concatenate(parts) if parts else _EMPTY)
+        parts: list[Slots] = []
+        node: Node = self.roots.of(root, now)
+        node.last_used = now
+        at = num_evicted = 0
+        while at < len(token_ids):
+            child = node.children.get(int(token_ids[at]))
+            if child is None:
+                break
+            if len(child.slots):
+                node = self._step_into(child, token_ids[at:], now)
+                parts.append(node.slots)
+                at += len(node.slots)
+            if not len(child.slots) or (node is child and child.num_ghosts):
+                num_evicted = self.ghosts.along(child, token_ids[child.begin :])
+                break
+        return Match(node, unpacked(parts), num_evicted)
 
-    def insert(self, node: Node, token_ids: Ids, slots: Ids, now: int) -> Match:
+    def insert(self, node: Node, token_ids: Ids, slots: Ids, now: float) -> Match:
         """Insert a run below `node`; returns its end and the slots that the tree holds for the run.
 
         Where the tree already had a token, the slot returned differs from the one given, which stays the caller's.
         """
-        parts: list[Ids] = []
-        end, matched = self._descend(node, token_ids, now, parts)
-        if matched < len(token_ids):
-            rest, rest_slots = token_ids[matched:], slots[matched:]
-            if end is node and self._may_grow(end):
-                end.token_ids = np.concatenate((end.token_ids, rest))
-                end.slots = np.concatenate((end.slots, rest_slots))
+        parts: list[Slots] = []
+        for above in node.path():
+            above.last_used, above.is_abandoned = now, False
+        at = 0
+        while at < len(token_ids):
+            rest = token_ids[at:]
+            child = None if node.num_ghosts else node.children.get(int(rest[0]))
+            if child is not None and len(child.slots):
+                node = self._step_into(child, rest, now)
+                parts.append(node.slots)
             else:
-                child = Node(end, rest.copy(), rest_slots.copy(), now)
-                end.children[int(rest[0])] = child
-                self.num_evictable += len(rest)
-                end = child
-                self._offer(child)
-            self.num_tokens += len(rest)
-            parts.append(rest_slots)
-        return Match(end, np.concatenate(parts) if parts else _EMPTY)
+                node, taken = self._add(node, rest, slots[at:], now)
+                parts.append(slots[at : at + taken])
+            at += len(parts[-1])
+        return Match(node, unpacked(parts))
 
-    def lock(self, node: Node) -> None:
-        """Protect a node and all above it from eviction."""
-        for above in node.path():
-            if above.locks == 0:
-                self.num_evictable -= len(above.token_ids)
-            above.locks += 1
+    def abandon(self, node: Node) -> None:
+        """Let a node go before all others, as soon as nobody holds it, unless it is used again."""
+        node.is_abandoned = True
+        node.account.offer(node)
 
-    def unlock(self, node: Node) -> None:
-        """Undo one `lock` of this node."""
-        for above in node.path():
-            assert above.locks > 0, "unlock without lock"
-            above.locks -= 1
-            if above.locks == 0:
-                self.num_evictable += len(above.token_ids)
-                self._offer(above)
+    def evict(self, num_slots: int, tenant: Hashable = None) -> list[Evicted]:
+        """Give up at most `num_slots` that nobody holds, from the ends of leaves, for a request of `tenant`.
 
-    def evict(self, num_slots: int) -> Ids:
-        """Give up at most `num_slots` slots, least recently used leaves first, from their ends."""
-        freed: list[Ids] = []
-        wanted = num_slots
-        while wanted > 0 and self._heap:
-            stamp, _, node = heapq.heappop(self._heap)
-            node.is_offered = False
-            if not self._is_evictable(node):
-                continue
-            if stamp != node.last_used:
-                self._offer(node)
-                continue
-            cut = self._cut_end(node, wanted)
-            freed.append(cut)
-            wanted -= len(cut)
-        return np.concatenate(freed) if freed else _EMPTY
+        Abandoned branches go first, then what tenants have above their share, then as the policy says.
+        """
+        self.ghosts.prune()
+        gone: list[Evicted] = []
+        while num_slots > 0 and (account := self.shares.victim(tenant)) is not None:
+            node = account.least()
+            assert node is not None, "tokens are evictable, but no leaf was offered"
+            cut = self._cut(node, max(0, len(node.slots) - num_slots))
+            gone.append(Evicted(node, node.end, cut))
+            num_slots -= len(cut)
+            self.num_evicted += len(cut)
+        return gone
 
     def discard(self, node: Node, num_tokens: int) -> Ids:
-        """Give up the last `num_tokens` of the path to `node`, as far as nobody else holds or continues them.
+        """Give up the last `num_tokens` of the path to `node`, ids too, as far as nobody else holds or continues them.
 
         For state that must not be used again. The caller has unlocked `node`.
         """
-        freed: list[Ids] = []
+        freed: list[Slots] = []
         current: Node | None = node
-        while num_tokens > 0 and current is not None and self._is_evictable(current):
+        while num_tokens > 0 and current is not None and current.is_evictable:
             above = current.parent
-            cut = self._cut_end(current, num_tokens)
+            cut = self._cut(current, max(0, len(current.slots) - num_tokens))
+            self.ghosts.erase(current)
             freed.append(cut)
             num_tokens -= len(cut)
             current = above
-        return np.concatenate(freed) if freed else _EMPTY
+        return unpacked(freed)
 
-    @property
-    def num_offers(self) -> int:
-        """Leaves noted for eviction, those among them that were used or went since; at most one for each node."""
-        return len(self._heap)
+    def forget(self, root: Root, token_ids: Ids, now: float) -> Ids:
+        """Remove these tokens, their state and their ghosts, up to where another path branches off or is held.
+
+        For a session that is deleted.
+        """
+        node = self.match(root, token_ids, now).node
+        behind = node.children.get(int(token_ids[node.end])) if node.end < len(token_ids) else None
+        self.ghosts.erase(node if behind is None else behind)
+        freed = self.discard(node, len(token_ids))
+        self.roots.drop_if_empty(self.roots.by_key.get(root))
+        return freed
+
+    def statistics(self) -> TreeStats:
+        """What is held now."""
+        return statistics(self)
 
     def slots(self) -> Ids:
         """All slots held."""
-        return np.concatenate([node.slots for node in self._nodes()] or [_EMPTY])
+        return unpacked([node.slots for node in self.roots.nodes()])
 
     def check(self) -> None:
         """Raise AssertionError if an invariant does not hold."""
-        total = evictable = 0
-        for root in self._roots.values():
-            assert root.parent is None and not len(root.token_ids)
-        for node in self._nodes():
-            assert len(node.token_ids) == len(node.slots)
-            assert node.parent is None or len(node.token_ids) > 0, "an empty edge"
-            for first, child in node.children.items():
-                assert child.parent is node and int(child.token_ids[0]) == first
-            assert node.locks >= max((child.locks for child in node.children.values()), default=0)
-            assert node.locks >= sum(child.locks for child in node.children.values())
-            total += len(node.token_ids)
-            evictable += len(node.token_ids) if node.locks == 0 else 0
-        slots = self.slots()
-        assert len(np.unique(slots)) == len(slots), "a slot lies twice in the tree"
-        assert (total, evictable) == (self.num_tokens, self.num_evictable)
-        offered = {id(node) for _, _, node in self._heap}
-        for node in self._nodes():
-            assert id(node) in offered or not self._is_evictable(node), "an evictable leaf was never offered"
+        check(self)
 
-    def _nodes(self) -> Iterator[Node]:
-        stack: list[Node] = list(self._roots.values())
-        while stack:
-            node = stack.pop()
-            yield node
-            stack.extend(node.children.values())
+    def _step_into(self, child: Node, token_ids: Ids, now: float) -> Node:
+        """A live child as far as it has the tokens and slots for them: itself, or its first part."""
+        shared = common_prefix_len(child.token_ids, token_ids)
+        node = child if shared >= len(child.slots) else split_live(child, shared)
+        node.last_used, node.is_abandoned = now, False
+        return node
 
-    def _descend(self, node: Node, token_ids: Ids, now: int, parts: list[Ids]) -> tuple[Node, int]:
-        matched = 0
-        for above in node.path():
-            above.last_used = now
-        while matched < len(token_ids):
-            child = node.children.get(int(token_ids[matched]))
-            if child is None:
-                break
-            shared = common_prefix_len(child.token_ids, token_ids[matched:])
-            if shared < len(child.token_ids):
-                child = self._split(child, shared)
+    def _add(self, node: Node, token_ids: Ids, slots: Ids, now: float) -> tuple[Node, int]:
+        """Add as much of a run below `node` as goes into one edge; returns its node and that length.
+
+        The tree has the first token as a ghost or not at all.
+        """
+        held = len(node.slots)
+        if node.num_ghosts:
+            shared = common_prefix_len(node.token_ids[held:], token_ids)
+            if not (shared and node.is_private):
+                split_ghosts(node, held)
+            else:
+                return self._revive(node, slots[:shared]), shared
+        child = node.children.get(int(token_ids[0]))
+        if child is not None:
+            shared = common_prefix_len(child.token_ids, token_ids)
             child.last_used = now
-            parts.append(child.slots)
-            matched += shared
+            return self._revive(child, slots[:shared]), shared
+        kept = packed(slots)
+        if node.is_private and not node.children and is_worth_joining(node.slots, kept):
+            # Nobody but the caller sees the edge change.
+            node.token_ids = np.concatenate((node.token_ids, token_ids))
+        else:
+            child = Node(node, node.account, token_ids.copy(), NO_SLOTS, now)
+            node.children[int(token_ids[0])] = child
             node = child
-        return node, matched
+        self._gain(node, kept)
+        return node, len(token_ids)
 
-    def _split(self, node: Node, at: int) -> Node:
-        """Put a node above `node` that takes the first `at` tokens of its edge; `node` stays the end it was."""
-        assert node.parent is not None
-        upper = Node(node.parent, node.token_ids[:at].copy(), node.slots[:at].copy(), node.last_used)
-        upper.locks = node.locks
-        upper.children[int(node.token_ids[at])] = node
-        node.parent.children[int(node.token_ids[0])] = upper
-        node.token_ids, node.slots, node.parent = node.token_ids[at:].copy(), node.slots[at:].copy(), upper
-        return upper
+    def _revive(self, node: Node, slots: Ids) -> Node:
+        """Give slots to the first ghosts of a node; those behind them become a node of their own."""
+        if len(slots) < node.num_ghosts:
+            split_ghosts(node, len(node.slots) + len(slots))
+        self.ghosts.revive(node, len(slots))
+        self._gain(node, packed(slots))
+        return node
 
-    def _may_grow(self, node: Node) -> bool:
-        # One holder, who is the caller, and nothing below: nobody sees the edge change.
-        return node.parent is not None and not node.children and node.locks == 1
+    def _gain(self, node: Node, slots: Slots) -> None:
+        if not len(node.slots) and node.parent is not None:
+            node.parent.num_live += 1
+        node.slots = joined(node.slots, slots)
+        node.is_abandoned = False
+        self.num_tokens += len(slots)
+        node.account.num_held += len(slots)
+        if node.locks:
+            self.num_locked += len(slots)
+        else:
+            node.account.num_evictable += len(slots)
+            node.account.offer(node)
 
-    def _is_evictable(self, node: Node) -> bool:
-        alive = node.parent is not None and node.parent.children.get(int(node.token_ids[0])) is node
-        return alive and not node.children and node.locks == 0
-
-    def _offer(self, node: Node) -> None:
-        """Note that a node may have become free to go: a leaf for eviction, an empty root at once."""
-        if node.children or node.locks:
-            return
-        if isinstance(node, _Top):
-            self._roots.pop(node.key, None)
-        elif not node.is_offered:
-            # Once: a leaf that is used again and again is not offered again and again.
-            node.is_offered = True
-            heapq.heappush(self._heap, (node.last_used, next(self._ticket), node))
-
-    def _cut_end(self, node: Node, num_tokens: int) -> Ids:
-        keep = max(0, len(node.token_ids) - num_tokens)
-        cut = node.slots[keep:]
+    def _cut(self, node: Node, keep: int) -> Ids:
+        """Take the slots behind the first `keep` of an evictable node; their tokens become ghosts."""
+        cut = unpacked([node.slots[keep:]])
+        node.slots = first_of(node.slots, keep)
         self.num_tokens -= len(cut)
-        self.num_evictable -= len(cut)
-        if keep:
-            node.token_ids, node.slots = node.token_ids[:keep].copy(), node.slots[:keep].copy()
-            self._offer(node)
-            return cut
-        parent = node.parent
-        assert parent is not None
-        del parent.children[int(node.token_ids[0])]
-        node.parent = None
-        self._offer(parent)
+        node.account.num_held -= len(cut)
+        node.account.num_evictable -= len(cut)
+        self.ghosts.note(node, len(cut))
+        if not keep and node.parent is not None:
+            node.parent.num_live -= 1
+            node.account.offer(node.parent)
+        node.account.offer(node)
         return cut

@@ -1,1 +1,30 @@
-"""Sessions: conversations as trees of turns, leases and the durable log. Not built yet."""
+"""Sessions: conversations as trees of turns, their tokens, and the durable log that loses none of them."""
+
+from espalier.sessions.errors import SessionError
+from espalier.sessions.operation import Begun
+from espalier.sessions.path import Path
+from espalier.sessions.removal import DroppedTip, Removed
+from espalier.sessions.session import Session
+from espalier.sessions.sessions import Page, Sessions
+from espalier.sessions.turn import Completion, Draft, Idempotency, Mark, Record, Turn
+from espalier.sessions.value import JsonObject, JsonValue, new_id
+
+__all__ = [
+    "Begun",
+    "Completion",
+    "Draft",
+    "DroppedTip",
+    "Idempotency",
+    "JsonObject",
+    "JsonValue",
+    "Mark",
+    "Page",
+    "Path",
+    "Record",
+    "Removed",
+    "Session",
+    "SessionError",
+    "Sessions",
+    "Turn",
+    "new_id",
+]

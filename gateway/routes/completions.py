@@ -6,6 +6,7 @@ import uuid
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
+import msgspec
 from msgspec import UNSET, UnsetType
 from starlette.requests import Request
 from starlette.routing import Route
@@ -14,6 +15,7 @@ from starlette.types import Receive, Scope, Send
 from espalier.engine.messages import SamplingParams, TokenLogprob
 from espalier.engine.messages import Usage as EngineUsage
 from espalier.engine.sampling_params import check
+from espalier.gateway.answer_request import asked_answer
 from espalier.gateway.connection import read_body, while_connected
 from espalier.gateway.errors import invalid
 from espalier.gateway.parameters import select
@@ -23,7 +25,7 @@ from espalier.gateway.sampling import sampling_params
 from espalier.gateway.service import Job, Part, Service, total_usage
 from espalier.gateway.sse import send_events
 from espalier.gateway.wire import answers
-from espalier.gateway.wire.answers import TextChoice, TextCompletion, TextLogprobs, finite
+from espalier.gateway.wire.answers import Extras, TextChoice, TextCompletion, TextLogprobs, finite
 from espalier.gateway.wire.body import convert, parse
 from espalier.gateway.wire.requests import CompletionRequest, StreamOptions
 
@@ -48,22 +50,15 @@ def split_prompts(prompt: str | list[str | int | list[int]]) -> list[str | list[
 class TextAnswer:
     """The answer to one request, being made."""
 
-    def __init__(
-        self, service: Service, request: CompletionRequest, params: SamplingParams, prompts: list[Prompt], tenant: str
-    ) -> None:
-        self._service, self._request = service, request
-        self._jobs = [
-            Job(prompt.token_ids, params, request.n, at * request.n, tenant, request.cache_salt)
-            for at, prompt in enumerate(prompts)
-        ]
+    def __init__(self, service: Service, request: CompletionRequest, jobs: list[Job], extras: Extras) -> None:
+        self._service, self._request, self._jobs = service, request, jobs
         self._echo = {
             job.first_index + at: service.prompter.tokenizer.decode(job.token_ids) if request.echo else ""
             for job in self._jobs
             for at in range(job.n)
         }
         self._id, self._created = f"cmpl-{uuid.uuid4().hex}", int(service.clock())
-        truncation = next((prompt.truncation for prompt in prompts if prompt.truncation), None)
-        self._extras: answers.Extras | UnsetType = answers.Extras(truncation) if truncation else UNSET
+        self._extras: Extras | UnsetType = UNSET if extras == Extras() else extras
         self._latest: dict[int, EngineUsage] = {}
         self._offsets = {index: len(text) for index, text in self._echo.items()}
 
@@ -122,6 +117,15 @@ class TextAnswer:
         )
 
 
+def _jobs(
+    request: CompletionRequest, params: SamplingParams, prompts: list[Prompt], tenant: str, field: str | None
+) -> list[Job]:
+    return [
+        Job(prompt.token_ids, params, request.n, at * request.n, tenant, request.cache_salt, field)
+        for at, prompt in enumerate(prompts)
+    ]
+
+
 def _reason(part: Part) -> answers.FinishReason | None:
     reason = part.output.finish_reason
     return None if reason is None else "length" if reason == "length" else "stop"
@@ -141,8 +145,16 @@ class CompletionEndpoint:
         if request.echo and request.logprobs is not None:
             raise invalid("echo with logprobs is not built: log-probabilities of the prompt are not computed", "echo")
         params = sampling_params(request, service.defaults, service.options)
+        asked = asked_answer(request)
+        coverage = None
+        if asked is not None:
+            coverage = await service.turns.schemas.check([asked])
+            # Without a name for its part the answer comes as plain text.
+            params = msgspec.structs.replace(params, constraint=msgspec.structs.replace(asked.constraint, part=None))
         prompts = await self._prompts(request, params)
-        answer = TextAnswer(service, request, params, prompts, scope["tenant"])
+        extras = Extras(next((prompt.truncation for prompt in prompts if prompt.truncation), None), coverage)
+        field = None if asked is None else asked.where
+        answer = TextAnswer(service, request, _jobs(request, params, prompts, scope["tenant"], field), extras)
         headers = truncation_headers(prompts)
         if request.stream:
             await while_connected(receive, send_events(send, answer.chunks(), headers))

@@ -10,7 +10,7 @@ from typing import Literal
 
 from msgspec import UNSET, Struct, UnsetType
 
-FinishReason = Literal["stop", "length"]
+FinishReason = Literal["stop", "length", "tool_calls"]
 
 
 class PromptDetails(Struct, frozen=True):
@@ -65,13 +65,30 @@ class ChatLogprobs(Struct, frozen=True):
     refusal: None = None
 
 
-class AssistantMessage(Struct, frozen=True):
-    """The whole answer."""
+class CalledFunction(Struct, frozen=True):
+    """What is called; `arguments` is JSON text."""
 
-    content: str
+    name: str
+    arguments: str
+
+
+class AnsweredCall(Struct, frozen=True):
+    """One call of a whole answer."""
+
+    id: str
+    function: CalledFunction
+    type: Literal["function"] = "function"
+
+
+class AssistantMessage(Struct, frozen=True):
+    """The whole answer; no content where there are only calls."""
+
+    content: str | None
     role: Literal["assistant"] = "assistant"
     refusal: None = None
     annotations: list[str] = []
+    tool_calls: list[AnsweredCall] | UnsetType = UNSET
+    reasoning_content: str | UnsetType = UNSET
 
 
 class ChatChoice(Struct, frozen=True):
@@ -91,10 +108,22 @@ class Truncation(Struct, frozen=True):
     dropped_tokens: int
 
 
+class Coverage(Struct, frozen=True, omit_defaults=True):
+    """Which keywords of a request's schemas the answer is sure to satisfy, and which say nothing that could be kept."""
+
+    enforced: list[str] = []
+    annotations: list[str] = []
+    ignored: list[str] = []
+
+
 class Extras(Struct, frozen=True, omit_defaults=True):
-    """What no other API has a place for."""
+    """What no other API has a place for. `completed_call` is the id of a call that is complete with this chunk, so that
+    it can be run while the answer goes on; a call that was closed by the token budget is never said to be.
+    """
 
     truncation: Truncation | None = None
+    schema: Coverage | None = None
+    completed_call: str | None = None
 
 
 class ChatCompletion(Struct, frozen=True):
@@ -111,11 +140,29 @@ class ChatCompletion(Struct, frozen=True):
     espalier: Extras | UnsetType = UNSET
 
 
+class FunctionDelta(Struct, frozen=True):
+    """The name once, then more of the arguments."""
+
+    name: str | UnsetType = UNSET
+    arguments: str = ""
+
+
+class CallDelta(Struct, frozen=True):
+    """What a chunk adds to a call: id, type and name once."""
+
+    index: int
+    id: str | UnsetType = UNSET
+    type: Literal["function"] | UnsetType = UNSET
+    function: FunctionDelta = FunctionDelta()
+
+
 class Delta(Struct, frozen=True):
-    """What a chunk adds: the role once, then text."""
+    """What a chunk adds: the role once, then reasoning, text, calls."""
 
     role: Literal["assistant"] | UnsetType = UNSET
     content: str | UnsetType = UNSET
+    reasoning_content: str | UnsetType = UNSET
+    tool_calls: list[CallDelta] | UnsetType = UNSET
 
 
 class ChunkChoice(Struct, frozen=True):

@@ -71,6 +71,19 @@ class Message(Struct, frozen=True, forbid_unknown_fields=True):
     store: Any = None
 
 
+class StructuredOutputs(Struct, frozen=True, forbid_unknown_fields=True):
+    """What vLLM's clients send of an answer's form; one of the first five. The others change nothing here."""
+
+    json: Any = None
+    json_object: bool | None = None
+    regex: str | None = None
+    choice: list[str] | None = None
+    grammar: str | None = None
+    disable_fallback: bool | None = None
+    disable_any_whitespace: bool | None = None
+    backend: Any = msgspec.field(default=None, name="_backend")
+
+
 class StreamOptions(Struct, frozen=True, forbid_unknown_fields=True):
     """What a stream tells besides the answer."""
 
@@ -103,6 +116,12 @@ class Common(Struct, frozen=True, kw_only=True):
     min_tokens: Small = 0
     logit_bias: dict[str, float] | None = None
     cache_salt: Annotated[str, Meta(max_length=256)] = ""
+    response_format: dict[str, Any] | None = None
+    structured_outputs: StructuredOutputs | None = None
+    guided_json: Any = None
+    guided_regex: str | None = None
+    guided_choice: list[str] | None = None
+    regex: str | None = None
 
 
 class ChatRequest(Common, frozen=True, kw_only=True):
@@ -110,6 +129,8 @@ class ChatRequest(Common, frozen=True, kw_only=True):
 
     messages: list[Message]
     tools: list[Tool] | None = None
+    tool_choice: str | dict[str, Any] | None = None
+    parallel_tool_calls: bool = True
     max_completion_tokens: Annotated[int, Meta(ge=1, le=2**31 - 1)] | None = None
     logprobs: bool = False
     top_logprobs: Small | None = None

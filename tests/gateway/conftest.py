@@ -20,6 +20,7 @@ from espalier.gateway.app import create_app
 from espalier.gateway.auth import KeyRing
 from espalier.gateway.options import GatewayOptions
 from espalier.gateway.scripted_client import READY, Script, ScriptedClient, answer
+from espalier.sessions import Sessions
 
 HELLO = answer(["Hel", "lo", " there"], cached_tokens=2)
 
@@ -55,7 +56,7 @@ def tokenizer(folder: Path) -> Tokenizer:
 
 @pytest.fixture
 def make_api(folder: Path, tokenizer: Tokenizer) -> Callable[..., Api]:
-    """Makes an application: `script` or `engine`, the model's `max_context`, `keys`, and gateway options."""
+    """Makes an application: `script` or `engine`, the `max_context`, `keys`, `sessions`, and gateway options."""
 
     def make(
         script: Script = HELLO,
@@ -63,11 +64,14 @@ def make_api(folder: Path, tokenizer: Tokenizer) -> Callable[..., Api]:
         engine: ScriptedClient | None = None,
         max_context: int = READY.max_context,
         keys: KeyRing | None = None,
+        sessions: Sessions | None = None,
         **options: Any,
     ) -> Api:
         ready: Ready = msgspec.structs.replace(READY, max_context=max_context, vocab_size=tokenizer.vocab_size)
         client = engine or ScriptedClient(script, ready=ready)
-        app = create_app(client, folder=folder, model="tiny", options=GatewayOptions(**options), keys=keys)
+        app = create_app(
+            client, folder=folder, model="tiny", options=GatewayOptions(**options), keys=keys, sessions=sessions
+        )
         transport = httpx.ASGITransport(app, raise_app_exceptions=True)
         return Api(app, client, httpx.AsyncClient(transport=transport, base_url="http://test"), tokenizer)
 

@@ -189,3 +189,13 @@ def test_a_cancelled_response_keeps_what_was_said() -> None:
     last = wire(growing.cancel())[-1]
     assert (last["type"], last["response"]["status"]) == ("response.incomplete", "cancelled")
     PARSER.validate_python(last)
+
+
+def test_an_end_that_could_not_be_kept_is_a_failure_without_a_gap() -> None:
+    growing = begun()
+    events = growing.begin() + growing.add(TextDelta("Hel")) + growing.add(Finished("stop", USAGE))
+    failed = wire(growing.retract(ApiError(503, "the disk is full")))
+    assert [event["sequence_number"] for event in failed] == [len(events) - 1, len(events)]
+    response = failed[-1]["response"]
+    assert (response["status"], response["completed_at"]) == ("failed", None)
+    assert response["output"][0]["content"][0]["text"] == "Hel"

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from espalier.gateway.errors import ApiError
-from espalier.gateway.response_input import check_outputs, messages_from
+from espalier.gateway.history import plain_messages
+from espalier.gateway.response_input import calls_of, check_outputs, messages_from, replayed
 from espalier.gateway.wire.items import (
     CallItem,
     CallOutputItem,
@@ -31,11 +32,6 @@ OUTPUT_2 = CallOutputItem("o2", "c2", [InputText("2"), InputText("!")])
 
 def call(item: CallItem) -> ToolCall:
     return ToolCall(Function(item.name, item.arguments), item.call_id)
-
-
-def test_instructions_come_first_and_are_left_out_when_empty() -> None:
-    assert messages_from([ASKED], "Be brief.")[0] == Message("system", "Be brief.")
-    assert messages_from([ASKED], "") == messages_from([ASKED]) == [Message("user", "What is a?")]
 
 
 def test_reasoning_text_and_calls_of_one_answer_are_one_message() -> None:
@@ -63,21 +59,27 @@ def test_another_answer_is_another_message(items: list[Item], roles: list[str]) 
 
 
 def test_outputs_answer_calls_of_the_history_or_of_the_same_input() -> None:
-    check_outputs([CALL], [OUTPUT])
+    check_outputs(["c1"], [OUTPUT])
     check_outputs([], [CALL, OUTPUT, CALL_2, OUTPUT_2])
-    check_outputs([CALL], [OUTPUT, OUTPUT])
+    check_outputs(["c1"], [OUTPUT, OUTPUT])
 
 
 @pytest.mark.parametrize(
     ("history", "given", "param"),
     [
         ([], [OUTPUT], "input[0].call_id"),
-        ([CALL_2], [ASKED, OUTPUT], "input[1].call_id"),
+        (["c2"], [ASKED, OUTPUT], "input[1].call_id"),
         ([], [OUTPUT, CALL], "input[0].call_id"),
-        ([CALL], [OUTPUT, CallOutputItem("o", "c1", "another")], "input[1].call_id"),
+        (["c1"], [OUTPUT, CallOutputItem("o", "c1", "another")], "input[1].call_id"),
     ],
 )
 def test_an_output_without_its_call_is_refused(history: Any, given: Any, param: str) -> None:
     with pytest.raises(ApiError) as caught:
         check_outputs(history, given)
     assert (caught.value.status, caught.value.param) == (400, param)
+
+
+def test_messages_that_were_stored_as_templates_read_them_come_back() -> None:
+    messages = messages_from([ASKED, THOUGHT, SAID, CALL, CALL_2, OUTPUT, OUTPUT_2])
+    assert [replayed(plain) for plain in plain_messages(messages)] == messages
+    assert calls_of(messages) == {"c1", "c2"}

@@ -1,0 +1,65 @@
+"""Arguments as Python's keyword arguments, `a=1, b="x"`: what of JSON Schema can be kept when they are written so.
+
+Each argument is a Python literal that satisfies its own schema. What ties arguments together (`anyOf`, `if`,
+`dependentRequired`, ... beside `properties`) can't be kept by reading one after the other, and is refused by name.
+"""
+
+from __future__ import annotations
+
+import json
+import keyword
+
+from espalier.gateway.errors import invalid
+from espalier.gateway.turn import Tool
+from espalier.grammar import AnyConstraint, Json, Literal, OneOf, Sequence
+
+_DOCUMENT = "urn:espalier:parameters"
+_KEPT = frozenset(
+    "type properties required additionalProperties title description default examples $schema $id $defs definitions "
+    "$comment deprecated readOnly writeOnly".split()
+)
+
+
+def keyword_arguments(schema: dict[str, object], tool: Tool) -> AnyConstraint:
+    """The arguments between the parentheses, those that are required first. Raises ApiError for what can't be kept."""
+    if other := sorted(schema.keys() - _KEPT):
+        raise _refused(tool, f"{other[0]!r} beside its properties can't be kept")
+    properties = schema.get("properties")
+    known = properties if isinstance(properties, dict) else {}
+    required = schema.get("required")
+    needed = required if isinstance(required, list) else []
+    if missing := [name for name in needed if name not in known]:
+        raise _refused(tool, f"{missing[0]!r} is required and has no schema")
+    if unfit := [name for name in known if not name.isidentifier() or keyword.iskeyword(name)]:
+        raise _refused(tool, f"{unfit[0][:64]!r} is no name of an argument in Python")
+    arguments = {name: _argument(schema, name) for name in known}
+    first = [arguments[name] for name in known if name in needed]
+    further = [arguments[name] for name in known if name not in needed]
+    return _in_a_row(first, further)
+
+
+def _in_a_row(required: list[AnyConstraint], optional: list[AnyConstraint]) -> AnyConstraint:
+    comma = Literal(b", ")
+    rest = [OneOf((Sequence(()), Sequence((comma, one)))) for one in optional]
+    if required:
+        further = [Sequence((comma, one)) for one in required[1:]]
+        return Sequence((required[0], *further, *rest))
+    starts = [Sequence((one, *rest[at + 1 :])) for at, one in enumerate(optional)]
+    return OneOf((Sequence(()), *starts))
+
+
+def _argument(schema: dict[str, object], name: str) -> AnyConstraint:
+    properties = schema["properties"]
+    assert isinstance(properties, dict)
+    own = properties[name]
+    if '"$ref"' in json.dumps(own) or '"$dynamicRef"' in json.dumps(own):
+        pointer = name.replace("~", "~0").replace("/", "~1")
+        place: dict[str, object] = {"$ref": f"{_DOCUMENT}#/properties/{pointer}"}
+        value = Json(place, white_space="spaced", words="python", documents={_DOCUMENT: schema}, part="value")
+    else:
+        value = Json(own, white_space="spaced", words="python", part="value")
+    return Sequence((Literal(name.encode(), part="key"), Literal(b"="), value))
+
+
+def _refused(tool: Tool, why: str) -> Exception:
+    return invalid(f"{tool.where}: this model writes calls as Python does, where {why}", tool.where, "invalid_schema")

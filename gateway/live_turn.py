@@ -1,0 +1,156 @@
+"""Turns that run: each is a task that writes an event log, and outlives its clients as its policy says.
+
+    attached     cancelled as soon as the last client leaves
+    kept         cancelled when no client came back within the grace time
+    background   runs to its end
+
+Knows neither the API that shows a turn nor where it is stored: the producer does. A turn is here until its producer has
+ended, which is when its KV slots are free and what there is to store is stored.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from typing import Any, Literal, Protocol
+
+from espalier.engine.errors import EngineError
+from espalier.gateway.errors import ApiError
+from espalier.gateway.event_log import EventLog
+from espalier.gateway.log import Log
+
+Policy = Literal["attached", "kept", "background"]
+Producer = Callable[[EventLog], Coroutine[Any, Any, None]]
+GRACE_S = 60.0
+_LOG = Log("live_turn")
+
+
+class Timer(Protocol):
+    """Something that will happen, unless it is cancelled before."""
+
+    def cancel(self) -> None:
+        """Let it not happen."""
+        ...
+
+
+Later = Callable[[float, Callable[[], None]], Timer]
+
+
+class LiveTurn:
+    """One running turn. `later` sets timers; by default those of the event loop."""
+
+    def __init__(
+        self,
+        tenant: str,
+        turn_id: str,
+        producer: Producer,
+        policy: Policy,
+        *,
+        grace_s: float = GRACE_S,
+        later: Later | None = None,
+        on_end: Callable[[LiveTurn], None] | None = None,
+    ) -> None:
+        self.tenant, self.turn_id, self.policy = tenant, turn_id, policy
+        self.log = EventLog()
+        self._grace_s = grace_s
+        self._later: Later = later or asyncio.get_running_loop().call_later
+        self._on_end = on_end
+        self._num_clients = 0
+        self._timer: Timer | None = None
+        self._task = asyncio.create_task(producer(self.log), name=f"turn {turn_id}")
+        self._task.add_done_callback(self._end)
+
+    @property
+    def has_client(self) -> bool:
+        """Whether anybody reads it."""
+        return self._num_clients > 0
+
+    @asynccontextmanager
+    async def attached(self) -> AsyncGenerator[EventLog, None]:
+        """Read its log as one of its clients. Leaving may end it, as the policy says; it has ended then."""
+        self._num_clients += 1
+        self._stop_timer()
+        try:
+            yield self.log
+        finally:
+            self._num_clients -= 1
+            if not self._num_clients and not self._task.done():
+                await self._left()
+
+    async def begun(self) -> None:
+        """Return with its first event. Raises what ended it before there was one."""
+        await self.log.begun()
+        if not self.log.next:
+            await self.ended()
+
+    async def ended(self) -> None:
+        """Return once it has ended. Raises what its producer raised; a turn that was cancelled is no error."""
+        await asyncio.wait({self._task})
+        if not self._task.cancelled() and (error := self._task.exception()) is not None:
+            raise error
+
+    async def cancel(self) -> None:
+        """End it, and return once its producer has ended: its KV slots are free."""
+        self._stop_timer()
+        self._task.cancel()
+        await asyncio.wait({self._task})
+
+    async def _left(self) -> None:
+        if self.policy == "attached":
+            await self.cancel()
+        elif self.policy == "kept":
+            self._timer = self._later(self._grace_s, self._expire)
+
+    def _expire(self) -> None:
+        _LOG.info("turn_abandoned", turn_id=self.turn_id)
+        self._task.cancel()
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _end(self, task: asyncio.Task[None]) -> None:
+        self.log.close()
+        self._stop_timer()
+        if not task.cancelled() and (error := task.exception()) is not None:
+            # Logged here, because nobody may be left to see it raised.
+            if isinstance(error, ApiError | EngineError):
+                _LOG.warning("turn_failed", turn_id=self.turn_id, code=error.code)
+            else:
+                _LOG.error("turn_failed", turn_id=self.turn_id, error=error)
+        if self._on_end is not None:
+            self._on_end(self)
+
+
+class LiveTurns:
+    """The running turns of all tenants, by id. A tenant finds its own only."""
+
+    def __init__(self, *, grace_s: float = GRACE_S, later: Later | None = None) -> None:
+        self._grace_s, self._later = grace_s, later
+        self._turns: dict[tuple[str, str], LiveTurn] = {}
+
+    def __len__(self) -> int:
+        return len(self._turns)
+
+    def start(self, tenant: str, turn_id: str, producer: Producer, policy: Policy) -> LiveTurn:
+        """Run a turn. An id is used once."""
+        assert (tenant, turn_id) not in self._turns
+        turn = LiveTurn(
+            tenant, turn_id, producer, policy, grace_s=self._grace_s, later=self._later, on_end=self._forget
+        )
+        self._turns[tenant, turn_id] = turn
+        return turn
+
+    def get(self, tenant: str, turn_id: str) -> LiveTurn | None:
+        """A running turn of this tenant."""
+        return self._turns.get((tenant, turn_id))
+
+    async def close(self) -> None:
+        """End all of them."""
+        while self._turns:
+            await asyncio.gather(*(turn.cancel() for turn in self._turns.values()))
+
+    def _forget(self, turn: LiveTurn) -> None:
+        self._turns.pop((turn.tenant, turn.turn_id), None)

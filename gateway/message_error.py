@@ -1,0 +1,41 @@
+"""Errors as the Messages API tells them, and which requests are told so.
+
+    {"type": "error", "error": {"type", "message"}, "request_id"}
+
+There is no place for the field at fault; messages name it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from espalier.gateway.errors import ApiError
+
+TYPES = {
+    400: "invalid_request_error",
+    401: "authentication_error",
+    403: "permission_error",
+    404: "not_found_error",
+    408: "timeout_error",
+    413: "request_too_large",
+    429: "rate_limit_error",
+    503: "overloaded_error",
+    504: "timeout_error",
+}
+
+
+def speaks_messages(path: str, headers: Mapping[str, str]) -> bool:
+    """Whether a request is one of Anthropic's clients': by its path, or, of the models, by the version it names."""
+    if path.startswith("/v1/models"):
+        return "anthropic-version" in headers
+    return path == "/v1/messages" or path.startswith("/v1/messages/")
+
+
+def body(error: ApiError, request_id: str) -> dict[str, Any]:
+    """An error's body."""
+    kind = TYPES.get(error.status, "api_error" if error.status >= 500 else "invalid_request_error")
+    message = error.message
+    if error.param is not None and error.param not in message:
+        message = f"{error.param}: {message}"
+    return {"type": "error", "error": {"type": kind, "message": message}, "request_id": request_id}

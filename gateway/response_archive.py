@@ -1,0 +1,204 @@
+"""Responses and conversations as they are stored: each response is a turn of a session, with its items as its record.
+
+A response that continues another one branches where it has to; a conversation is a session of its own, and its items
+are those of its turns. Knows no HTTP beyond the errors that it raises, and nothing of how an answer is made.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import msgspec
+from msgspec.structs import replace
+
+from espalier.gateway.errors import ApiError, invalid
+from espalier.gateway.history import plain_messages
+from espalier.gateway.response_input import messages_from
+from espalier.gateway.wire.items import Item
+from espalier.gateway.wire.responses import Response, ResponseError
+from espalier.sessions import Begun, Completion, Draft, Idempotency, JsonObject, Path, Record, Sessions, Turn, new_id
+from espalier.sessions.errors import NotFoundError
+
+T = TypeVar("T")
+RESPONSE, CONVERSATION = "resp", "conv"
+_ID = re.compile(r"(?:msg|fc|fco|rs)_([0-9a-f]{32})_\d{1,6}")
+
+
+class Asked(msgspec.Struct, frozen=True):
+    """What a response's turn keeps of its request: the items of its input, and the response before its answer."""
+
+    items: list[Item]
+    response: Response
+
+
+class Added(msgspec.Struct, frozen=True):
+    """What a turn keeps of items that were added to a conversation without an answer."""
+
+    items: list[Item]
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """What a request continues: a conversation, or the path to an earlier response; nothing where `path` is None."""
+
+    path: Path | None = None
+    is_conversation: bool = False
+
+    @property
+    def messages(self) -> list[JsonObject]:
+        """Its messages, as chat templates read them."""
+        return [] if self.path is None else self.path.messages()
+
+    @property
+    def token_ids(self) -> list[int]:
+        """Its context."""
+        return [] if self.path is None else self.path.token_ids()
+
+
+def new_response_id() -> str:
+    """An id that nobody guesses."""
+    return new_id(RESPONSE)
+
+
+class ItemIds:
+    """Ids of the items of one response or conversation: whoever has one has the owner's, and needs no index."""
+
+    def __init__(self, owner_id: str) -> None:
+        self._secret = owner_id.partition("_")[2]
+        self._count = 0
+
+    def __call__(self, prefix: str) -> str:
+        """The next id."""
+        self._count += 1
+        return f"{prefix}_{self._secret}_{self._count}"
+
+
+def no_response() -> ApiError:
+    """The same for an id that is unknown, deleted, or another tenant's."""
+    return ApiError(404, "there is no response of this id", "response_id", "response_not_found")
+
+
+def no_conversation() -> ApiError:
+    """The same for an id that is unknown, deleted, or another tenant's."""
+    return ApiError(404, "there is no conversation of this id", "conversation", "conversation_not_found")
+
+
+class ResponseArchive:
+    """The responses in the store of sessions."""
+
+    def __init__(self, sessions: Sessions) -> None:
+        self._sessions = sessions
+
+    async def history(self, tenant: str, *, previous_response_id: str | None, conversation: str | None) -> History:
+        """What a request continues. Raises ApiError."""
+        if conversation is not None:
+            try:
+                path = await self._sessions.path(tenant, conversation)
+            except NotFoundError:
+                raise no_conversation() from None
+            if path.session.kind != "conversation":
+                raise no_conversation()
+            return History(path, is_conversation=True)
+        if previous_response_id is None:
+            return History()
+        field = "previous_response_id"
+        try:
+            path = await self._sessions.path_to(tenant, _checked(previous_response_id))
+        except NotFoundError:
+            raise invalid("there is no previous response of this id", field, "previous_response_not_found") from None
+        if path.tip is None or path.tip.state != "complete":
+            raise invalid("the previous response is not complete", field, "previous_response_not_complete")
+        return History(path)
+
+    async def begin(self, tenant: str, history: History, draft: Draft) -> Begun:
+        """Open the turn of a response. Raises SessionError."""
+        path = history.path
+        session = path.session if path is not None else await self._sessions.create(tenant, kind="response")
+        branch: Any = "rollback" if history.is_conversation else "fork"
+        return await self._sessions.begin(tenant, session.id, draft, branch=branch)
+
+    async def complete(
+        self, tenant: str, turn_id: str, response: Response, events: tuple[bytes, ...], output_ids: tuple[int, ...]
+    ) -> None:
+        """Keep a response that is whole, or was cut. Raises SessionError."""
+        said = plain_messages(messages_from(response.output))
+        reason = "length" if response.status == "incomplete" else "stop"
+        completion = Completion(said[0], output_ids, reason, msgspec.json.encode(response), events)
+        await self._sessions.complete(tenant, turn_id, completion)
+
+    async def end_early(self, tenant: str, turn_id: str, response: Response | None, events: tuple[bytes, ...]) -> None:
+        """Give a turn up; what is told of it afterwards is `response`, cancelled or failed. Raises SessionError."""
+        encoded = b"" if response is None else msgspec.json.encode(response)
+        await self._sessions.interrupt(tenant, turn_id, response=encoded, events=events)
+
+    async def turn_id(self, tenant: str, response_id: str) -> str:
+        """The turn of a response. Raises ApiError."""
+        try:
+            return (await self._sessions.turn(tenant, _checked(response_id))).id
+        except NotFoundError:
+            raise no_response() from None
+
+    async def response(self, tenant: str, response_id: str) -> Response:
+        """A stored response, as far as the store knows it. Raises ApiError."""
+        turn, record = await self._find(tenant, response_id)
+        return response_of(turn, record)
+
+    async def events(self, tenant: str, response_id: str) -> tuple[bytes, ...]:
+        """The events of a response that has ended. Raises ApiError."""
+        return (await self._find(tenant, response_id))[1].events
+
+    async def input_items(self, tenant: str, response_id: str) -> list[Item]:
+        """The items that a response was asked with. Raises ApiError."""
+        return decoded((await self._find(tenant, response_id))[1].request, Asked).items
+
+    async def delete(self, tenant: str, response_id: str) -> None:
+        """Delete a response; its text goes as soon as no other one continues it. Raises ApiError, SessionError."""
+        await self._find(tenant, response_id)
+        await self._sessions.delete_turn(tenant, response_id)
+
+    async def item(self, tenant: str, item_id: str) -> Item | None:
+        """An item of a stored response, by its own id."""
+        if not (found := _ID.fullmatch(item_id)):
+            return None
+        try:
+            turn, record = await self._find(tenant, f"{RESPONSE}_{found[1]}")
+        except ApiError:
+            return None
+        items = [*decoded(record.request, Asked).items, *response_of(turn, record).output]
+        return next((item for item in items if item.id == item_id), None)
+
+    async def replay(self, tenant: str, idempotency: Idempotency) -> Turn | None:
+        """The response that a key has opened. Raises SessionError."""
+        return await self._sessions.replay(tenant, idempotency)
+
+    async def _find(self, tenant: str, response_id: str) -> tuple[Turn, Record]:
+        try:
+            turn = await self._sessions.turn(tenant, _checked(response_id))
+            return turn, await self._sessions.record(tenant, turn.id)
+        except NotFoundError:
+            raise no_response() from None
+
+
+def response_of(turn: Turn, record: Record) -> Response:
+    """A response from its record. One that ran when the server ended has failed."""
+    if record.response:
+        return decoded(record.response, Response)
+    begun = decoded(record.request, Asked).response
+    if turn.state == "running":
+        return begun
+    error = ResponseError("server_error", "the server ended while this response was made")
+    return replace(begun, status="failed", error=error)
+
+
+def decoded(data: bytes, kind: type[T]) -> T:
+    """A record's part."""
+    return msgspec.json.decode(data, type=kind)
+
+
+def _checked(response_id: str) -> str:
+    """Turns are found by other ids, too; here they are not."""
+    if not response_id.startswith(f"{RESPONSE}_"):
+        raise NotFoundError("response", response_id)
+    return response_id

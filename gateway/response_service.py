@@ -1,0 +1,205 @@
+"""What becomes of requests for responses: begun, found again while they run or from the store, cancelled, deleted.
+
+One that runs is a live turn, one that has ended is in the archive, if it is stored. A tenant reaches its own only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from weakref import WeakValueDictionary
+
+import msgspec
+
+from espalier.engine.messages import TokenLogprob
+from espalier.gateway import response_request
+from espalier.gateway.errors import ApiError, invalid
+from espalier.gateway.history import plain_messages
+from espalier.gateway.live_turn import LiveTurn, Policy
+from espalier.gateway.logprob import spelled
+from espalier.gateway.response_archive import Asked, History, ItemIds, ResponseArchive, new_response_id
+from espalier.gateway.response_events import ResponseEvents
+from espalier.gateway.response_input import calls_of, check_outputs, messages_from, replayed
+from espalier.gateway.response_request import chat_of, conversation_of, tools_of, turn_of
+from espalier.gateway.response_run import Place, ResponseRun
+from espalier.gateway.sampling import sampling_params
+from espalier.gateway.service import Prepared, Service
+from espalier.gateway.wire.answers import ContentLogprob
+from espalier.gateway.wire.items import GivenItem, Item, ItemReference, read_items
+from espalier.gateway.wire.requests import Message
+from espalier.gateway.wire.responses import FunctionTool, Response, ResponsesRequest
+from espalier.sessions import Begun, Draft, Idempotency
+from espalier.sessions.errors import BusyError
+
+
+@dataclass(frozen=True, slots=True)
+class Making:
+    """A response that runs."""
+
+    run: ResponseRun
+    turn: LiveTurn
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """A request that was read and found good."""
+
+    response_id: str
+    ids: ItemIds
+    history: History
+    items: list[Item]
+    tools: list[FunctionTool]
+    prepared: Prepared
+
+
+class ResponseService:
+    """See the module."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        self._archive = None if service.sessions is None else ResponseArchive(service.sessions)
+        # By turn; a run is held by its task.
+        self._runs: WeakValueDictionary[str, ResponseRun] = WeakValueDictionary()
+
+    @property
+    def archive(self) -> ResponseArchive:
+        """Where responses are stored. Raises ApiError where nothing is."""
+        if self._archive is None:
+            raise ApiError(404, "this server stores no responses", code="response_not_found")
+        return self._archive
+
+    async def create(
+        self, asked: ResponsesRequest, tenant: str, idempotency: Idempotency | None = None
+    ) -> Making | Response:
+        """Begin a response; or find the one that the key has begun, running or whole. Raises ApiError, EngineError."""
+        self._check(asked, idempotency)
+        if idempotency is not None and (known := await self.archive.replay(tenant, idempotency)) is not None:
+            return await self.find(tenant, known.response_id or "")
+        plan = await self._plan(asked, tenant)
+        params = plan.prepared.job.params
+        response = response_request.begun(
+            asked,
+            plan.tools,
+            params,
+            response_id=plan.response_id,
+            model=self._service.model,
+            created_at=int(self._service.clock()),
+        )
+        growing = ResponseEvents(response, plan.ids, self._spell, self._service.clock)
+        if not asked.store:
+            run = ResponseRun(self._service, plan.prepared.job, growing, None)
+            return Making(run, self._start(tenant, plan.response_id, run, "attached"))
+        begun = await self._begin(tenant, plan, response, idempotency, asked.cache_salt)
+        if begun.is_replay:
+            return await self.find(tenant, begun.turn.response_id or "")
+        run = ResponseRun(self._service, plan.prepared.job, growing, Place(self.archive, tenant, begun.turn.id))
+        policy: Policy = "background" if asked.background else "attached" if idempotency is None else "kept"
+        return Making(run, self._start(tenant, begun.turn.id, run, policy))
+
+    async def count(self, asked: ResponsesRequest, tenant: str) -> int:
+        """The tokens of a request's prompt."""
+        return len((await self._plan(asked, tenant)).prepared.prompt.token_ids)
+
+    async def find(self, tenant: str, response_id: str) -> Making | Response:
+        """A stored response, running or not. Raises ApiError."""
+        turn_id = await self.archive.turn_id(tenant, response_id)
+        making = self._making(tenant, turn_id)
+        return making if making is not None else await self.archive.response(tenant, response_id)
+
+    async def cancel(self, tenant: str, response_id: str) -> Response:
+        """End a response that runs; it is cancelled, and its KV slots are free, when this returns. Raises ApiError."""
+        found = await self.find(tenant, response_id)
+        if isinstance(found, Making):
+            await found.turn.cancel()
+            return found.run.response
+        if not found.background and found.status != "cancelled":
+            raise invalid("only a response that runs, or a background response, can be cancelled", "response_id")
+        return found
+
+    async def delete(self, tenant: str, response_id: str) -> None:
+        """Delete a response; one that runs is cancelled first. Raises ApiError."""
+        found = await self.find(tenant, response_id)
+        if isinstance(found, Making):
+            await found.turn.cancel()
+        await self.archive.delete(tenant, response_id)
+
+    def _check(self, asked: ResponsesRequest, idempotency: Idempotency | None) -> None:
+        self._service.check_model(asked.model)
+        if asked.background and not asked.store:
+            raise invalid("background needs store: true; nobody could read the answer", "background")
+        if asked.store and self._archive is None:
+            raise invalid("this server stores no responses; send store: false", "store")
+        if idempotency is not None and not asked.store:
+            raise invalid("an Idempotency-Key needs store: true; there would be no answer to replay", "store")
+        if asked.truncation == "auto" and self._service.options.overflow != "truncate":
+            raise invalid("truncation is 'auto', and this server truncates nothing; send 'disabled'", "truncation")
+
+    async def _plan(self, asked: ResponsesRequest, tenant: str) -> _Plan:
+        name = conversation_of(asked)
+        history = History()
+        if name is not None or asked.previous_response_id is not None:
+            history = await self.archive.history(
+                tenant, previous_response_id=asked.previous_response_id, conversation=name
+            )
+        response_id = new_response_id()
+        ids = ItemIds(response_id)
+        items = [await self._resolved(tenant, item, at) for at, item in enumerate(read_items(asked.input, ids))]
+        said: list[Message] = [replayed(message) for message in history.messages]
+        check_outputs(calls_of(said), items)
+        tools = tools_of(asked)
+        turn = turn_of(asked, tools, said, items)
+        params = sampling_params(chat_of(asked), self._service.defaults, self._service.options)
+        prepared = await self._service.prepare(turn, params, tenant=tenant, cache_salt=asked.cache_salt)
+        return _Plan(response_id, ids, history, items, tools, prepared)
+
+    async def _resolved(self, tenant: str, item: GivenItem, at: int) -> Item:
+        if not isinstance(item, ItemReference):
+            return item
+        found = None if self._archive is None else await self._archive.item(tenant, item.id)
+        if found is None:
+            raise invalid(f"input[{at}] refers to an item that there is not", f"input[{at}].id", "item_not_found")
+        return found
+
+    async def _begin(
+        self, tenant: str, plan: _Plan, response: Response, idempotency: Idempotency | None, cache_salt: str
+    ) -> Begun:
+        path = plan.history.path
+        before, token_ids = plan.history.token_ids, plan.prepared.prompt.token_ids
+        kept_len = _common_len(before, token_ids)
+        draft = Draft(
+            parent=None if path is None or path.tip is None else path.tip.id,
+            seen_head=None if path is None else path.session.head,
+            messages=tuple(plain_messages(messages_from(plan.items))) if plan.items else (),
+            kept_len=kept_len,
+            prompt_ids=tuple(token_ids[kept_len:]),
+            response_id=response.id,
+            request=msgspec.json.encode(Asked(plan.items, response)),
+            idempotency=idempotency,
+            cache_salt=cache_salt,
+            is_background=response.background,
+        )
+        try:
+            return await self.archive.begin(tenant, plan.history, draft)
+        except BusyError as busy:
+            # Whoever was read to has left; the next turn of the conversation takes its place.
+            live = self._service.live.get(tenant, busy.turn_id)
+            if live is None or live.has_client or live.policy == "background":
+                raise
+            await live.cancel()
+            return await self.archive.begin(tenant, plan.history, draft)
+
+    def _start(self, tenant: str, turn_id: str, run: ResponseRun, policy: Policy) -> LiveTurn:
+        self._runs[turn_id] = run
+        return self._service.live.start(tenant, turn_id, run.produce, policy)
+
+    def _making(self, tenant: str, turn_id: str) -> Making | None:
+        turn, run = self._service.live.get(tenant, turn_id), self._runs.get(turn_id)
+        return None if turn is None or run is None else Making(run, turn)
+
+    def _spell(self, entries: Sequence[TokenLogprob]) -> list[ContentLogprob]:
+        return spelled(self._service.prompter.tokenizer, entries)
+
+
+def _common_len(left: Sequence[int], right: Sequence[int]) -> int:
+    length = min(len(left), len(right))
+    return next((at for at in range(length) if left[at] != right[at]), length)

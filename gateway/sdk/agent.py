@@ -1,0 +1,174 @@
+"""An agent: a model, tools and rules, and runs of it.
+
+    @tool
+    def weather(city: str) -> str: ...
+
+    run = Agent(tools=[weather]).run_sync("Do I need an umbrella in Oslo?")
+    print(run.answer, run.usage, run.cost)
+
+`run` is async, `stream` tells what happens as it happens, `run_sync` and `stream_sync` are for programs without an
+event loop. With a `Session` the conversation goes on where its last run ended, and a run that a crash ended is gone on
+with.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Callable, Generator, Sequence
+from typing import TypeVar, overload
+
+from espalier.gateway.sdk.answer import AnswerShape, answer_shape
+from espalier.gateway.sdk.client import Client
+from espalier.gateway.sdk.event import Event
+from espalier.gateway.sdk.hooks import Hooks
+from espalier.gateway.sdk.journal import Began, Journal
+from espalier.gateway.sdk.limit import Limit, Turns
+from espalier.gateway.sdk.loop import Loop, Setup
+from espalier.gateway.sdk.message import Prompt, messages_of, system
+from espalier.gateway.sdk.model import Model, Settings
+from espalier.gateway.sdk.opening import new_run_id, open_run, reopen_run
+from espalier.gateway.sdk.run import Run
+from espalier.gateway.sdk.schema import JsonObject
+from espalier.gateway.sdk.session import Session
+from espalier.gateway.sdk.tool import Tool
+from espalier.gateway.sdk.toolbox import Toolbox
+from espalier.gateway.sdk.trace import Tracer
+from espalier.gateway.sdk.usage import Price
+from espalier.gateway.sdk.watch import Emit, in_own_loop, stepped, watched
+
+A = TypeVar("A")
+
+DEFAULT_LIMITS = (Turns(50),)
+
+
+class Agent:
+    """A model that is asked turn by turn, and what it may do.
+
+    `model` is a `Client` (default: the server at $ESPALIER_URL) or a `ScriptedModel`. Plain functions among `tools`
+    are made tools. `instructions` become the system message. `corrections` is how often a model whose answer does not
+    fit its type is told so and asked again (with a server of ours only a validator of your own can refuse an answer).
+    `tracer` is one of OpenTelemetry's. Raises DefinitionError.
+    """
+
+    def __init__(
+        self,
+        model: Model | None = None,
+        *,
+        tools: Sequence[Tool | Callable[..., object]] = (),
+        instructions: str | None = None,
+        settings: Settings | None = None,
+        limits: Sequence[Limit] = DEFAULT_LIMITS,
+        name: str = "agent",
+        hooks: Hooks | None = None,
+        tracer: Tracer | None = None,
+        price: Price | None = None,
+        corrections: int = 2,
+    ) -> None:
+        self.model = model or Client()
+        self._instructions = (system(instructions),) if instructions else ()
+        self._setup = Setup(
+            self.model,
+            Toolbox(tools),
+            settings or Settings(),
+            name,
+            tuple(limits),
+            hooks or Hooks(),
+            tracer,
+            price,
+            corrections,
+        )
+
+    @overload
+    async def run(self, prompt: Prompt, *, session: Session | None = None) -> Run[str]: ...
+    @overload
+    async def run(self, prompt: Prompt, *, answer: type[A], session: Session | None = None) -> Run[A]: ...
+    @overload
+    async def run(self, prompt: Prompt, *, answer: JsonObject, session: Session | None = None) -> Run[object]: ...
+
+    async def run(
+        self, prompt: Prompt, *, answer: type[A] | JsonObject | None = None, session: Session | None = None
+    ) -> Run[A]:
+        """Work until there is an answer, in words or in the type `answer`.
+
+        In a session whose last run did not end, the same prompt goes on with that run. Raises Stop (a limit, an answer
+        that is cut or unfit), ServerError, StreamError, JournalError, DefinitionError.
+        """
+        return await self._go(prompt, answer_shape(answer), session)
+
+    @overload
+    async def resume(self, session: Session) -> Run[str]: ...
+    @overload
+    async def resume(self, session: Session, *, answer: type[A]) -> Run[A]: ...
+    @overload
+    async def resume(self, session: Session, *, answer: JsonObject) -> Run[object]: ...
+
+    async def resume(self, session: Session, *, answer: type[A] | JsonObject | None = None) -> Run[A]:
+        """Go on with the run of a session that did not end: a crash, a limit, a lost server. Raises as `run` does."""
+        return await self._go(None, answer_shape(answer), session)
+
+    @overload
+    def stream(self, prompt: Prompt, *, session: Session | None = None) -> AsyncGenerator[Event[str], None]: ...
+    @overload
+    def stream(
+        self, prompt: Prompt, *, answer: type[A], session: Session | None = None
+    ) -> AsyncGenerator[Event[A], None]: ...
+    @overload
+    def stream(
+        self, prompt: Prompt, *, answer: JsonObject, session: Session | None = None
+    ) -> AsyncGenerator[Event[object], None]: ...
+
+    def stream(
+        self, prompt: Prompt, *, answer: type[A] | JsonObject | None = None, session: Session | None = None
+    ) -> AsyncGenerator[Event[A], None]:
+        """The same, told as it happens; the last event is `RunEnded`. Closing it ends the run. Raises as `run` does."""
+        shape = answer_shape(answer)
+        return watched(lambda emit: self._go(prompt, shape, session, emit))
+
+    @overload
+    def run_sync(self, prompt: Prompt, *, session: Session | None = None) -> Run[str]: ...
+    @overload
+    def run_sync(self, prompt: Prompt, *, answer: type[A], session: Session | None = None) -> Run[A]: ...
+    @overload
+    def run_sync(self, prompt: Prompt, *, answer: JsonObject, session: Session | None = None) -> Run[object]: ...
+
+    def run_sync(
+        self, prompt: Prompt, *, answer: type[A] | JsonObject | None = None, session: Session | None = None
+    ) -> Run[A]:
+        """`run` for a program without an event loop. Raises as `run` does."""
+        return in_own_loop(self._go(prompt, answer_shape(answer), session))
+
+    @overload
+    def stream_sync(self, prompt: Prompt, *, session: Session | None = None) -> Generator[Event[str], None, None]: ...
+    @overload
+    def stream_sync(
+        self, prompt: Prompt, *, answer: type[A], session: Session | None = None
+    ) -> Generator[Event[A], None, None]: ...
+    @overload
+    def stream_sync(
+        self, prompt: Prompt, *, answer: JsonObject, session: Session | None = None
+    ) -> Generator[Event[object], None, None]: ...
+
+    def stream_sync(
+        self, prompt: Prompt, *, answer: type[A] | JsonObject | None = None, session: Session | None = None
+    ) -> Generator[Event[A], None, None]:
+        """`stream` for a program without an event loop; it goes on while the next event is waited for.
+
+        Raises as `run` does.
+        """
+        shape = answer_shape(answer)
+        return stepped(watched(lambda emit: self._go(prompt, shape, session, emit)))
+
+    async def _go(
+        self, prompt: Prompt | None, shape: AnswerShape[A], session: Session | None, emit: Emit[A] | None = None
+    ) -> Run[A]:
+        async with self.model.opened():
+            if session is None:
+                journal = Journal()
+                journal.write(Began(new_run_id(), (*self._instructions, *messages_of(prompt or ()))))
+                return await Loop(self._setup, shape, journal, emit=emit).run()
+            session.model = session.model or self.model
+            with session.journal.opened():
+                if prompt is None:
+                    await reopen_run(self.model, session.id, session.journal, self._setup.toolbox)
+                else:
+                    await open_run(self.model, session.id, session.journal, self._instructions, messages_of(prompt))
+                return await Loop(self._setup, shape, session.journal, session.id, emit).run()

@@ -1,0 +1,149 @@
+"""What a session's runs did, written down before anybody acts on it, so that after a crash no tool is done twice.
+
+One JSON object a line, each on disk (fsync) before the step behind it: the prompt before it is sent, a reply before its
+calls are made, a call before its tool starts, a result before the model is told. A last line that a crash cut short is
+dropped; a damaged line before it is an error. One process at a time holds a file.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TypeAlias
+
+import msgspec
+from msgspec import Struct
+
+from espalier.gateway.sdk.call import Outcome
+from espalier.gateway.sdk.errors import JournalError
+from espalier.gateway.sdk.message import Message
+from espalier.gateway.sdk.reply import Reply
+
+
+class Began(Struct, frozen=True, tag="began", omit_defaults=True):
+    """A run: its id, and the messages that its first turn sends."""
+
+    run: str
+    prompt: tuple[Message, ...]
+
+
+class TurnDone(Struct, frozen=True, tag="turn"):
+    """What the model replied."""
+
+    reply: Reply
+
+
+class Corrected(Struct, frozen=True, tag="corrected"):
+    """The answer did not fit its type, and the model is told so."""
+
+    message: Message
+
+
+class CallBegan(Struct, frozen=True, tag="call"):
+    """A tool is about to be started for the call of this key."""
+
+    key: str
+
+
+class CallDone(Struct, frozen=True, tag="result"):
+    """What the model is to be told of the call of this key."""
+
+    key: str
+    content: str
+    outcome: Outcome
+
+
+class Ended(Struct, frozen=True, tag="ended"):
+    """The run is over: "Answered", or another way to stop by its name."""
+
+    stop: str
+
+
+Record: TypeAlias = Began | TurnDone | Corrected | CallBegan | CallDone | Ended
+
+_ENCODER = msgspec.json.Encoder()
+_DECODER = msgspec.json.Decoder(Record)
+
+
+class Journal:
+    """The records of one session; without a path they are kept in memory and protect against nothing but retries."""
+
+    def __init__(self, path: str | os.PathLike[str] | None = None) -> None:
+        self.path = None if path is None else Path(path)
+        self._records: list[Record] = []
+        self._file: int | None = None
+
+    @contextmanager
+    def opened(self) -> Iterator[None]:
+        """Hold the file for as long as a block runs, and read what stands in it. Raises JournalError, OSError."""
+        if self.path is None:
+            yield
+            return
+        if self._file is not None:
+            raise JournalError(f"{self.path}: a run of this session is going on")
+        is_new = not self.path.exists()
+        self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        try:
+            self._lock()
+            if is_new:
+                _sync_folder(self.path.parent)
+            self._read()
+            yield
+        finally:
+            os.close(self._file)
+            self._file = None
+
+    @property
+    def records(self) -> tuple[Record, ...]:
+        """The records of the run that is not over, the first of them `Began`; none where all are over."""
+        return tuple(self._records)
+
+    def write(self, record: Record) -> None:
+        """Add a record; it is on disk when this returns. Raises OSError."""
+        if self._file is not None:
+            if isinstance(record, Began):  # what was before is over, and its history is the server's
+                os.ftruncate(self._file, 0)
+            line = _ENCODER.encode(record) + b"\n"
+            while line:
+                line = line[os.write(self._file, line) :]
+            os.fsync(self._file)
+        self._add(record)
+
+    def _add(self, record: Record) -> None:
+        if isinstance(record, Began | Ended):
+            self._records.clear()
+        if not isinstance(record, Ended):
+            self._records.append(record)
+
+    def _lock(self) -> None:
+        assert self._file is not None
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise JournalError(f"{self.path}: another process holds this journal") from None
+
+    def _read(self) -> None:
+        assert self._file is not None and self.path is not None
+        self._records.clear()
+        whole = 0
+        for number, line in enumerate(self.path.read_bytes().splitlines(keepends=True), 1):
+            if not line.endswith(b"\n"):
+                os.ftruncate(self._file, whole)
+                os.fsync(self._file)
+                break
+            whole += len(line)
+            try:
+                self._add(_DECODER.decode(line))
+            except msgspec.DecodeError as error:
+                raise JournalError(f"{self.path}, line {number}: this is no record: {error}") from None
+
+
+def _sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,89 @@
+"""The seam between an agent and whoever answers: a turn goes in, events come out; and the sessions behind it.
+
+Two implementations: `sdk.client.Client` asks a server, `sdk.scripted_model.ScriptedModel` plays a script in your tests.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+from espalier.gateway.sdk.event import ModelEvent
+from espalier.gateway.sdk.message import Message
+from espalier.gateway.sdk.schema import JsonObject
+from espalier.gateway.sdk.tool import ToolSpec
+
+ToolChoice = Literal["auto", "none", "required"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """How answers are drawn; None leaves it to the server. `max_tokens` is for one turn."""
+
+    model: str | None = None
+    temperature: float | None = None
+    top_p: float | None = None
+    max_tokens: int | None = None
+    seed: int | None = None
+    tool_choice: ToolChoice | None = None
+    parallel_tool_calls: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerFormat:
+    """The JSON Schema that an answer has to satisfy, and its name."""
+
+    name: str
+    schema: JsonObject
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """One turn to be made. `key` is its idempotency key: the same query again is the same turn, not another.
+
+    With a session, `messages` are only those that the session does not know yet.
+    """
+
+    key: str
+    messages: tuple[Message, ...]
+    tools: tuple[ToolSpec, ...] = ()
+    answer: AnswerFormat | None = None
+    settings: Settings = field(default_factory=Settings)
+    session_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SessionTurn:
+    """A turn that a session holds: what was new in it, and the model's answer, None while there is none."""
+
+    id: str
+    messages: tuple[Message, ...]
+    answer: Message | None
+
+
+class Model(Protocol):
+    """Whoever answers."""
+
+    def opened(self) -> AbstractAsyncContextManager[object]:
+        """Hold what is needed to ask (connections) for as long as a block runs."""
+        ...
+
+    def stream(self, query: Query) -> AsyncGenerator[ModelEvent, None]:
+        """Make one turn; the last event is `Replied`. Raises ServerError, StreamError."""
+        ...
+
+    async def turns(self, session_id: str, *, last: int | None = None) -> tuple[SessionTurn, ...]:
+        """The complete turns of a session, from its first to its tip, or the `last` so many of them; none where there
+        is no such session yet. Raises ServerError.
+        """
+        ...
+
+    async def fork(self, session_id: str, at: str | None = None) -> str:
+        """A new session that shares the turns up to `at`, a turn's id (default the tip); its id. Raises ServerError."""
+        ...
+
+    async def rollback(self, session_id: str, to: str | None) -> None:
+        """Forget the turns after `to`, all of them for None. Raises ServerError."""
+        ...

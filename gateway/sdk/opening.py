@@ -1,0 +1,55 @@
+"""How a run of a session begins: anew, or where a run before it ended without an end."""
+
+from __future__ import annotations
+
+import uuid
+
+from espalier.gateway.sdk.errors import JournalError
+from espalier.gateway.sdk.journal import Began, CallBegan, Journal, TurnDone
+from espalier.gateway.sdk.message import Message
+from espalier.gateway.sdk.model import Model
+from espalier.gateway.sdk.progress import Progress
+from espalier.gateway.sdk.reply import Reply
+from espalier.gateway.sdk.toolbox import Toolbox
+
+
+def new_run_id() -> str:
+    """An id that no other run has."""
+    return f"run-{uuid.uuid4().hex}"
+
+
+async def open_run(
+    model: Model, session_id: str, journal: Journal, instructions: tuple[Message, ...], prompt: tuple[Message, ...]
+) -> None:
+    """Begin a run of `prompt`, or go on with one that was asked the same. Raises JournalError, ServerError."""
+    if journal.records:
+        began = journal.records[0]
+        if isinstance(began, Began) and began.prompt in (prompt, (*instructions, *prompt)):
+            return
+        raise JournalError(
+            f"a run of the session {session_id!r} is not finished: resume it, roll the session back, or abandon the run"
+        )
+    tip = await model.turns(session_id, last=1)
+    if tip and tip[-1].answer is not None and tip[-1].answer.tool_calls:
+        raise JournalError(f"the session {session_id!r} waits for the results of calls: resume it, or roll it back")
+    journal.write(Began(new_run_id(), prompt if tip else (*instructions, *prompt)))
+
+
+async def reopen_run(model: Model, session_id: str, journal: Journal, toolbox: Toolbox) -> None:
+    """Go on with the run in the journal, or with the calls that the session waits for. Raises JournalError,
+    ServerError.
+
+    Without a journal nobody knows which of the calls were being made; those that must not be done twice count as made.
+    """
+    if journal.records:
+        return
+    tip = await model.turns(session_id, last=1)
+    answer = tip[-1].answer if tip else None
+    if answer is None or not answer.tool_calls:
+        raise JournalError(f"the session {session_id!r} has nothing to resume: its last run ended")
+    journal.write(Began(new_run_id(), ()))
+    journal.write(TurnDone(Reply(answer.content or "", answer.tool_calls, "tool_calls")))
+    for call in Progress(journal.records).calls():
+        spec = toolbox.spec(call.name)
+        if spec is None or spec.effect == "once":
+            journal.write(CallBegan(call.key))

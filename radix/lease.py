@@ -1,0 +1,191 @@
+"""Leases: what keeps a session's state while a tool runs. Each session has one tip, and only the newest is protected.
+
+All leases together, and those of each tenant, stay within a budget of bytes, at every moment: what is too much is
+demoted, the least valuable lease first, and handed to the caller, who may move it to a lower tier. Time is an argument.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable, Hashable, Iterator
+from dataclasses import dataclass, replace
+from itertools import count
+from weakref import WeakValueDictionary
+
+from espalier.radix.node import Node, Root
+from espalier.radix.tree import PrefixTree
+
+_SOON_S = 0.05
+"""Two sessions that are both expected within this are expected at the same time."""
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseBudget:
+    """Bytes that leases may hold, in all and for each tenant; `bytes_per_token` of attention state."""
+
+    total_bytes: int
+    tenant_bytes: int
+    bytes_per_token: int = 1
+
+    @property
+    def total_tokens(self) -> int:
+        """Whole tokens within the budget in all."""
+        return self.total_bytes // self.bytes_per_token
+
+    @property
+    def tenant_tokens(self) -> int:
+        """Whole tokens within a tenant's budget."""
+        return self.tenant_bytes // self.bytes_per_token
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """A session's hold on the path to `node`, until `expires`. Higher priorities go later, whatever their value.
+
+    `worth_s` is what computing the path again would take, `expected` when the session is likely back.
+    """
+
+    session: Hashable
+    node: Node
+    root: Root
+    expires: float
+    expected: float
+    priority: int = 0
+    worth_s: float = 0.0
+
+    @property
+    def num_tokens(self) -> int:
+        """Length of the path that it protects."""
+        return self.node.end
+
+    def value(self, now: float) -> float:
+        """Seconds saved for each token and second that it is still to be held.
+
+        Who is overdue is expected after as long again, as waiting times with long tails have it.
+        """
+        return self.worth_s / (max(1, self.num_tokens) * max(_SOON_S, abs(self.expected - now)))
+
+
+class LeaseTable:
+    """Tips and leases of all sessions over one tree. Keys of sessions are opaque, and unique over all tenants."""
+
+    def __init__(self, tree: PrefixTree, budget: LeaseBudget) -> None:
+        self.budget = budget
+        self._tree = tree
+        self._leases: dict[Hashable, Lease] = {}
+        self._tips: WeakValueDictionary[Hashable, Node] = WeakValueDictionary()
+        self._expiries: list[tuple[float, int, Hashable]] = []
+        self._ticket = count()
+
+    def __len__(self) -> int:
+        return len(self._leases)
+
+    def __iter__(self) -> Iterator[Lease]:
+        return iter(list(self._leases.values()))
+
+    def of(self, session: Hashable) -> Lease | None:
+        """The session's lease, if it has one."""
+        return self._leases.get(session)
+
+    def tip(self, session: Hashable) -> Node | None:
+        """Where the session's newest turn ends, if any of it is in the tree."""
+        node = self._tips.get(session)
+        return node if node is not None and node.parent is not None and len(node.slots) else None
+
+    def advance(self, session: Hashable, node: Node) -> None:
+        """A turn ended at `node`: it is the session's tip, and unprotected. What the session left goes first."""
+        self.release(session)
+        self._leave(session, set(node.path()))
+        self._tips[session] = node
+        node.tips += 1
+
+    def fork(self, session: Hashable, other: Hashable) -> None:
+        """Give another session the same tip; it has no lease yet."""
+        node = self.tip(session)
+        if node is not None:
+            self.advance(other, node)
+
+    def lease(self, lease: Lease, now: float) -> tuple[Lease, ...]:
+        """Protect a session's tip, superseding what it had; returns what was demoted for it, perhaps itself."""
+        self.advance(lease.session, lease.node)
+        if lease.expires <= now:
+            return ()
+        self._leases[lease.session] = lease
+        self._tree.add_lease(lease.node)
+        self._note_expiry(lease)
+        return self._keep_budget(lease, now)
+
+    def renew(self, session: Hashable, expires: float) -> bool:
+        """Set a new expiry; whether the session has a lease."""
+        lease = self._leases.get(session)
+        if lease is None:
+            return False
+        self._leases[session] = replace(lease, expires=expires)
+        self._note_expiry(self._leases[session])
+        return True
+
+    def release(self, session: Hashable) -> Lease | None:
+        """End a lease; its tokens stay, as long as nobody needs the room. Returns it, None if there was none."""
+        lease = self._leases.pop(session, None)
+        if lease is not None:
+            self._tree.remove_lease(lease.node)
+        return lease
+
+    def drop(self, session: Hashable) -> None:
+        """The session will not go on: what only it used goes first."""
+        self.release(session)
+        self._leave(session, set())
+
+    def expire(self, now: float) -> tuple[Lease, ...]:
+        """End the leases that are over; returns them."""
+        ended: list[Lease] = []
+        while self._expiries and self._expiries[0][0] <= now:
+            _, _, session = heapq.heappop(self._expiries)
+            lease = self._leases.get(session)
+            if lease is not None and lease.expires <= now:
+                self.release(session)
+                ended.append(lease)
+        return tuple(ended)
+
+    def demote(self, now: float) -> Lease | None:
+        """End the least valuable lease, because a request can't run otherwise; None if there is none."""
+        return self._demote_least(now, lambda lease: True)
+
+    def _keep_budget(self, lease: Lease, now: float) -> tuple[Lease, ...]:
+        demoted: list[Lease] = []
+        account, tree = lease.node.account, self._tree
+        while account.num_leased > self.budget.tenant_tokens:
+            demoted.append(self._demote(now, lambda one: one.node.account is account))
+        while tree.num_leased > self.budget.total_tokens:
+            # A tenant's share of the budget is safe from the leases of others.
+            tenants = {one.node.account for one in self._leases.values()}
+            share = self.budget.total_tokens // len(tenants)
+            demoted.append(self._demote(now, lambda one: one.node.account.num_leased > share))  # noqa: B023
+        return tuple(demoted)
+
+    def _demote(self, now: float, is_candidate: Callable[[Lease], bool]) -> Lease:
+        lease = self._demote_least(now, is_candidate)
+        assert lease is not None, "tokens are leased, but there is no lease"
+        return lease
+
+    def _demote_least(self, now: float, is_candidate: Callable[[Lease], bool]) -> Lease | None:
+        candidates = filter(is_candidate, self._leases.values())
+        least = min(candidates, key=lambda lease: (lease.priority, lease.value(now)), default=None)
+        if least is not None:
+            self.release(least.session)
+        return least
+
+    def _note_expiry(self, lease: Lease) -> None:
+        heapq.heappush(self._expiries, (lease.expires, next(self._ticket), lease.session))
+
+    def _leave(self, session: Hashable, onward: set[Node]) -> None:
+        """Take the session's tip away, and abandon the nodes that only it used and that aren't on its way onward."""
+        tip = self._tips.pop(session, None)
+        if tip is None:
+            return
+        tip.tips -= 1
+        for node in tip.path():
+            is_used = any(len(child.slots) and not child.is_abandoned for child in node.children.values())
+            if node in onward or node.parent is None or node.tips or node.leases or node.locks or is_used:
+                return
+            self._tree.abandon(node)

@@ -1,0 +1,163 @@
+"""A session as one JSON text, to be kept elsewhere or loaded into another store.
+
+It holds every turn that the session has or continues, with tokens and records, and a digest of all that. Loaded, the
+session and its turns get new ids, for ids are never chosen by who asks; a response's id stays where it is free.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import msgspec
+
+from espalier.sessions.errors import InvalidArchiveError
+from espalier.sessions.session import PREFIXES, Kind, Session
+from espalier.sessions.store.reader import Reader
+from espalier.sessions.store.transaction import Transaction
+from espalier.sessions.turn import Mark, Record, State, Turn
+from espalier.sessions.value import digest, new_id
+
+FORMAT = "espalier-session-1"
+_ALL = 2**31
+
+
+class _ArchivedTurn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    id: str
+    parent: str | None
+    state: State
+    created_at: float
+    ended_at: float | None
+    messages: tuple[dict[str, Any], ...]
+    answer: dict[str, Any] | None
+    finish_reason: str | None
+    context_len: int
+    kept_len: int
+    prompt_ids: tuple[int, ...]
+    output_ids: tuple[int, ...]
+    mark: Mark | None
+    response_id: str | None
+    cache_salt: str
+    is_background: bool
+    is_hidden: bool
+    request: bytes
+    response: bytes
+    events: tuple[bytes, ...]
+
+
+class _Archive(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    kind: Kind
+    ttl_s: float | None
+    head: str | None
+    metadata: dict[str, Any]
+    turns: tuple[_ArchivedTurn, ...]
+
+
+class _Envelope(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    format: str
+    digest: str
+    session: msgspec.Raw
+
+
+def export(reader: Reader, tenant: str, session_id: str, now: float) -> bytes:
+    """A session as JSON. Raises NotFoundError, CorruptError."""
+    session = reader.session(tenant, session_id, now)
+    own = reader.turns(session, limit=_ALL, after=None, order="asc", hidden=True)
+    before = [turn for turn in reader.path(session.base) if turn.session_id != session.id]
+    turns = tuple(_archived(reader, turn) for turn in (*before, *own) if turn.state != "running")
+    body = msgspec.json.encode(_Archive(session.kind, session.ttl_s, session.head, session.metadata, turns))
+    return msgspec.json.encode(_Envelope(FORMAT, _digest(body), msgspec.Raw(body)))
+
+
+def load(tx: Transaction, tenant: str, data: bytes, now: float) -> Session:
+    """Write a session that was exported. Raises InvalidArchiveError."""
+    archive = _read(data)
+    session = Session(
+        new_id(PREFIXES[archive.kind]), tenant, archive.kind, now, now, ttl_s=archive.ttl_s, metadata=archive.metadata
+    )
+    ids: dict[str | None, str | None] = {None: None}
+    lens: dict[str | None, int] = {None: 0}
+    for one in archive.turns:
+        if one.parent not in ids or one.id in ids or not 0 <= one.kept_len <= lens[one.parent]:
+            raise InvalidArchiveError(f"turn {one.id[:64]!r} of the archive does not continue what stands before it")
+        turn = _turn(tx, one, tenant, session.id, ids[one.parent])
+        ids[one.id], lens[one.id] = turn.id, turn.context_len
+        tx.put_turn(turn)
+        tx.put_record(turn.id, Record(one.request, one.response, one.events))
+    complete = {one.id for one in archive.turns if one.state == "complete"}
+    if archive.head is not None and archive.head not in complete:
+        raise InvalidArchiveError("the archive's head is none of its complete turns")
+    session = replace(session, head=ids[archive.head])
+    tx.put_session(session)
+    return session
+
+
+def _read(data: bytes) -> _Archive:
+    try:
+        envelope = msgspec.json.decode(data, type=_Envelope)
+        body = bytes(envelope.session)
+        if envelope.format != FORMAT:
+            raise InvalidArchiveError(f"the archive's format is {envelope.format[:64]!r}; {FORMAT!r} is read here")
+        if _digest(body) != envelope.digest:
+            raise InvalidArchiveError("the archive is damaged: its digest is not that of its content")
+        archive = msgspec.json.decode(body, type=_Archive)
+    except (msgspec.MsgspecError, RecursionError) as error:
+        raise InvalidArchiveError(f"this is no exported session: {error}") from None
+    if any(one.state == "running" for one in archive.turns):
+        raise InvalidArchiveError("the archive holds a running turn")
+    return archive
+
+
+def _archived(reader: Reader, turn: Turn) -> _ArchivedTurn:
+    record = reader.record(turn.id)
+    return _ArchivedTurn(
+        id=turn.id,
+        parent=turn.parent,
+        state=turn.state,
+        created_at=turn.created_at,
+        ended_at=turn.ended_at,
+        messages=turn.messages,
+        answer=turn.answer,
+        finish_reason=turn.finish_reason,
+        context_len=turn.context_len,
+        kept_len=turn.kept_len,
+        prompt_ids=turn.prompt_ids,
+        output_ids=turn.output_ids,
+        mark=turn.mark,
+        response_id=turn.response_id,
+        cache_salt=turn.cache_salt,
+        is_background=turn.is_background,
+        is_hidden=turn.is_hidden,
+        request=record.request,
+        response=record.response,
+        events=record.events,
+    )
+
+
+def _turn(tx: Transaction, one: _ArchivedTurn, tenant: str, session_id: str, parent: str | None) -> Turn:
+    taken = one.response_id is not None and tx.has_response(one.response_id)
+    return Turn(
+        id=new_id("turn"),
+        session_id=session_id,
+        tenant=tenant,
+        parent=parent,
+        state=one.state,
+        created_at=one.created_at,
+        ended_at=one.ended_at,
+        messages=one.messages,
+        answer=one.answer,
+        finish_reason=one.finish_reason,
+        context_len=one.kept_len + len(one.prompt_ids) + len(one.output_ids),
+        kept_len=one.kept_len,
+        prompt_ids=one.prompt_ids,
+        output_ids=one.output_ids,
+        mark=one.mark,
+        response_id=None if taken else one.response_id,
+        cache_salt=one.cache_salt,
+        is_background=one.is_background,
+        is_hidden=one.is_hidden,
+    )
+
+
+def _digest(body: bytes) -> str:
+    return digest(body).hex()

@@ -1,0 +1,276 @@
+"""All sessions of a server, as its routes use them. What is awaited here is on disk when it returns.
+
+A tenant reaches only what is its own; anything else raises the same NotFoundError, whether it exists or not.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path as FilePath
+from typing import Generic, TypeVar
+
+from espalier.sessions import archive, deletion, operation
+from espalier.sessions.operation import Begun, Branch
+from espalier.sessions.path import Path
+from espalier.sessions.removal import Removed
+from espalier.sessions.session import Kind, Session
+from espalier.sessions.store import Store
+from espalier.sessions.store.reader import Order, Reader
+from espalier.sessions.store.transaction import Transaction
+from espalier.sessions.turn import Completion, Draft, Idempotency, Record, Turn
+from espalier.sessions.value import JsonObject
+
+T = TypeVar("T")
+SWEEP_LIMIT = 100
+"""Most sessions that one sweep deletes, so that it doesn't hold up turns."""
+
+
+@dataclass(frozen=True, slots=True)
+class Page(Generic[T]):
+    """Some of a list, and whether more follow; the id of the last one leads on."""
+
+    items: tuple[T, ...]
+    has_more: bool
+
+
+class Sessions:
+    """Made by `open`. Times are seconds since the epoch, by `clock`."""
+
+    def __init__(self, store: Store, clock: Callable[[], float], ttl_s: float | None) -> None:
+        self._store, self._clock, self._ttl_s = store, clock, ttl_s
+
+    @classmethod
+    async def open(
+        cls, folder: FilePath, *, clock: Callable[[], float] = time.time, ttl_s: float | None = None
+    ) -> Sessions:
+        """Open the sessions in a folder; turns that ran when the last process ended are interrupted now.
+
+        Sessions without use for `ttl_s` expire, where they are not made with another time. Raises StoreError.
+        """
+        store = await asyncio.to_thread(Store.open, folder)
+        return await cls.over(store, clock=clock, ttl_s=ttl_s)
+
+    @classmethod
+    async def over(
+        cls, store: Store, *, clock: Callable[[], float] = time.time, ttl_s: float | None = None
+    ) -> Sessions:
+        """The sessions of a store that has been opened just now."""
+        await store.commit(lambda tx: operation.interrupt_all(tx, clock()))
+        return cls(store, clock, ttl_s)
+
+    async def close(self) -> None:
+        """Finish what was asked for and let go of the folder."""
+        await asyncio.to_thread(self._store.close)
+
+    @property
+    def failure(self) -> str | None:
+        """Why nothing can be stored any more; None while all is well."""
+        return self._store.failure
+
+    async def create(
+        self, tenant: str, *, kind: Kind = "session", metadata: JsonObject | None = None, ttl_s: float | None = None
+    ) -> Session:
+        """Make a session."""
+        return await self._create(tenant, kind, None, metadata, ttl_s)
+
+    async def named(self, tenant: str, name: str) -> Session:
+        """The session that the tenant calls so, made when it is first used."""
+        known = await self._store.read(lambda reader: reader.named(tenant, name))
+        if known is not None and not known.is_expired(self._clock()):
+            return known
+        return await self._create(tenant, "session", name, None, None)
+
+    async def get(self, tenant: str, session_id: str) -> Session:
+        """A session. Raises NotFoundError."""
+        return await self._read(lambda reader, now: reader.session(tenant, session_id, now))
+
+    async def list(
+        self, tenant: str, *, kind: Kind = "session", limit: int = 20, after: str | None = None, order: Order = "desc"
+    ) -> Page[Session]:
+        """Sessions by the time they were made. Raises NotFoundError for an unknown `after`."""
+        found = await self._read(
+            lambda reader, now: reader.sessions(tenant, kind, now, limit=limit + 1, after=after, order=order)
+        )
+        return _page(found, limit)
+
+    async def update(
+        self, tenant: str, session_id: str, *, metadata: JsonObject | None = None, ttl_s: float | None = None
+    ) -> Session:
+        """Replace what is given."""
+        return await self._commit(lambda tx, now: operation.update(tx, tenant, session_id, metadata, ttl_s, now))
+
+    async def delete(self, tenant: str, session_id: str) -> Removed:
+        """Delete a session; none of its text is left on disk when this returns. Raises NotFoundError."""
+        return await self._commit(lambda tx, now: deletion.delete(tx, tenant, session_id), scrubs=True)
+
+    async def fork(self, tenant: str, session_id: str, *, at: str | None = None) -> Session:
+        """A new session that goes on where this one stands, or at one of its turns (by turn or response id)."""
+        return await self._commit(lambda tx, now: operation.fork(tx, tenant, session_id, at, now))
+
+    async def rollback(self, tenant: str, session_id: str, *, to: str | None) -> Session:
+        """Go back to a turn (or to another branch's); None: to the beginning. Raises NotFoundError, BusyError."""
+        return await self._commit(lambda tx, now: operation.rollback(tx, tenant, session_id, to, now))
+
+    async def turn(self, tenant: str, ref: str) -> Turn:
+        """A turn by its own id or its response's. Raises NotFoundError."""
+        return await self._read(lambda reader, now: reader.turn(tenant, ref, now))
+
+    async def record(self, tenant: str, ref: str) -> Record:
+        """What the caller has stored with a turn. Raises NotFoundError."""
+        return await self._read(lambda reader, now: reader.record(reader.turn(tenant, ref, now).id))
+
+    async def records(self, path: Path) -> tuple[Record, ...]:
+        """What the caller has stored with the turns of a path, one for each. Raises CorruptError, NotFoundError."""
+
+        def read(reader: Reader, now: float) -> tuple[Record, ...]:
+            return tuple(reader.record(turn.id) for turn in path.turns)
+
+        return await self._read(read)
+
+    async def turns(
+        self, tenant: str, session_id: str, *, limit: int = 20, after: str | None = None, order: Order = "asc"
+    ) -> Page[Turn]:
+        """The turns that a session has opened, abandoned and interrupted ones too, by the time they began."""
+
+        def read(reader: Reader, now: float) -> list[Turn]:
+            session = reader.session(tenant, session_id, now)
+            return reader.turns(session, limit=limit + 1, after=after, order=order)
+
+        return _page(await self._read(read), limit)
+
+    async def path(self, tenant: str, session_id: str, *, at: str | None = None) -> Path:
+        """What a session's next turn follows, or what led to one of its turns. Raises NotFoundError."""
+
+        def read(reader: Reader, now: float) -> Path:
+            session = reader.session(tenant, session_id, now)
+            return Path(session, reader.path(session.head if at is None else operation.member(reader, session, at).id))
+
+        return await self._read(read)
+
+    async def path_to(self, tenant: str, ref: str) -> Path:
+        """What led to a turn, that one included, with the session it belongs to. Raises NotFoundError."""
+
+        def read(reader: Reader, now: float) -> Path:
+            turn = reader.turn(tenant, ref, now)
+            return Path(reader.owner(turn), reader.path(turn.id))
+
+        return await self._read(read)
+
+    async def replay(self, tenant: str, idempotency: Idempotency) -> Turn | None:
+        """The turn that a key has opened, running or complete. Raises IdempotencyConflictError."""
+        return await self._read(lambda reader, now: operation.replay(reader, tenant, idempotency, now))
+
+    async def begin(
+        self,
+        tenant: str,
+        session_id: str,
+        draft: Draft,
+        *,
+        if_match: str | None = None,
+        branch: Branch = "rollback",
+    ) -> Begun:
+        """Open a turn. One whose caller is cancelled meanwhile is interrupted.
+
+        Where the draft does not follow the head, `branch` says what happens: the head is moved there, or another
+        session is forked there (then a running turn is in nobody's way, either). `if_match` is the turn that the head
+        has to be. Raises BusyError, TurnMismatchError, IdempotencyConflictError, NotFoundError.
+        """
+        opening = asyncio.ensure_future(
+            self._commit(lambda tx, now: operation.begin(tx, tenant, session_id, draft, if_match, branch, now))
+        )
+        try:
+            return await asyncio.shield(opening)
+        except asyncio.CancelledError:
+            await self._abandon(tenant, opening)
+            raise
+
+    async def complete(self, tenant: str, turn_id: str, completion: Completion) -> Turn:
+        """End a running turn with its answer: acknowledged when this returns. Raises TurnEndedError, NotFoundError."""
+        return await self._commit(lambda tx, now: operation.complete(tx, tenant, turn_id, completion, now))
+
+    async def interrupt(
+        self, tenant: str, turn_id: str, *, response: bytes = b"", events: tuple[bytes, ...] = ()
+    ) -> Turn:
+        """Give a running turn up: the session is as before it. A turn that has ended stays as it is.
+
+        `response` and `events` are what `record` gives of it from now on.
+        """
+        return await self._commit(lambda tx, now: operation.interrupt(tx, tenant, turn_id, now, response, events))
+
+    async def append(
+        self,
+        tenant: str,
+        session_id: str,
+        messages: tuple[JsonObject, ...],
+        *,
+        request: bytes = b"",
+        response_id: str | None = None,
+    ) -> Turn:
+        """Add messages to which no answer is wanted. Raises BusyError, NotFoundError."""
+        draft = Draft(None, None, messages, request=request, response_id=response_id)
+        return await self._commit(lambda tx, now: operation.append(tx, tenant, session_id, draft, now))
+
+    async def edit(
+        self,
+        tenant: str,
+        ref: str,
+        *,
+        messages: tuple[JsonObject, ...],
+        answer: JsonObject | None,
+        record: Record,
+    ) -> Removed:
+        """Replace what a turn says; nothing of what it said before is left on disk when this returns.
+
+        The tokens of the turn and of all that continue it are forgotten: the next turn is rendered from text.
+        """
+        return await self._commit(
+            lambda tx, now: deletion.edit(tx, tenant, ref, messages, answer, record, now), scrubs=True
+        )
+
+    async def delete_turn(self, tenant: str, ref: str) -> Removed:
+        """Delete a turn. Where others continue it it is found no more, and its text goes with the last of them."""
+        return await self._commit(lambda tx, now: deletion.delete_turn(tx, tenant, ref, now), scrubs=True)
+
+    async def sweep(self) -> Removed:
+        """Delete sessions that have expired, a limited number at a time."""
+        now = self._clock()
+        if not await self._store.read(lambda reader: reader.expired(now)):
+            return Removed()
+        return await self._commit(lambda tx, now: deletion.sweep(tx, now, SWEEP_LIMIT), scrubs=True)
+
+    async def export(self, tenant: str, session_id: str) -> bytes:
+        """A session with all its turns, for `load` here or elsewhere. Raises NotFoundError."""
+        return await self._read(lambda reader, now: archive.export(reader, tenant, session_id, now))
+
+    async def load(self, tenant: str, data: bytes) -> Session:
+        """A new session from an exported one. Raises InvalidArchiveError."""
+        return await self._commit(lambda tx, now: archive.load(tx, tenant, data, now))
+
+    async def _create(
+        self, tenant: str, kind: Kind, name: str | None, metadata: JsonObject | None, ttl_s: float | None
+    ) -> Session:
+        ttl_s = self._ttl_s if ttl_s is None else ttl_s
+        return await self._commit(lambda tx, now: operation.create(tx, tenant, kind, name, metadata or {}, ttl_s, now))
+
+    async def _abandon(self, tenant: str, opening: asyncio.Future[Begun]) -> None:
+        try:
+            begun = await opening
+        except Exception:
+            return  # nothing was opened
+        if not begun.is_replay:
+            await self.interrupt(tenant, begun.turn.id)
+
+    async def _read(self, work: Callable[[Reader, float], T]) -> T:
+        now = self._clock()
+        return await self._store.read(lambda reader: work(reader, now))
+
+    async def _commit(self, work: Callable[[Transaction, float], T], *, scrubs: bool = False) -> T:
+        now = self._clock()
+        return await self._store.commit(lambda tx: work(tx, now), scrubs=scrubs)
+
+
+def _page(items: list[T], limit: int) -> Page[T]:
+    return Page(tuple(items[:limit]), len(items) > limit)

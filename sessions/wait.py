@@ -1,0 +1,70 @@
+"""How long tools take, learnt from when their results come back: quantiles for each tenant's tools.
+
+Times go into buckets that each are a quarter wider than the one before; older times count less, so that a tool that
+changed its ways is known soon. What is held is bounded: the tools used least recently are forgotten.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import OrderedDict
+from collections.abc import Iterable, Sequence
+
+SHORTEST_S, GROWTH, NUM_BUCKETS = 0.01, 1.25, 72  # up to a day
+LEVELS = (0.1, 0.25, 0.5, 0.75, 0.9, 0.99)
+"""The quantiles that are told."""
+DECAY = 0.98
+"""What an earlier time still counts when another is learnt: the last fifty matter."""
+MAX_TOOLS = 10_000
+
+
+class _Times:
+    """A decaying histogram."""
+
+    def __init__(self) -> None:
+        self._weights = [0.0] * NUM_BUCKETS
+
+    def add(self, wait_s: float) -> None:
+        self._weights = [weight * DECAY for weight in self._weights]
+        self._weights[_bucket(wait_s)] += 1.0
+
+    def quantile(self, level: float) -> float:
+        """The upper end of the bucket in which that part of the times lies."""
+        wanted, seen = level * sum(self._weights), 0.0
+        for number, weight in enumerate(self._weights):
+            seen += weight
+            if weight and seen >= wanted - 1e-9:
+                return SHORTEST_S * GROWTH**number
+        return SHORTEST_S * GROWTH ** (NUM_BUCKETS - 1)
+
+
+class Waits:
+    """What was learnt. Tools are known by tenant and name: two tenants' tools of one name have nothing in common."""
+
+    def __init__(self, max_tools: int = MAX_TOOLS) -> None:
+        self._times: OrderedDict[tuple[str, str], _Times] = OrderedDict()
+        self._max_tools = max_tools
+
+    def observe(self, tenant: str, tools: Iterable[str], wait_s: float) -> None:
+        """Learn that the results of calls to these tools, made together, came after `wait_s` seconds."""
+        for tool in set(tools):
+            self._times.setdefault((tenant, tool), _Times()).add(wait_s)
+            self._times.move_to_end((tenant, tool))
+        while len(self._times) > self._max_tools:
+            self._times.popitem(last=False)
+
+    def quantiles(self, tenant: str, tools: Iterable[str], levels: Sequence[float] = LEVELS) -> tuple[float, ...]:
+        """Seconds until the results of all these tools are there, at each level; () where one is not known yet.
+
+        They are waited for together, so it is the slowest that counts.
+        """
+        known = [self._times.get((tenant, tool)) for tool in set(tools)]
+        if not known or None in known:
+            return ()
+        return tuple(max(times.quantile(level) for times in known if times is not None) for level in levels)
+
+
+def _bucket(wait_s: float) -> int:
+    if not wait_s > SHORTEST_S:
+        return 0
+    return min(NUM_BUCKETS - 1, math.ceil(math.log(wait_s / SHORTEST_S, GROWTH)))

@@ -1,0 +1,192 @@
+"""Tools from functions: what the model is told of them, and how a call's arguments arrive."""
+
+from __future__ import annotations
+
+import enum
+import threading
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+import jsonschema
+import msgspec
+import pydantic
+import pytest
+
+from espalier.gateway.sdk import Call, DefinitionError, ShapeError, tool
+from espalier.gateway.sdk.tool import as_tool
+
+pytestmark = pytest.mark.anyio
+
+
+class Unit(enum.Enum):
+    C = "celsius"
+    F = "fahrenheit"
+
+
+@dataclass
+class Place:
+    city: str
+    country: str | None = None
+
+
+class Window(pydantic.BaseModel):
+    start: int
+    end: int
+
+
+@tool
+def forecast(
+    place: Annotated[Place, "where"],
+    days: Annotated[int, msgspec.Meta(ge=1, le=14)],
+    unit: Unit = Unit.C,
+    style: Literal["short", "long"] = "short",
+    windows: list[Window] | None = None,
+    tags: tuple[str, ...] = (),
+) -> dict[str, object]:
+    """The weather to come.
+
+    Args:
+        place: not this
+        days: how far to look
+        unit: of the temperatures
+    """
+    return {
+        "city": place.city,
+        "days": days,
+        "unit": unit,
+        "style": style,
+        "ends": [window.end for window in windows or ()],
+        "tags": tags,
+    }
+
+
+def asked(arguments: str) -> Call:
+    return Call("call_1", "forecast", arguments, "key")
+
+
+def test_the_schema_comes_from_annotations_defaults_and_docstring() -> None:
+    spec = forecast.spec
+    assert (spec.name, spec.description, spec.timeout_s, spec.effect) == (
+        "forecast",
+        "The weather to come.",
+        None,
+        "once",
+    )
+    properties: Any = spec.parameters["properties"]
+    assert spec.parameters["required"] == ["place", "days"]
+    assert spec.parameters["additionalProperties"] is False
+    assert {name: one.get("description") for name, one in properties.items()} == {
+        "place": "where",
+        "days": "how far to look",
+        "unit": "of the temperatures",
+        "style": None,
+        "windows": None,
+        "tags": None,
+    }
+    assert properties["days"] | {"minimum": 1, "maximum": 14, "type": "integer"} == properties["days"]
+    assert (properties["style"]["default"], properties["unit"]["default"]) == ("short", "celsius")
+    jsonschema.Draft202012Validator.check_schema(spec.parameters)
+
+
+async def test_arguments_arrive_as_the_types_that_were_written() -> None:
+    arguments = '{"place":{"city":"Oslo"},"days":3,"unit":"fahrenheit","windows":[{"start":1,"end":2}],"tags":["a"]}'
+    said = await forecast.execute(asked(arguments))
+    assert said == '{"city":"Oslo","days":3,"unit":"fahrenheit","style":"short","ends":[2],"tags":["a"]}'
+
+
+async def test_what_is_left_out_has_the_default_of_the_function() -> None:
+    assert '"unit":"celsius"' in await forecast.execute(asked('{"place":{"city":"Oslo"},"days":1}'))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ('{"place":{"city":"Oslo"},"days":"3"}', "days: Expected `int`, got `str`"),
+        ('{"place":{"city":"Oslo"},"days":15}', "days: Expected `int` <= 14"),
+        ('{"place":{},"days":1}', "place: Object missing required field `city`"),
+        ('{"place":{"city":"Oslo"},"days":1,"day":1}', "unknown field `day`"),
+        ('{"place":{"city":"Oslo"},"days":1,"unit":"kelvin"}', "unit: Invalid enum value 'kelvin'"),
+        ("", "missing required field"),
+        ("[1]", "Expected `object`, got `array`"),
+        ('{"place"', "not valid JSON"),
+    ],
+)
+async def test_arguments_that_do_not_fit_are_named(arguments: str, message: str) -> None:
+    with pytest.raises(ShapeError, match=message.replace("(", r"\(")):
+        await forecast.execute(asked(arguments))
+
+
+def test_the_function_can_still_be_called() -> None:
+    assert forecast(Place("Rome"), 2)["city"] == "Rome"
+
+
+async def test_a_sync_tool_runs_in_a_thread_and_an_async_one_in_the_loop() -> None:
+    @tool
+    def sync() -> str:
+        return threading.current_thread().name
+
+    @tool
+    async def asynchronous() -> str:
+        return threading.current_thread().name
+
+    here = threading.current_thread().name
+    assert await sync.execute(asked("{}")) != here
+    assert await asynchronous.execute(asked("{}")) == here
+
+
+async def test_a_parameter_for_the_call_is_given_it_and_hidden_from_the_model() -> None:
+    @tool
+    def pay(amount: int, call: Call) -> str:
+        return f"{amount} under {call.key}"
+
+    assert list(pay.spec.parameters["properties"]) == ["amount"]  # type: ignore[call-overload]
+    assert await pay.execute(asked('{"amount":3}')) == "3 under key"
+
+
+def test_settings_are_those_of_the_decorator() -> None:
+    @tool(name="look-up", description="Find it.", timeout_s=3, effect="none")
+    def find(what: str) -> str:
+        """Not this."""
+        return what
+
+    assert (find.spec.name, find.spec.description) == ("look-up", "Find it.")
+    assert (find.spec.timeout_s, find.spec.effect) == (3, "none")
+
+
+def test_a_plain_function_becomes_a_tool_and_a_tool_stays_what_it_is() -> None:
+    def plain(x: int) -> int:
+        return x
+
+    assert as_tool(plain).spec.name == "plain"
+    assert as_tool(forecast) is forecast
+
+
+def untyped(x):  # type: ignore[no-untyped-def]
+    return x
+
+
+def many(*xs: int) -> int:
+    return sum(xs)
+
+
+def opaque(x: threading.Thread) -> None:
+    return None
+
+
+@pytest.mark.parametrize(
+    ("function", "message"),
+    [
+        (untyped, "untyped: the parameter 'x' needs a type"),
+        (many, "many: .*can't be told"),
+        (opaque, "opaque: .*"),
+        (lambda: None, "a tool needs a name"),
+    ],
+)
+def test_a_function_that_can_not_be_told_is_refused_by_name(function: Any, message: str) -> None:
+    with pytest.raises(DefinitionError, match=message):
+        tool(function)
+
+
+def test_a_timeout_must_be_over_0() -> None:
+    with pytest.raises(DefinitionError, match="timeout_s must be over 0, not 0"):
+        tool(timeout_s=0)(many)
