@@ -42,6 +42,10 @@ class Canonical:
 
     def tokens(self, before: Sequence[int], forced: Forced) -> list[int]:
         """The tokens that are certain, behind the tokens `before`; none where those themselves were not canonical."""
+        return self.find(before, forced)[0]
+
+    def find(self, before: Sequence[int], forced: Forced) -> tuple[list[int], int]:
+        """The same, and how many of the tokens before they are for: behind others that end so, they are the same."""
         for size in (1, 2, 4, MOST_CONTEXT):
             context, is_all = tuple(before[-size:]), size >= len(before)
             key = (context, is_all, forced)
@@ -53,8 +57,8 @@ class Canonical:
                 if len(self._kept) > MOST_KEPT:
                     self._kept.popitem(last=False)
             if found is not None:
-                return found
-        return []
+                return found, MOST_CONTEXT if is_all else size
+        return [], MOST_CONTEXT
 
     def _behind(self, context: tuple[int, ...], forced: Forced, *, is_all: bool) -> list[int] | None:
         """As `tokens`; None if more context is needed."""

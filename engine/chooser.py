@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from espalier.engine.guide import Guide
 from espalier.engine.output_head import Few
 from espalier.engine.sampler import Drawn, Sampler
 from espalier.engine.sequence import Sequence
@@ -50,11 +51,17 @@ class Chooser:
             if sequence.guide is not None:
                 sequence.guide.fill(row)
         drawn = self._sampler.sample(logits_rv, sequences, masks, is_masked)
-        for at in np.flatnonzero(is_masked).tolist():
-            again = _Again(self._sampler, logits_rv[at : at + 1], sequences[at], masks[at : at + 1])
-            drawn[at] = again.until_it_fits(drawn[at])
-            self.num_redrawn += again.num_redrawn
+        for at, sequence in enumerate(sequences):
+            if sequence.guide is not None and not _fits(sequence.guide, drawn[at], sequence):
+                again = _Again(self._sampler, logits_rv[at : at + 1], sequence, masks[at : at + 1])
+                drawn[at] = again.until_it_fits(drawn[at])
+                self.num_redrawn += again.num_redrawn
         return drawn
+
+
+def _fits(guide: Guide, drawn: Drawn, sequence: Sequence) -> bool:
+    """Whether the token, which is proposed then, leaves room to complete the answer."""
+    return drawn.is_valid and guide.propose(drawn.token_id, sequence.max_len - sequence.length - 1)
 
 
 class _Again:
@@ -62,22 +69,21 @@ class _Again:
 
     def __init__(self, sampler: Sampler, logits_1v: Tensor, sequence: Sequence, mask_1w: Masks) -> None:
         self._sampler, self._logits, self._sequence, self._mask = sampler, logits_1v, sequence, mask_1w
-        self._num_left = sequence.max_len - sequence.length - 1
         self.num_redrawn = 0
 
     def until_it_fits(self, drawn: Drawn) -> Drawn:
-        guide = self._sequence.guide
+        guide, num_left = self._sequence.guide, self._sequence.max_len - self._sequence.length - 1
         assert guide is not None
-        while drawn.is_valid and not guide.propose(drawn.token_id, self._num_left):
+        while drawn.is_valid and not _fits(guide, drawn, self._sequence):
             self.num_redrawn += 1
             few = guide.few()
             if self.num_redrawn < MOST_DRAWS and (few is None or len(few) > 2 * MOST_DRAWS):
                 forbid(self._mask[0], np.array([drawn.token_id], dtype=np.int32))
             else:
                 self._mask[0] = 0
-                allow(self._mask[0], guide.fitting(self._num_left))
+                allow(self._mask[0], guide.fitting(num_left))
             [drawn] = self._sampler.sample(self._logits, [self._sequence], self._mask, attempt=self.num_redrawn)
         end = guide.can_end() if drawn.is_blocked else None
-        if end is not None and guide.propose(end, self._num_left):
+        if end is not None and guide.propose(end, num_left):
             return Drawn(end)
         return drawn

@@ -12,17 +12,23 @@ class Detokenizer:
     A character whose bytes are not all there yet is held back; bytes that are no UTF-8 become U+FFFD.
     """
 
-    __slots__ = ("_decoder", "_token_bytes")
+    __slots__ = ("_decoder", "_is_open", "_token_bytes")
 
     def __init__(self, token_bytes: Sequence[bytes | None]) -> None:
         self._token_bytes = token_bytes
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        self._is_open = False  # whether a character is held back
 
     def feed(self, token_ids: Iterable[int]) -> str:
         """The text that became complete. An id without bytes, or past the table, adds none."""
         known = self._token_bytes
         parts = [known[token_id] or b"" for token_id in token_ids if token_id < len(known)]
-        return self._decoder.decode(b"".join(parts))
+        data = b"".join(parts)
+        if not self._is_open and data.isascii():  # nearly always, and ten times as fast
+            return data.decode("ascii")
+        text = self._decoder.decode(data)
+        self._is_open = bool(self._decoder.getstate()[0])
+        return text
 
     def flush(self) -> str:
         """What was held back, an unfinished character as U+FFFD."""

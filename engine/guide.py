@@ -128,22 +128,36 @@ class Guide:
         """
         if self._canonical is None:
             return []
+        known = self._cursor.noted(before[-1]) if before else None
+        if known is not None and (not known or self._takes(known, num_left)):
+            return list(known)
+        return self._find_forced(before, num_left)
+
+    def _find_forced(self, before: Row[int], num_left: int) -> list[int]:
+        start, num_before = self._cursor, 1
         found: list[int] = []
         behind = list(before)
         while len(found) < MOST_FORCED:
-            step = self._certain(behind) or self._only()
-            if not step or not self._takes(step, num_left - len(found)):
+            step, size = self._certain(behind)
+            num_before = max(num_before, size - len(found))
+            step = step or self._only()
+            if not step:
+                if before and num_before == 1:
+                    start.note(before[-1], tuple(found))
+                break
+            if not self._takes(step, num_left - len(found)):
                 break
             found += step
             behind += step
         return found
 
-    def _certain(self, before: list[int]) -> list[int]:
+    def _certain(self, before: list[int]) -> tuple[list[int], int]:
+        """What the tokenizer would write for what must come, and how many of the tokens before that is for."""
         ahead = self._cursor.ahead()
         if not ahead.forced or ahead.has_special or self._canonical is None:
-            return []
+            return [], 0
         then = None if ahead.then and not ahead.further else ahead.further
-        return self._canonical.tokens(before, Forced(ahead.forced, then, ahead.may_end))
+        return self._canonical.find(before, Forced(ahead.forced, then, ahead.may_end))
 
     def _only(self) -> list[int]:
         few = self.few()
@@ -151,7 +165,7 @@ class Guide:
             return []
         return [int(few[0])]
 
-    def _takes(self, tokens: list[int], num_left: int) -> bool:
+    def _takes(self, tokens: Row[int], num_left: int) -> bool:
         """Take all of them, if what then remains of the budget still completes the answer."""
         after = self._cursor.copy()
         told = [after.accept(token) for token in tokens]

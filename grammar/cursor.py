@@ -11,10 +11,10 @@ import numpy as np
 
 from espalier.grammar.completion import Completion, completion, spelled
 from espalier.grammar.errors import RejectedError
-from espalier.grammar.event import Event, Piece, Trail, settle
+from espalier.grammar.event import Event, Piece, Trail, settle, told_of
 from espalier.grammar.part import SpecialState
 from espalier.grammar.rows import Rows, Stack
-from espalier.grammar.spot import FEW_THEN, MOST_AHEAD, MOST_THEN, Ahead, Spot, Threads
+from espalier.grammar.spot import FEW_THEN, MOST_AHEAD, MOST_THEN, Ahead, Link, Spot, Threads, Told
 from espalier.grammar.thread import END, Sequel, Thread, behind, closure
 from espalier.grammar.token_mask import Mask
 
@@ -40,17 +40,12 @@ class _Place:
     `spot` is what is known of such places, once somebody has asked.
     """
 
-    __slots__ = ("before", "spot", "threads", "token", "trails")
+    __slots__ = ("before", "spot", "threads", "trails")
 
     def __init__(
-        self,
-        threads: Threads,
-        trails: tuple[Trail, ...],
-        before: _Place | None,
-        token: int | None = None,
-        spot: Spot | None = None,
+        self, threads: Threads, trails: tuple[Trail, ...], before: _Place | None, spot: Spot | None = None
     ) -> None:
-        self.threads, self.trails, self.before, self.token, self.spot = threads, trails, before, token, spot
+        self.threads, self.trails, self.before, self.spot = threads, trails, before, spot
 
 
 class Cursor:
@@ -123,15 +118,22 @@ class Cursor:
         if text is None:
             return self._accept_special(token)
         place = self._place
-        known = None if place.spot is None or not place.spot.after else place.spot.after.get(token)
-        if known is not None and not self._grammar.has_parts:
-            self._place = _Place(known.threads, (), place, token, known)
-            return (Piece(None, text),)
-        events = self.accept_bytes(text)
-        self._place.token = token
-        if place.spot is not None:
-            self._spot()  # so that the next cursor that comes along need not read the bytes
-        return events
+        spot, told = place.spot, told_of(place.trails)
+        if spot is None or spot.after is None or told is None:
+            return self.accept_bytes(text)
+        link = spot.after.get((token, told))
+        if link is None:
+            events = self.accept_bytes(text)
+            self._link(spot, token, told, events)  # so that the next cursor that comes along need not read the bytes
+            return events
+        self._place = _Place(link.spot.threads, link.trails, place, link.spot)
+        return link.events
+
+    def _link(self, spot: Spot, token: int, told: Told, events: tuple[Event, ...]) -> None:
+        after, begun = self._spot(), told_of(self._place.trails)
+        if begun is not None:
+            trails = tuple(Trail.of(thread, is_begun) for thread, is_begun in zip(after.threads, begun, strict=False))
+            self._grammar.spots.link(spot, token, told, Link(after, events, trails))
 
     def _accept_special(self, token: int) -> tuple[Event, ...]:
         trails = self._place.trails if self._grammar.has_parts else (Trail(),) * len(self._threads)
@@ -224,10 +226,15 @@ class Cursor:
         place = self._place
         if place.spot is None:
             place.spot = self._grammar.spots.of(place.threads)
-            before = None if place.before is None else place.before.spot
-            if before is not None and place.token is not None:
-                self._grammar.spots.link(before, place.token, place.spot)
         return place.spot
+
+    def note(self, token: int, tokens: tuple[int, ...]) -> None:
+        """Let all cursors that come here behind a token know which tokens must come next, as somebody found out."""
+        self._grammar.spots.note(self._spot(), token, tokens)
+
+    def noted(self, token: int) -> tuple[int, ...] | None:
+        """What was noted here."""
+        return self._spot().notes.get(token)
 
     def _look_ahead(self) -> Ahead:
         read, threads = bytearray(), self._threads

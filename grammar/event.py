@@ -47,6 +47,11 @@ class Trail:
     events: tuple[Event, ...] = ()
     at: Frame | None = None
 
+    @classmethod
+    def of(cls, thread: Thread, is_begun: bool) -> Trail:
+        """Of a thread of which all is told; whether its part has begun."""
+        return cls((), _origin(thread) if is_begun else None)
+
     def read(self, reader: Thread, byte: int, after: Thread) -> Trail:
         """Behind a byte that a thread read."""
         origin = _origin(reader)
@@ -71,6 +76,13 @@ class Trail:
         if _origin(after) is origin or origin is None or origin.part is None:
             return self
         return Trail((*self.events, Ended(origin.part)))
+
+
+def told_of(trails: Sequence[Trail]) -> tuple[bool, ...] | None:
+    """Of each trail whether a part has begun; None if any has something yet to tell."""
+    if any(trail.events for trail in trails):
+        return None
+    return tuple(trail.at is not None for trail in trails)
 
 
 def _origin(thread: Thread) -> Frame | None:

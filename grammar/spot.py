@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections.abc import Hashable
 from dataclasses import dataclass
 
+from espalier.grammar.event import Event, Trail
 from espalier.grammar.thread import FrameKeys, Thread
 
 Threads = tuple[Thread, ...]
-_SPOT, _LINK = 1_000, 120  # bytes that a spot takes with what it knows, and each spot that it leads to
+_SPOT, _LINK, _NOTE = 1_000, 300, 200  # bytes that a spot takes with what it knows, each link and each note
 
 
 MOST_THEN = 32  # bytes of which `Ahead` says that they may come next
@@ -41,19 +42,35 @@ class Ahead:
         return self.may_end and not (self.forced or self.then or self.has_special)
 
 
+Told = tuple[bool, ...]
+"""Of each thread whether its part has begun; what else it would tell is told, or a place's tokens are not linked."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Link:
+    """Where a token leads, what it turned out to be, and what the threads there would tell."""
+
+    spot: Spot
+    events: tuple[Event, ...]
+    trails: tuple[Trail, ...]
+
+
 class Spot:
-    """Threads; what lies ahead of them; what their end costs in bytes and in tokens; the spots behind tokens (`after`,
-    None for threads that remember a long text, whose spots are nobody else's).
+    """Threads; what lies ahead of them; what their end costs in bytes and in tokens.
+
+    `after` says where tokens lead; None for threads that remember a long text, whose spots are nobody else's. `notes`
+    are what others found out about what must come here, by the token before.
     """
 
-    __slots__ = ("after", "ahead", "num_bytes", "num_tokens", "threads")
+    __slots__ = ("after", "ahead", "notes", "num_bytes", "num_tokens", "threads")
 
     def __init__(self, threads: Threads, *, is_kept: bool) -> None:
         self.threads = threads
         self.ahead: Ahead | None = None
         self.num_bytes: int | None = None
         self.num_tokens: int | None = None
-        self.after: dict[int, Spot] | None = {} if is_kept else None
+        self.after: dict[tuple[int, Told], Link] | None = {} if is_kept else None
+        self.notes: dict[int, tuple[int, ...]] = {}
 
 
 class Spots:
@@ -77,11 +94,17 @@ class Spots:
                 self._spots[key] = found
         return found
 
-    def link(self, spot: Spot, token: int, after: Spot) -> None:
-        """Note where a token leads."""
-        if spot.after is not None and token not in spot.after:
+    def link(self, spot: Spot, token: int, told: Told, link: Link) -> None:
+        """Keep where a token leads."""
+        if spot.after is not None and (token, told) not in spot.after:
             self._grow(_LINK)
-            spot.after[token] = after
+            spot.after[token, told] = link
+
+    def note(self, spot: Spot, token: int, tokens: tuple[int, ...]) -> None:
+        """Keep which tokens must come behind a token."""
+        if spot.after is not None:
+            self._grow(_NOTE)
+            spot.notes[token] = tokens
 
     def _grow(self, num_bytes: int) -> None:
         if self.num_bytes + num_bytes > self._most:
