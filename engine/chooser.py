@@ -8,6 +8,7 @@ did not fit is the answer closed by a short completion. `min_tokens` yields wher
 from __future__ import annotations
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -39,6 +40,7 @@ class Chooser:
 
     def __init__(self, sampler: Sampler, num_words: int) -> None:
         self._sampler, self._num_words = sampler, num_words
+        self._masks: Masks = np.empty((0, num_words), dtype=np.int32)
         self.num_redrawn = 0
 
     def choose(self, logits_rv: Tensor, sequences: list[Sequence]) -> list[Drawn]:
@@ -46,7 +48,7 @@ class Chooser:
         is_masked = np.array([sequence.guide is not None for sequence in sequences])
         if not is_masked.any():
             return self._sampler.sample(logits_rv, sequences)
-        masks = np.empty((len(sequences), self._num_words), dtype=np.int32)
+        masks = self._room(len(sequences))
         for row, sequence in zip(masks, sequences, strict=True):
             if sequence.guide is not None:
                 sequence.guide.fill(row)
@@ -57,6 +59,13 @@ class Chooser:
                 drawn[at] = again.until_it_fits(drawn[at])
                 self.num_redrawn += again.num_redrawn
         return drawn
+
+    def _room(self, rows: int) -> Masks:
+        """Memory for so many masks, the same in each step: a GPU copies from pinned memory by itself."""
+        if len(self._masks) < rows:
+            room = torch.empty(rows, self._num_words, dtype=torch.int32, pin_memory=torch.cuda.is_available())
+            self._masks = room.numpy()
+        return self._masks[:rows]
 
 
 def _fits(guide: Guide, drawn: Drawn, sequence: Sequence) -> bool:

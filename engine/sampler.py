@@ -61,22 +61,21 @@ class Sampler:
         (None: in all); tokens beyond the words are forbidden there.
         """
         device = logits_rv.device
-        mask = None if masks is None else torch.from_numpy(masks).to(device)
-        has_mask = None if is_masked is None else torch.from_numpy(is_masked).to(device)
+        mask = None if masks is None else torch.from_numpy(masks).to(device, non_blocking=True)
+        has_mask = None if is_masked is None else torch.from_numpy(is_masked).to(device, non_blocking=True)
         if all(map(_is_greedy, sequences)):
             plain = self._greedy_settings(len(sequences), device)
             settings = plain if mask is None else replace(plain, mask=mask, is_masked=has_mask)
         else:
             settings = self._settings(sequences, device, mask, has_mask, attempt)
         found = sample(logits_rv, settings)
-        if settings.wants_logprob is None:
-            columns = (found.token.tolist(), found.is_valid.tolist(), found.is_blocked.tolist())
-            return [
-                Drawn(token, is_valid, None, is_blocked) for token, is_valid, is_blocked in zip(*columns, strict=True)
-            ]
-        logprobs = _logprobs(found, sequences)
-        rows = zip(found.token.tolist(), found.is_valid.tolist(), found.is_blocked.tolist(), logprobs, strict=True)
-        return [Drawn(token_id, is_valid, logprob, is_blocked) for token_id, is_valid, is_blocked, logprob in rows]
+        # Together: on a GPU each list is a wait of its own.
+        columns = torch.stack((found.token, found.is_valid, found.is_blocked)).tolist()
+        logprobs = [None] * len(sequences) if settings.wants_logprob is None else _logprobs(found, sequences)
+        return [
+            Drawn(token_id, bool(is_valid), logprob, bool(is_blocked))
+            for token_id, is_valid, is_blocked, logprob in zip(*columns, logprobs, strict=True)
+        ]
 
     def _greedy_settings(self, rows: int, device: torch.device) -> Settings:
         """Those of rows that ask for nothing, which are kept: making them takes as long as a draw."""
@@ -100,12 +99,13 @@ class Sampler:
         positions += np.uint64(attempt << 32)
         wants = [p.logprobs is not None for p in params]
         seen = _ragged([_seen(sequence) for sequence in sequences], device)
+        temperature, top_p, min_p, top_k, number = _together(params, uniform(seeds, positions), device)
         return Settings(
-            temperature=torch.tensor([p.temperature for p in params], dtype=torch.float32, device=device),
-            top_k=torch.tensor([min(p.top_k, LARGEST_TOP_K) for p in params], dtype=torch.int32, device=device),
-            top_p=torch.tensor([p.top_p for p in params], dtype=torch.float32, device=device),
-            min_p=torch.tensor([p.min_p for p in params], dtype=torch.float32, device=device),
-            uniform=torch.from_numpy(uniform(seeds, positions)).to(device),
+            temperature=temperature,
+            top_k=top_k,
+            top_p=top_p,
+            min_p=min_p,
+            uniform=number,
             mask=mask,
             is_masked=is_masked,
             seen=seen,
@@ -148,6 +148,20 @@ def _is_greedy(sequence: Sequence) -> bool:
         and params.logprobs is None
         and sequence.num_generated >= params.min_tokens
     )
+
+
+def _together(
+    params: list[SamplingParams], numbers: NDArray[np.float64], device: torch.device
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """Temperature, top-p and min-p float32 [R], top-k int32 [R] and the numbers float64 [R]: one copy to the device."""
+    rows = len(params)
+    packed = np.empty((6, rows), dtype=np.float32)
+    packed[:3] = [[p.temperature for p in params], [p.top_p for p in params], [p.min_p for p in params]]
+    packed[3] = np.array([min(p.top_k, LARGEST_TOP_K) for p in params], dtype=np.int32).view(np.float32)
+    packed[4:] = numbers.view(np.float32).reshape(2, rows)
+    there = torch.from_numpy(packed).to(device, non_blocking=True)
+    temperature, top_p, min_p = there[:3]
+    return temperature, top_p, min_p, there[3].view(torch.int32), there[4:].flatten().view(torch.float64)
 
 
 def _vector(values: list[float], device: torch.device) -> Tensor:
