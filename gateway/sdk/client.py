@@ -114,7 +114,8 @@ class Client:
 
     async def stream(self, query: Query) -> AsyncGenerator[ModelEvent, None]:
         """Make one turn; the last event is `Replied`. Raises ServerError, StreamError."""
-        stream = EventStream(self._connection, "/v1/chat/completions", body_of(query), key=query.key)
+        headers = {"if-match": query.head} if query.head else {}
+        stream = EventStream(self._connection, "/v1/chat/completions", body_of(query), key=query.key, headers=headers)
         reader = ChunkReader()
         try:
             async with aclosing(stream.read()) as events:

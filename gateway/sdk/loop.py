@@ -160,6 +160,7 @@ class Loop(Generic[A]):
             answer=self._shape.format,
             settings=self._setup.settings,
             session_id=self._session_id,
+            head=progress.head,
         )
 
     def _answer(self, reply: Reply) -> None:
