@@ -8,7 +8,7 @@ import sys
 
 LOAD = "import espalier.gateway.sdk, json, sys; print(json.dumps(sorted(sys.modules)))"
 # Whom an agent's machine need not have.
-SERVER = {"torch", "numpy", "starlette", "uvicorn", "tokenizers", "jinja2", "safetensors", "huggingface_hub"}
+SERVER = {"torch", "numpy", "starlette", "uvicorn", "httpx", "tokenizers", "jinja2", "safetensors", "huggingface_hub"}
 SERVER |= {"outlines_core", "prometheus_client", "mcp", "opentelemetry", "pydantic", "sqlite3", "transformers"}
 
 
