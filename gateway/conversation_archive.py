@@ -49,7 +49,7 @@ class ConversationArchive:
     async def create(self, tenant: str, given: list[Any], metadata: dict[str, str]) -> Conversation:
         """Make a conversation, with its first items."""
         items = _read(given, "items")
-        check_outputs([], items)
+        check_outputs([], items, "items")
         session = await self._sessions.create(tenant, kind="conversation", metadata=_json(metadata))
         if items:
             await self._append(tenant, session.id, items)
@@ -80,7 +80,7 @@ class ConversationArchive:
         """Add items at its end. Raises SessionError while a response is made."""
         items = _read(given, "items")
         path = await self._path(tenant, conversation_id)
-        check_outputs(calls_of([replayed(message) for message in path.messages()]), items)
+        check_outputs(calls_of([replayed(message) for message in path.messages()]), items, "items")
         await self._append(tenant, conversation_id, items)
         return items
 

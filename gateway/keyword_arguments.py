@@ -6,12 +6,11 @@ Each argument is a Python literal that satisfies its own schema. What ties argum
 
 from __future__ import annotations
 
-import json
 import keyword
 
 from espalier.gateway.errors import invalid
-from espalier.gateway.turn import Tool
-from espalier.grammar import AnyConstraint, Json, Literal, OneOf, Sequence
+from espalier.gateway.turn import Tool, json_constraint
+from espalier.grammar import AnyConstraint, Literal, OneOf, Sequence
 
 _DOCUMENT = "urn:espalier:parameters"
 _KEPT = frozenset(
@@ -32,7 +31,7 @@ def keyword_arguments(schema: dict[str, object], tool: Tool) -> AnyConstraint:
         raise _refused(tool, f"{missing[0]!r} is required and has no schema")
     if unfit := [name for name in known if not name.isidentifier() or keyword.iskeyword(name)]:
         raise _refused(tool, f"{unfit[0][:64]!r} is no name of an argument in Python")
-    arguments = {name: _argument(schema, name) for name in known}
+    arguments = {name: _argument(schema, name, tool) for name in known}
     first = [arguments[name] for name in known if name in needed]
     further = [arguments[name] for name in known if name not in needed]
     return _in_a_row(first, further)
@@ -48,16 +47,14 @@ def _in_a_row(required: list[AnyConstraint], optional: list[AnyConstraint]) -> A
     return OneOf((Sequence(()), *starts))
 
 
-def _argument(schema: dict[str, object], name: str) -> AnyConstraint:
+def _argument(schema: dict[str, object], name: str, tool: Tool) -> AnyConstraint:
     properties = schema["properties"]
     assert isinstance(properties, dict)
     own = properties[name]
-    if '"$ref"' in json.dumps(own) or '"$dynamicRef"' in json.dumps(own):
-        pointer = name.replace("~", "~0").replace("/", "~1")
-        place: dict[str, object] = {"$ref": f"{_DOCUMENT}#/properties/{pointer}"}
-        value = Json(place, white_space="spaced", words="python", documents={_DOCUMENT: schema}, part="value")
-    else:
-        value = Json(own, white_space="spaced", words="python", part="value")
+    value = json_constraint(own, tool.where, part="value", words="python")
+    if '"$ref"' in str(value.schema) or '"$dynamicRef"' in str(value.schema):
+        place = {"$ref": f"{_DOCUMENT}#/properties/{name}"}
+        value = json_constraint(place, tool.where, part="value", words="python", documents={_DOCUMENT: schema})
     return Sequence((Literal(name.encode(), part="key"), Literal(b"="), value))
 
 

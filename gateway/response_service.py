@@ -11,6 +11,7 @@ from weakref import WeakValueDictionary
 
 import msgspec
 
+from espalier.engine.errors import RequestError
 from espalier.engine.messages import TokenLogprob
 from espalier.gateway import response_request
 from espalier.gateway.errors import ApiError, invalid
@@ -28,7 +29,7 @@ from espalier.gateway.wire.answers import ContentLogprob
 from espalier.gateway.wire.items import GivenItem, Item, ItemReference, read_items
 from espalier.gateway.wire.requests import Message
 from espalier.gateway.wire.responses import FunctionTool, Response, ResponsesRequest
-from espalier.sessions import Begun, Draft, Idempotency
+from espalier.sessions import Draft, Idempotency
 from espalier.sessions.errors import BusyError
 
 
@@ -52,6 +53,10 @@ class _Plan:
     prepared: Prepared
 
 
+ATTEMPTS = 3
+"""Of beginning a response, where others begin and end in its conversation meanwhile."""
+
+
 class ResponseService:
     """See the module."""
 
@@ -69,32 +74,33 @@ class ResponseService:
         return self._archive
 
     async def create(
-        self, asked: ResponsesRequest, tenant: str, idempotency: Idempotency | None = None
+        self, asked: ResponsesRequest, tenant: str, idempotency: Idempotency | None = None, *, resumes: bool = False
     ) -> Making | Response:
-        """Begin a response; or find the one that the key has begun, running or whole. Raises ApiError, EngineError."""
+        """Begin a response; or find the one that the key has begun, running or whole. Raises ApiError, EngineError.
+
+        Who `resumes` a stream is never given another one.
+        """
         self._check(asked, idempotency)
         if idempotency is not None and (known := await self.archive.replay(tenant, idempotency)) is not None:
             return await self.find(tenant, known.response_id or "")
-        plan = await self._plan(asked, tenant)
-        params = plan.prepared.job.params
-        response = response_request.begun(
-            asked,
-            plan.tools,
-            params,
-            response_id=plan.response_id,
-            model=self._service.model,
-            created_at=int(self._service.clock()),
-        )
-        growing = ResponseEvents(response, plan.ids, self._spell, self._service.clock)
+        if resumes:
+            message = "the stream that Last-Event-ID would resume is gone; send the request without it"
+            raise ApiError(409, message, "Last-Event-ID", "stream_not_found", {"x-should-retry": "false"})
         if not asked.store:
-            run = ResponseRun(self._service, plan.prepared.job, growing, None)
+            plan = await self._plan(asked, tenant)
+            run = ResponseRun(self._service, plan.prepared.job, self._growing(asked, plan), None)
             return Making(run, self._start(tenant, plan.response_id, run, "attached"))
-        begun = await self._begin(tenant, plan, response, idempotency, asked.cache_salt)
-        if begun.is_replay:
-            return await self.find(tenant, begun.turn.response_id or "")
-        run = ResponseRun(self._service, plan.prepared.job, growing, Place(self.archive, tenant, begun.turn.id))
-        policy: Policy = "background" if asked.background else "attached" if idempotency is None else "kept"
-        return Making(run, self._start(tenant, begun.turn.id, run, policy))
+        for _ in range(ATTEMPTS - 1):
+            try:
+                return await self._stored(asked, tenant, idempotency)
+            except BusyError as busy:
+                # Either it has ended since the history was read, or whoever it was read to has left: it gives way.
+                live = self._service.live.get(tenant, busy.turn_id)
+                if live is not None and (live.has_client or live.policy == "background"):
+                    raise
+                if live is not None:
+                    await live.cancel()
+        return await self._stored(asked, tenant, idempotency)
 
     async def count(self, asked: ResponsesRequest, tenant: str) -> int:
         """The tokens of a request's prompt."""
@@ -149,7 +155,12 @@ class ResponseService:
         tools = tools_of(asked)
         turn = turn_of(asked, tools, said, items)
         params = sampling_params(chat_of(asked), self._service.defaults, self._service.options)
-        prepared = await self._service.prepare(turn, params, tenant=tenant, cache_salt=asked.cache_salt)
+        try:
+            prepared = await self._service.prepare(turn, params, tenant=tenant, cache_salt=asked.cache_salt)
+        except (ApiError, RequestError) as error:
+            # Told in the words of chat completions.
+            error.param = _FIELDS.get(error.param or "", error.param)
+            raise
         return _Plan(response_id, ids, history, items, tools, prepared)
 
     async def _resolved(self, tenant: str, item: GivenItem, at: int) -> Item:
@@ -160,33 +171,28 @@ class ResponseService:
             raise invalid(f"input[{at}] refers to an item that there is not", f"input[{at}].id", "item_not_found")
         return found
 
-    async def _begin(
-        self, tenant: str, plan: _Plan, response: Response, idempotency: Idempotency | None, cache_salt: str
-    ) -> Begun:
-        path = plan.history.path
-        before, token_ids = plan.history.token_ids, plan.prepared.prompt.token_ids
-        kept_len = _common_len(before, token_ids)
-        draft = Draft(
-            parent=None if path is None or path.tip is None else path.tip.id,
-            seen_head=None if path is None else path.session.head,
-            messages=tuple(plain_messages(messages_from(plan.items))) if plan.items else (),
-            kept_len=kept_len,
-            prompt_ids=tuple(token_ids[kept_len:]),
-            response_id=response.id,
-            request=msgspec.json.encode(Asked(plan.items, response)),
-            idempotency=idempotency,
-            cache_salt=cache_salt,
-            is_background=response.background,
+    async def _stored(self, asked: ResponsesRequest, tenant: str, idempotency: Idempotency | None) -> Making | Response:
+        """Begin a response that is stored. Raises BusyError where its conversation has another one running."""
+        plan = await self._plan(asked, tenant)
+        growing = self._growing(asked, plan)
+        draft = _draft(plan, growing.response, idempotency, asked.cache_salt)
+        begun = await self.archive.begin(tenant, plan.history, draft)
+        if begun.is_replay:
+            return await self.find(tenant, begun.turn.response_id or "")
+        run = ResponseRun(self._service, plan.prepared.job, growing, Place(self.archive, tenant, begun.turn.id))
+        policy: Policy = "background" if asked.background else "attached" if idempotency is None else "kept"
+        return Making(run, self._start(tenant, begun.turn.id, run, policy))
+
+    def _growing(self, asked: ResponsesRequest, plan: _Plan) -> ResponseEvents:
+        response = response_request.begun(
+            asked,
+            plan.tools,
+            plan.prepared.job.params,
+            response_id=plan.response_id,
+            model=self._service.model,
+            created_at=int(self._service.clock()),
         )
-        try:
-            return await self.archive.begin(tenant, plan.history, draft)
-        except BusyError as busy:
-            # Whoever was read to has left; the next turn of the conversation takes its place.
-            live = self._service.live.get(tenant, busy.turn_id)
-            if live is None or live.has_client or live.policy == "background":
-                raise
-            await live.cancel()
-            return await self.archive.begin(tenant, plan.history, draft)
+        return ResponseEvents(response, plan.ids, self._spell, self._service.clock)
 
     def _start(self, tenant: str, turn_id: str, run: ResponseRun, policy: Policy) -> LiveTurn:
         self._runs[turn_id] = run
@@ -198,6 +204,26 @@ class ResponseService:
 
     def _spell(self, entries: Sequence[TokenLogprob]) -> list[ContentLogprob]:
         return spelled(self._service.prompter.tokenizer, entries)
+
+
+_FIELDS = {"messages": "input", "max_tokens": "max_output_tokens"}
+
+
+def _draft(plan: _Plan, response: Response, idempotency: Idempotency | None, cache_salt: str) -> Draft:
+    path, token_ids = plan.history.path, plan.prepared.prompt.token_ids
+    kept_len = _common_len(plan.history.token_ids, token_ids)
+    return Draft(
+        parent=None if path is None or path.tip is None else path.tip.id,
+        seen_head=None if path is None else path.session.head,
+        messages=tuple(plain_messages(messages_from(plan.items))) if plan.items else (),
+        kept_len=kept_len,
+        prompt_ids=tuple(token_ids[kept_len:]),
+        response_id=response.id,
+        request=msgspec.json.encode(Asked(plan.items, response)),
+        idempotency=idempotency,
+        cache_salt=cache_salt,
+        is_background=response.background,
+    )
 
 
 def _common_len(left: Sequence[int], right: Sequence[int]) -> int:

@@ -12,7 +12,7 @@ from typing import Any, Literal, TypeAlias
 
 from espalier.gateway.errors import invalid
 from espalier.gateway.wire.requests import Message
-from espalier.grammar import AnyJson, Choice, Json, Regex
+from espalier.grammar import AnyJson, Choice, GrammarError, Json, Regex
 
 MAX_TOOLS = 512
 _NAME = re.compile(r"[A-Za-z0-9_.\-]{1,128}")
@@ -97,7 +97,22 @@ def json_answer(schema: object, where: str = "response_format") -> Json:
     if not isinstance(schema, dict | bool):
         kind = "null" if schema is None else type(schema).__name__
         raise invalid(f"{where} is a {kind}; a JSON Schema is an object, true or false", where, "invalid_schema")
-    return Json(schema, white_space="spaced", part="answer")
+    return json_constraint(schema, where, part="answer")
+
+
+def json_constraint(
+    schema: dict[str, Any] | bool,
+    where: str,
+    *,
+    part: str,
+    words: Literal["json", "python"] = "json",
+    documents: dict[str, str | bool | dict[str, object]] | None = None,
+) -> Json:
+    """A schema as a constraint. ApiError if it is nested too deeply to be written."""
+    try:
+        return Json(schema, white_space="spaced", words=words, documents=documents or (), part=part)
+    except GrammarError as error:
+        raise invalid(f"{where}: {error}", where, "schema_too_large") from None
 
 
 def any_object() -> Json:

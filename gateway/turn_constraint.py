@@ -24,8 +24,8 @@ from espalier.gateway.call_format import (
 from espalier.gateway.errors import invalid
 from espalier.gateway.keyword_arguments import keyword_arguments
 from espalier.gateway.options import GatewayOptions
-from espalier.gateway.turn import Tool, Turn
-from espalier.grammar import AnyConstraint, Json, Literal, OneOf, Regex, Repeat, Sequence, Special, Text
+from espalier.gateway.turn import Tool, Turn, json_constraint
+from espalier.grammar import AnyConstraint, Literal, OneOf, Regex, Repeat, Sequence, Special, Text
 
 STOPPABLE = ("text", "answer")
 """The parts in which stop strings are looked for."""
@@ -116,7 +116,7 @@ class AnswerFormat:
         schema: dict[str, object] = parameters(tool) if is_strict else {"type": "object"}
         if self.calls is not None and self.calls.arguments == "keywords":
             return keyword_arguments(schema, tool)
-        return Json(schema, white_space="spaced", part="arguments")
+        return json_constraint(schema, tool.where, part="arguments")
 
     def _closing(self, form: CallFormat) -> Iterator[AnyConstraint]:
         if form.arguments == "keywords":

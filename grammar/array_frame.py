@@ -16,7 +16,7 @@ from espalier.grammar.state import Outcome, Pop, Push, Return, State, Step
 from espalier.grammar.value import Value, parse, to_value
 
 if TYPE_CHECKING:
-    from espalier.grammar.frames import Frames
+    from espalier.grammar.frames import Frames, ValueState
 
 _CLOSE, _COMMA = b"],"
 UNKNOWN = "\udfff"  # no value: a lone surrogate is in no JSON text
@@ -105,13 +105,14 @@ class ArrayFrame:
 class ArrayState(State):
     """Between items."""
 
-    __slots__ = ("_frame", "_index", "_phase", "_vector")
+    __slots__ = ("_frame", "_index", "_item", "_phase", "_vector")
 
     is_between = True
 
     def __init__(self, frame: ArrayFrame, vector: Vector, index: int, phase: Phase) -> None:
         super().__init__()
         self._frame, self._vector, self._index, self._phase = frame, vector, index, phase
+        self._item: tuple[ValueState, ItemReturn] | None = None
 
     def make(self, byte: int) -> Step:
         """The bracket, a comma, white space, an item's first byte."""
@@ -130,8 +131,10 @@ class ArrayState(State):
             return self._at(Phase.TIGHT) if byte == 0x20 else None
         if spelling.is_natural and phase is not Phase.TIGHT and byte in b" \n":
             return gap(byte, self._at(Phase.TIGHT))
-        inner = self._item().step(byte)
-        return Push(inner, self._back(), inside=True) if isinstance(inner, State) else None
+        assert self._opened is not None
+        item, back = self._opened
+        inner = item.step(byte)
+        return Push(inner, back, inside=True) if isinstance(inner, State) else None
 
     def _at(self, phase: Phase) -> ArrayState:
         return self._frame.state(self._vector, self._index, phase)
@@ -140,23 +143,28 @@ class ArrayState(State):
     def _branches(self) -> tuple[Branch, ...]:
         return self._frame.branches(self._vector, self._index)
 
-    def _item(self) -> State:
-        return self._frame.frames.value(tuple(shape for shape, _ in self._branches))
-
-    def _back(self) -> ItemReturn:
-        return ItemReturn(self._frame, tuple(left for _, left in self._branches), self._index + 1)
+    @property
+    def _opened(self) -> tuple[ValueState, ItemReturn] | None:
+        """Where an item begins, and where it returns to; None if none may come. Asked for by each byte."""
+        if self._item is None and self._branches:
+            lefts = tuple(left for _, left in self._branches)
+            item = self._frame.frames.value(tuple(shape for shape, _ in self._branches))
+            self._item = item, ItemReturn(self._frame, lefts, self._index + 1)
+        return self._item
 
     def _outcome(self) -> Outcome | None:
         return next((index for index, formula in enumerate(self._vector) if at_end(formula)), None)
 
     def candidates(self) -> bytes:
         """White space, and what can stand here between items, or begins one."""
-        frames, phase = self._frame.frames, self._phase
+        gaps, phase = self._frame.frames.spelling.gaps, self._phase
         if phase is Phase.CLOSING:
             return b"]"
         if phase is Phase.DONE:
-            return frames.spelling.gaps + b",]"
-        return frames.spelling.gaps + (frames.opening_bytes if phase is Phase.OPEN else frames.first_bytes)
+            return gaps + b",]"
+        opened = self._opened
+        items = b"" if opened is None else opened[0].candidates()
+        return gaps + (bytes(sorted({_CLOSE, *items})) if phase is Phase.OPEN else items)
 
     def completion(self) -> tuple[bytes, Outcome]:
         """The bracket if it may come; else what the search found."""

@@ -19,7 +19,7 @@ from espalier.grammar.name_paths import Paths, name_paths
 from espalier.grammar.part import FREE
 from espalier.grammar.slice import Slice
 from espalier.grammar.state import Outcome, Pop, Push, State
-from espalier.grammar.text_frame import QUOTE, MachineCore, TextState
+from espalier.grammar.text_frame import QUOTE, TextState
 from espalier.grammar.thread import END, Frame, FrameKeys, Sequel, Tape, Thread, behind, closure
 from espalier.grammar.trie import TokenTrie
 from espalier.grammar.vocabulary import Tails
@@ -116,7 +116,7 @@ class Explorer:
             if not kids:
                 continue
             state = thread.state
-            if isinstance(state, TextState) and not state.pending and isinstance(state.core, MachineCore | KeyCore):
+            if isinstance(state, TextState) and not state.pending:
                 self._text(at, thread, watched)
             elif state is FREE:
                 self.found.slices.append(np.arange(at + 1, self._trie.end[at], dtype=np.int32))
@@ -147,9 +147,13 @@ class Explorer:
         if thread.state.is_between and isinstance(step, Push) and self._may_repeat(kid, step.state):
             self.found.doubtful.append(kid)
             return
-        after = thread.inward(step, byte, self._max_depth)
-        if after is not None:
-            self.found.nodes.append(kid)
+        assert thread.frame is not None
+        if isinstance(step, Push) and thread.frame.depth >= self._max_depth:
+            return
+        self.found.nodes.append(kid)
+        if self._trie.children(kid):
+            after = thread.inward(step, byte, self._max_depth)
+            assert after is not None
             pending.append((kid, after, UNWATCHED))
 
     def _may_repeat(self, node: int, state: State | None) -> bool:

@@ -6,10 +6,11 @@ from collections.abc import Hashable
 
 from espalier.grammar.array_frame import ArrayFrame
 from espalier.grammar.choice import Vector
+from espalier.grammar.enum_core import enum_frame
 from espalier.grammar.formula import FALSE, Formula, Space
-from espalier.grammar.kind import Kind
+from espalier.grammar.kind import Kind, Part, algebras
 from espalier.grammar.limits import Limits
-from espalier.grammar.number_frame import number_machine
+from espalier.grammar.number_frame import NumberMachine, number_machine
 from espalier.grammar.number_set import NumberSet
 from espalier.grammar.object_frame import ObjectFrame
 from espalier.grammar.schema import typed
@@ -40,7 +41,6 @@ class Frames:
         self.any_escapes = spelling.escapes == "any"
         self.kind_of = _KIND_OF | {ord(spelling.word(kind.value)[0]): kind for kind in _LITERALS}
         self.first_bytes = bytes(sorted(self.kind_of))
-        self.opening_bytes = bytes(sorted({*self.first_bytes, ord("]")}))  # behind the bracket of an array
         self.arrays = ArrayFrame(self)
         self._objects: dict[Vector, ObjectFrame] = {}
         self._values: dict[Vector, ValueState] = {}
@@ -68,25 +68,28 @@ class Frames:
 class ValueState(State):
     """Before a value."""
 
-    __slots__ = ("_frames", "_shapes")
+    __slots__ = ("_first", "_frames", "_numbers", "_shapes")
 
     def __init__(self, frames: Frames, shapes: Vector) -> None:
         super().__init__()
         self._frames, self._shapes = frames, shapes
+        self._first: bytes | None = None
+        self._numbers: NumberMachine | None = None
+
+    def _parts(self, kind: Kind) -> list[Part]:
+        """What each shape says about a kind."""
+        return [typed(shape, kind, self._frames.space) for shape in self._shapes]
 
     def make(self, byte: int) -> Step:
         """The frame of the kind that begins with the byte."""
         kind = self._frames.kind_of.get(byte)
         if kind is None:
             return None
-        parts = [typed(shape, kind, self._frames.space) for shape in self._shapes]
         if kind is Kind.NUMBER:
-            sets = tuple(part for part in parts if isinstance(part, NumberSet))
-            return number_machine(sets).enter(byte)
+            return self._number(byte)
+        parts = self._parts(kind)
         if kind is Kind.STRING:
-            languages = tuple(part for part in parts if isinstance(part, Language))
-            core = languages_frame(languages, self._frames.limits).start()
-            return None if core is None else core.shell(self._frames.any_escapes)
+            return self._string(tuple(part for part in parts if isinstance(part, Language)))
         vector = tuple(part if isinstance(part, Formula) else FALSE for part in parts)
         if kind is Kind.ARRAY:
             return self._frames.arrays.start(vector)
@@ -96,9 +99,27 @@ class ValueState(State):
         word = self._frames.spelling.word(kind.value)
         return None if outcome is None else LiteralState(word.encode(), 1, outcome)
 
+    def _string(self, languages: tuple[Language, ...]) -> State | None:
+        """Texts that are few and plain are read by their trie."""
+        limits, any_escapes = self._frames.limits, self._frames.any_escapes
+        frame = None if any_escapes else enum_frame(languages)
+        core = languages_frame(languages, limits).start() if frame is None else frame.start()
+        return None if core is None else core.shell(any_escapes)
+
+    def _number(self, byte: int) -> State | None:
+        """Asked for eleven bytes: the machine is kept."""
+        if self._numbers is None:
+            parts = self._parts(Kind.NUMBER)
+            self._numbers = number_machine(tuple(part for part in parts if isinstance(part, NumberSet)))
+        return self._numbers.enter(byte)
+
     def candidates(self) -> bytes:
-        """What values begin with."""
-        return self._frames.first_bytes
+        """What values begin with that are not of a kind that no shape allows."""
+        if self._first is None:
+            bottoms = {kind: algebra.bottom for kind, algebra in algebras(self._frames.space).items()}
+            kinds = {kind for kind, bottom in bottoms.items() if any(part != bottom for part in self._parts(kind))}
+            self._first = bytes(byte for byte in self._frames.first_bytes if self._frames.kind_of[byte] in kinds)
+        return self._first
 
     def completion(self) -> tuple[bytes, Outcome]:
         """The shortest witness of any of the shapes."""

@@ -26,6 +26,7 @@ class NumberMachine:
         self._sides = {False: sets, True: tuple(s.negated() for s in sets)}
         self._unions = {negative: _union(side) for negative, side in self._sides.items()}
         self._states: dict[Hashable, NumberState] = {}
+        self._first: dict[int, NumberState | None] = {}
         self.is_free = sets[-1:] in ((EVERY,), (INTEGERS,)) and not any(numbers.pieces for numbers in sets[:-1])
 
     def state(self, prefix: Prefix, negative: bool) -> NumberState | None:
@@ -97,12 +98,11 @@ class NumberMachine:
 
     def enter(self, byte: int) -> NumberState | None:
         """The state behind a number's first byte; None if no number of the sets begins with it."""
-        if not self._unions[False].pieces:
-            return None
-        if byte == 0x2D:
-            return self.state(Prefix(), True)
-        prefix = Prefix().follow(byte)
-        return None if prefix is None else self.state(prefix, False)
+        if byte not in self._first:
+            prefix = Prefix() if byte == 0x2D else Prefix().follow(byte)
+            is_begun = prefix is not None and bool(self._unions[False].pieces)
+            self._first[byte] = self.state(prefix, byte == 0x2D) if prefix and is_begun else None
+        return self._first[byte]
 
     def outcome(self, prefix: Prefix, negative: bool) -> Outcome | None:
         """The set of which the prefix is a number."""

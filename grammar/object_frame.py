@@ -25,7 +25,7 @@ from espalier.grammar.state import Outcome, Pop, Push, Return, State, Step
 from espalier.grammar.text_frame import escaped, is_verbatim
 
 if TYPE_CHECKING:
-    from espalier.grammar.frames import Frames
+    from espalier.grammar.frames import Frames, ValueState
 
 _CLOSE, _COMMA, _COLON, _QUOTE = b'},:"'
 
@@ -324,7 +324,7 @@ class MemberState(State):
     def _at(self, colon: Colon) -> MemberState:
         return MemberState(self._frame, self._branches, self._forbidden, self._used, colon)
 
-    def _value(self) -> State:
+    def _value(self) -> ValueState:
         return self._frame.frames.value(tuple(shape for shape, _ in self._branches))
 
     def _back(self) -> MemberReturn:
@@ -332,7 +332,7 @@ class MemberState(State):
 
     def candidates(self) -> bytes:
         """The colon, or what begins a value."""
-        return b":" if self._colon is Colon.BEFORE else b" " + self._frame.frames.first_bytes
+        return b":" if self._colon is Colon.BEFORE else b" " + self._value().candidates()
 
     def completion(self) -> tuple[bytes, Outcome]:
         """Colon, value, the rest."""

@@ -9,6 +9,7 @@ from typing import TypeAlias
 
 import numpy as np
 
+from espalier.grammar.enum_core import EnumCore
 from espalier.grammar.leaf import LeafTable
 from espalier.grammar.limits import Limits
 from espalier.grammar.number_frame import NumberState
@@ -88,6 +89,8 @@ class Shared:
         return found
 
     def _walk(self, trie: TokenTrie, node: int, state: State, counts: bool = False) -> Slice:
+        if isinstance(state, TextState) and isinstance(state.core, EnumCore):
+            return state.core.slice(trie, node)
         if len(self._table.states) > MOST_LEAVES:
             self._table = LeafTable()
         runs = self._runs if trie is self.trie and not counts else None

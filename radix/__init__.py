@@ -1,6 +1,7 @@
 """The prefix tree: which tokens' attention state lies in which KV slots, who holds it, what goes first."""
 
 from espalier.radix.cost import RecomputeCost
+from espalier.radix.decision import Decision, Rent, Stake, Wait, decide, spread
 from espalier.radix.lease import Lease, LeaseBudget, LeaseTable
 from espalier.radix.match import Evicted, Match
 from espalier.radix.node import Node, Root
@@ -9,6 +10,7 @@ from espalier.radix.statistics import TreeStats
 from espalier.radix.tree import PrefixTree
 
 __all__ = [
+    "Decision",
     "Evicted",
     "Leaf",
     "Lease",
@@ -21,6 +23,11 @@ __all__ = [
     "Policy",
     "PrefixTree",
     "RecomputeCost",
+    "Rent",
     "Root",
+    "Stake",
     "TreeStats",
+    "Wait",
+    "decide",
+    "spread",
 ]

@@ -47,7 +47,7 @@ class CreateEndpoint:
         self, asked: ResponsesRequest, tenant: str, key: Idempotency | None, start: int, send: Send
     ) -> wire.Response | None:
         """The whole response, or None for one that was streamed. Whoever leaves meanwhile is seen to by the turn."""
-        made = await self._responses.create(asked, tenant, key)
+        made = await self._responses.create(asked, tenant, key, resumes=start > 0)
         if asked.stream:
             await _stream(self._responses, tenant, made, start, send)
             return None

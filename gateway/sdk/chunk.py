@@ -102,16 +102,16 @@ class ChunkReader:
         self._calls: dict[int, _OpenCall] = {}
         self._text: list[str] = []
         self._reasoning: list[str] = []
-        self._last = Chunk()
+        self._id = self._model = ""
         self._usage, self._told = _Usage(), _Espalier()
 
     def is_other(self, chunk: Chunk) -> bool:
         """Whether a chunk belongs to another answer than those before it."""
-        return bool(self._last.id and chunk.id and self._last.id != chunk.id)
+        return bool(self._id and chunk.id and self._id != chunk.id)
 
     def take(self, chunk: Chunk) -> list[ModelEvent]:
         """What a chunk adds. Raises StreamError for a call without a name."""
-        self._last = chunk if chunk.id else self._last
+        self._id, self._model = chunk.id or self._id, chunk.model or self._model
         self._usage = chunk.usage or self._usage
         told = chunk.espalier or _Espalier()
         self._keep(told)
@@ -139,8 +139,8 @@ class ChunkReader:
             finish_reason=self.finish_reason,
             usage=self._whole_usage(),
             reasoning="".join(self._reasoning),
-            id=self._last.id or "",
-            model=self._last.model or "",
+            id=self._id,
+            model=self._model,
             turn_id=self._told.turn_id or "",
             session_id=self._told.session_id or "",
         )

@@ -11,22 +11,22 @@ import os
 import random as random_module
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, aclosing
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import quote, urlsplit
 
-import httpx
 import msgspec
 from msgspec import Struct
 
 from espalier.gateway.sdk.chunk import ChunkReader, read_chunk
-from espalier.gateway.sdk.connection import Connection
 from espalier.gateway.sdk.errors import DefinitionError, RefusedError, StreamError
 from espalier.gateway.sdk.event import ModelEvent, Replied, TurnRestarted
-from espalier.gateway.sdk.event_stream import EventStream, Restart
 from espalier.gateway.sdk.message import Message
 from espalier.gateway.sdk.model import Query, SessionTurn
 from espalier.gateway.sdk.request import body_of
 from espalier.gateway.sdk.retry import Retry
+
+if TYPE_CHECKING:
+    import httpx
 
 T = TypeVar("T")
 
@@ -81,6 +81,9 @@ class Client:
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
         random: Callable[[], float] = random_module.random,
     ) -> None:
+        # Loads httpx, which weighs as much as all the rest: a program that only defines tools does without it.
+        from espalier.gateway.sdk.connection import Connection
+
         self.url = _base(url or os.environ.get(URL_VARIABLE) or DEFAULT_URL)
         key = api_key or os.environ.get(KEY_VARIABLE)
         self._connection = Connection(
@@ -114,7 +117,10 @@ class Client:
 
     async def stream(self, query: Query) -> AsyncGenerator[ModelEvent, None]:
         """Make one turn; the last event is `Replied`. Raises ServerError, StreamError."""
-        stream = EventStream(self._connection, "/v1/chat/completions", body_of(query), key=query.key)
+        from espalier.gateway.sdk.event_stream import EventStream, Restart
+
+        headers = {"if-match": query.head} if query.head else {}
+        stream = EventStream(self._connection, "/v1/chat/completions", body_of(query), key=query.key, headers=headers)
         reader = ChunkReader()
         try:
             async with aclosing(stream.read()) as events:

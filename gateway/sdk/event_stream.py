@@ -8,7 +8,7 @@ says so.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 
 import httpx
@@ -49,8 +49,11 @@ class _BrokenError(Exception):
 class EventStream:
     """One streamed answer."""
 
-    def __init__(self, connection: Connection, path: str, body: object, *, key: str) -> None:
-        self._connection, self._path, self._key = connection, path, key
+    def __init__(
+        self, connection: Connection, path: str, body: object, *, key: str, headers: Mapping[str, str] | None = None
+    ) -> None:
+        self._connection, self._path = connection, path
+        self._headers = {"idempotency-key": key, "accept": "text/event-stream", **(headers or {})}
         self._content = msgspec.json.encode(body)
         self._last_id = ""
         self._num_seen = 0
@@ -91,9 +94,7 @@ class EventStream:
 
     async def _connect(self) -> AsyncGenerator[ServerEvent, None]:
         """The events of one connection, ended by `[DONE]`. Raises _BrokenError."""
-        headers = {"idempotency-key": self._key, "accept": "text/event-stream"}
-        if self._last_id:
-            headers["last-event-id"] = self._last_id
+        headers = {**self._headers, "last-event-id": self._last_id} if self._last_id else self._headers
         try:
             async with (
                 self._connection.opened() as http,

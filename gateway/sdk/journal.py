@@ -24,10 +24,11 @@ from espalier.gateway.sdk.reply import Reply
 
 
 class Began(Struct, frozen=True, tag="began", omit_defaults=True):
-    """A run: its id, and the messages that its first turn sends."""
+    """A run: its id, the messages that its first turn sends, and the turn of the session that they follow."""
 
     run: str
     prompt: tuple[Message, ...]
+    head: str | None = None
 
 
 class TurnDone(Struct, frozen=True, tag="turn"):

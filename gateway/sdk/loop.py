@@ -17,7 +17,7 @@ from msgspec.structs import replace
 
 from espalier.gateway.sdk.answer import AnswerShape
 from espalier.gateway.sdk.call import Call, ToolResult
-from espalier.gateway.sdk.errors import ShapeError
+from espalier.gateway.sdk.errors import RefusedError, ShapeError
 from espalier.gateway.sdk.event import (
     CallReady,
     Event,
@@ -97,6 +97,10 @@ class Loop(Generic[A]):
                 if not isinstance(stop, LimitReached):  # with more room the run can be gone on with
                     self._note(Ended(type(stop).__name__))
                 raise
+            except RefusedError:
+                if not self._progress.turns:  # nothing has happened that a next run would have to know of
+                    self._note(Ended("RefusedError"))
+                raise
             finally:
                 await self._end_early()
         raise AssertionError("the loop ends by a stop only")
@@ -160,6 +164,7 @@ class Loop(Generic[A]):
             answer=self._shape.format,
             settings=self._setup.settings,
             session_id=self._session_id,
+            head=progress.head,
         )
 
     def _answer(self, reply: Reply) -> None:

@@ -43,7 +43,8 @@ class AnswerFormat:
 class Query:
     """One turn to be made. `key` is its idempotency key: the same query again is the same turn, not another.
 
-    With a session, `messages` are only those that the session does not know yet.
+    With a session, `messages` are only those that the session does not know yet, and `head` is the turn that they
+    follow, where it is known: a session that went on without us refuses the query.
     """
 
     key: str
@@ -52,6 +53,7 @@ class Query:
     answer: AnswerFormat | None = None
     settings: Settings = field(default_factory=Settings)
     session_id: str | None = None
+    head: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,7 +32,8 @@ async def open_run(
     tip = await model.turns(session_id, last=1)
     if tip and tip[-1].answer is not None and tip[-1].answer.tool_calls:
         raise JournalError(f"the session {session_id!r} waits for the results of calls: resume it, or roll it back")
-    journal.write(Began(new_run_id(), prompt if tip else (*instructions, *prompt)))
+    head = tip[-1].id if tip else None
+    journal.write(Began(new_run_id(), prompt if tip else (*instructions, *prompt), head))
 
 
 async def reopen_run(model: Model, session_id: str, journal: Journal, toolbox: Toolbox) -> None:
@@ -48,7 +49,7 @@ async def reopen_run(model: Model, session_id: str, journal: Journal, toolbox: T
     if answer is None or not answer.tool_calls:
         raise JournalError(f"the session {session_id!r} has nothing to resume: its last run ended")
     journal.write(Began(new_run_id(), ()))
-    journal.write(TurnDone(Reply(answer.content or "", answer.tool_calls, "tool_calls")))
+    journal.write(TurnDone(Reply(answer.content or "", answer.tool_calls, "tool_calls", turn_id=tip[-1].id)))
     for call in Progress(journal.records).calls():
         spec = toolbox.spec(call.name)
         if spec is None or spec.effect == "once":

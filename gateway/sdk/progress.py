@@ -21,6 +21,7 @@ class Progress:
 
     def __init__(self, records: Iterable[Record] = ()) -> None:
         self.run_id = ""
+        self.head: str | None = None
         self.messages: list[Message] = []
         self.num_sent = 0
         self.turns = 0
@@ -36,7 +37,7 @@ class Progress:
         """Take one step."""
         match record:
             case Began():
-                self.run_id, self.messages = record.run, list(record.prompt)
+                self.run_id, self.messages, self.head = record.run, list(record.prompt), record.head
             case TurnDone():
                 self.close_turn()
                 self.turns += 1
@@ -44,6 +45,7 @@ class Progress:
                 self.messages.append(record.reply.message())
                 self.num_sent = len(self.messages)
                 self.reply = record.reply
+                self.head = record.reply.turn_id or None
             case Corrected():
                 self.num_corrections += 1
                 self.messages.append(record.message)

@@ -10,8 +10,6 @@ from espalier.gateway.sdk.model import AnswerFormat, Query, Settings
 from espalier.gateway.sdk.schema import JsonObject
 from espalier.gateway.sdk.tool import ToolSpec
 
-SESSION_MODE = "append"
-
 
 def body_of(query: Query) -> JsonObject:
     """The body of POST /v1/chat/completions."""
@@ -22,6 +20,7 @@ def body_of(query: Query) -> JsonObject:
         "tools": [_tool(spec) for spec in query.tools] or None,
         "response_format": _format(query.answer) if query.answer else None,
         "session_id": query.session_id,
+        "session_mode": "append" if query.session_id else None,
         "stream": True,
         "stream_options": {"include_usage": True},
         **_sampling(settings),

@@ -7,13 +7,14 @@ of what the tools did, so that a run which a crash ended is gone on with and no 
 from __future__ import annotations
 
 import os
+import re
 
 from espalier.gateway.sdk.client import Client
 from espalier.gateway.sdk.errors import DefinitionError
 from espalier.gateway.sdk.journal import Ended, Journal
 from espalier.gateway.sdk.model import Model, SessionTurn
 
-MAX_ID_CHARS = 128
+_ID = re.compile(r"[\w.:@-]{1,128}")
 
 
 class Session:
@@ -26,8 +27,8 @@ class Session:
     """
 
     def __init__(self, id: str, *, journal: str | os.PathLike[str] | None = None, model: Model | None = None) -> None:
-        if not 0 < len(id) <= MAX_ID_CHARS or not id.isprintable():
-            raise DefinitionError(f"a session's id has 1 to {MAX_ID_CHARS} printable characters, not {id!r}")
+        if not _ID.fullmatch(id):
+            raise DefinitionError(f"a session's id is 1 to 128 letters, digits and any of _.:@-, not {id!r}")
         self.id = id
         self.journal = Journal(journal)
         self.model: Model | None = model

@@ -25,7 +25,8 @@ class ServerEvent:
 class EventReader:
     """Reads one connection; a new connection wants a new reader, which may begin with the last id of the one before."""
 
-    def __init__(self, last_id: str = "") -> None:
+    def __init__(self, last_id: str = "", *, max_event_bytes: int = MAX_EVENT_BYTES) -> None:
+        self._max_event_bytes = max_event_bytes
         self.last_id = last_id
         self._rest = b""
         self._size = 0
@@ -37,8 +38,8 @@ class EventReader:
         """The events that `data` completes. Raises StreamError for one that is too long or no UTF-8."""
         *lines, self._rest = _lines(self._rest + data)
         found = [event for line in lines if (event := self._line(line)) is not None]
-        if self._size + len(self._rest) > MAX_EVENT_BYTES:
-            raise StreamError(f"an event is longer than {MAX_EVENT_BYTES} bytes")
+        if self._size + len(self._rest) > self._max_event_bytes:
+            raise StreamError(f"an event is longer than {self._max_event_bytes} bytes")
         return found
 
     def _line(self, line: bytes) -> ServerEvent | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -76,6 +76,20 @@ def make_api(folder: Path, tokenizer: Tokenizer) -> Callable[..., Api]:
         return Api(app, client, httpx.AsyncClient(transport=transport, base_url="http://test"), tokenizer)
 
     return make
+
+
+@pytest.fixture
+async def sessions(tmp_path: Path) -> AsyncIterator[Sessions]:
+    """A store of the test's own."""
+    opened = await Sessions.open(tmp_path / "sessions")
+    yield opened
+    await opened.close()
+
+
+@pytest.fixture
+def make(make_api: Callable[..., Api], sessions: Sessions) -> Callable[..., Api]:
+    """Makes an application that stores; see `make_api`."""
+    return lambda *script, **more: make_api(*script, sessions=sessions, **more)
 
 
 @pytest.fixture

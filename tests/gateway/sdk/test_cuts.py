@@ -50,8 +50,7 @@ async def events_of(client: Client, effect: str) -> tuple[list[Event[str]], list
 def told(events: list[Event[str]]) -> tuple[list[str], list[str], str]:
     """Events in their order; tools begin and end beside it."""
     (run,) = [event.run for event in events if isinstance(event, RunEnded)]
-    beside = RunEnded | ToolStarted | ToolFinished
-    model = [repr(event) for event in events if not isinstance(event, beside)]
+    model = [repr(event) for event in events if not isinstance(event, RunEnded | ToolStarted | ToolFinished)]
     results = sorted(event.result.content for event in events if isinstance(event, ToolFinished))
     return model, results, run.answer
 
@@ -100,7 +99,8 @@ async def test_a_stream_cut_at_every_byte_tells_the_same_events_and_runs_no_tool
 
 
 async def test_a_stream_cut_again_and_again_tells_the_same_events(client_of: Callable[..., Client]) -> None:
-    await check(client_of, "once", [[step] * 400 for step in (300, 377, 1000)] + [[-1, 0, 5, 300, -1, 2000, 1]])
+    cuts: list[list[int | None]] = [[300] * 400, [377] * 400, [1000] * 400, [-1, 0, 5, 300, -1, 2000, 1]]
+    await check(client_of, "once", cuts)
 
 
 async def test_a_server_without_event_ids_ends_the_run_with_an_error_not_with_a_gap(

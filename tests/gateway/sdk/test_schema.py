@@ -6,7 +6,7 @@ import enum
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal, NamedTuple, Required, TypedDict
 
-import jsonschema
+import jsonschema  # type: ignore[import-untyped]
 import msgspec
 import pydantic
 import pytest

@@ -7,7 +7,7 @@ import threading
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-import jsonschema
+import jsonschema  # type: ignore[import-untyped]
 import msgspec
 import pydantic
 import pytest

@@ -1,7 +1,8 @@
 """A server as WIRE says it is, written for the SDK's tests alone: chat completions as resumable streams, and sessions.
 
 What it answers is a script. It keeps each turn by its idempotency key, gives each event an id, and goes on behind a
-Last-Event-ID; `failures` are answered first, one for each request. `CuttingTransport` breaks connections.
+Last-Event-ID; `failures` are answered first, one for each request; a
+careless server takes any Last-Event-ID for one of the turn that it makes now. `CuttingTransport` breaks connections.
 """
 
 from __future__ import annotations
@@ -58,6 +59,8 @@ class WireServer:
     script: Iterable[Chunks] | Callable[[dict[str, Any]], Chunks]
     failures: list[Response] = field(default_factory=list)
     has_ids: bool = True
+    is_careless: bool = False
+    num_made: int = 0
     turns: dict[str, Turn] = field(default_factory=dict)
     requests: list[Request] = field(default_factory=list)
     bodies: list[dict[str, Any]] = field(default_factory=list)
@@ -87,14 +90,18 @@ class WireServer:
             return self.failures.pop(0)
         key = request.headers["idempotency-key"]
         turn = self.turns.get(key)
+        last = request.headers.get("last-event-id")
+        if turn is None and last and not self.is_careless:
+            return refusal(409, "event_not_found")
         if turn is None:
             body = json.loads(raw)
             self.bodies.append(body)
-            turn = self.turns[key] = Turn(key, raw, self.payloads(body, len(self.turns)))
+            turn = self.turns[key] = Turn(key, raw, self.payloads(body, self.num_made))
+            self.num_made += 1
         if turn.body != raw:
             return refusal(409, "idempotency_conflict", {"x-should-retry": "false"})
         start = 0
-        if last := request.headers.get("last-event-id"):
+        if last:
             name, _, number = last.rpartition("/")
             if name != key:
                 return refusal(409, "event_not_found")
