@@ -18,17 +18,20 @@ from typing import TypeVar, overload
 
 from espalier.gateway.sdk.answer import AnswerShape, answer_shape
 from espalier.gateway.sdk.client import Client
+from espalier.gateway.sdk.errors import DefinitionError
 from espalier.gateway.sdk.event import Event
 from espalier.gateway.sdk.hooks import Hooks
 from espalier.gateway.sdk.journal import Began, Journal
 from espalier.gateway.sdk.limit import Limit, Turns
-from espalier.gateway.sdk.loop import Loop, Setup
+from espalier.gateway.sdk.loop import Loop
 from espalier.gateway.sdk.message import Prompt, messages_of, system
 from espalier.gateway.sdk.model import Model, Settings
 from espalier.gateway.sdk.opening import new_run_id, open_run, reopen_run
+from espalier.gateway.sdk.request import MODES
 from espalier.gateway.sdk.run import Run
 from espalier.gateway.sdk.schema import JsonObject
 from espalier.gateway.sdk.session import Session
+from espalier.gateway.sdk.setup import Setup
 from espalier.gateway.sdk.tool import Tool
 from espalier.gateway.sdk.toolbox import Toolbox
 from espalier.gateway.sdk.trace import Tracer
@@ -65,10 +68,14 @@ class Agent:
     ) -> None:
         self.model = model or Client()
         self._instructions = (system(instructions),) if instructions else ()
+        toolbox, settings = Toolbox(tools), settings or Settings()
+        choice = settings.tool_choice
+        if choice is not None and choice not in MODES and toolbox.spec(choice) is None:
+            raise DefinitionError(f"tool_choice is {choice!r}, which is none of {', '.join(MODES)} and no tool's name")
         self._setup = Setup(
             self.model,
-            Toolbox(tools),
-            settings or Settings(),
+            toolbox,
+            settings,
             name,
             tuple(limits),
             hooks or Hooks(),

@@ -7,10 +7,8 @@ the records of an unfinished run goes on exactly where it ended.
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from contextlib import aclosing
-from dataclasses import dataclass, field
 from typing import Generic, TypeVar, cast
 
 from msgspec.structs import replace
@@ -28,39 +26,22 @@ from espalier.gateway.sdk.event import (
     TurnRestarted,
     TurnStarted,
 )
-from espalier.gateway.sdk.hooks import Hooks
 from espalier.gateway.sdk.journal import CallBegan, CallDone, Corrected, Ended, Journal, Record, TurnDone
-from espalier.gateway.sdk.limit import Limit, Seconds, reached
+from espalier.gateway.sdk.limit import Seconds, reached
 from espalier.gateway.sdk.message import user
-from espalier.gateway.sdk.model import Model, Query, Settings
+from espalier.gateway.sdk.model import Query
 from espalier.gateway.sdk.progress import Progress
 from espalier.gateway.sdk.reply import Reply
 from espalier.gateway.sdk.run import Run
+from espalier.gateway.sdk.setup import Setup
 from espalier.gateway.sdk.stop import AnswerCut, Answered, AnswerFiltered, AnswerUnfit, LimitReached, Stop
-from espalier.gateway.sdk.toolbox import Toolbox, unknown
-from espalier.gateway.sdk.trace import Trace, Tracer, tell_reply, tell_result, tell_run
-from espalier.gateway.sdk.usage import Price
+from espalier.gateway.sdk.toolbox import unknown
+from espalier.gateway.sdk.trace import Trace, tell_reply, tell_result, tell_run
 
 A = TypeVar("A")
 T = TypeVar("T")
 
 _CUTS: dict[str, type[Stop]] = {"length": AnswerCut, "content_filter": AnswerFiltered}
-
-
-@dataclass(frozen=True, slots=True)
-class Setup:
-    """What stays the same from run to run of an agent."""
-
-    model: Model
-    toolbox: Toolbox
-    settings: Settings
-    name: str
-    limits: tuple[Limit, ...] = ()
-    hooks: Hooks = field(default_factory=Hooks)
-    tracer: Tracer | None = None
-    price: Price | None = None
-    corrections: int = 0
-    clock: Callable[[], float] = time.monotonic
 
 
 class Loop(Generic[A]):
@@ -162,7 +143,7 @@ class Loop(Generic[A]):
             messages=tuple(progress.messages[start:]),
             tools=self._setup.toolbox.specs,
             answer=self._shape.format,
-            settings=self._setup.settings,
+            settings=self._setup.settings if not progress.turns else self._setup.later_settings(),
             session_id=self._session_id,
             head=progress.head,
         )

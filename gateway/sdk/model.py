@@ -8,26 +8,28 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Protocol
 
 from espalier.gateway.sdk.event import ModelEvent
 from espalier.gateway.sdk.message import Message
 from espalier.gateway.sdk.schema import JsonObject
 from espalier.gateway.sdk.tool import ToolSpec
 
-ToolChoice = Literal["auto", "none", "required"]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """How answers are drawn; None leaves it to the server. `max_tokens` is for one turn."""
+    """How answers are drawn; None leaves it to the server. `max_tokens` is for one turn.
+
+    `tool_choice` is "auto", "none", "required" or the name of a tool; what it requires is required of a run's first
+    turn only, since a model that always has to call would never answer.
+    """
 
     model: str | None = None
     temperature: float | None = None
     top_p: float | None = None
     max_tokens: int | None = None
     seed: int | None = None
-    tool_choice: ToolChoice | None = None
+    tool_choice: str | None = None
     parallel_tool_calls: bool | None = None
 
 

@@ -10,6 +10,8 @@ from espalier.gateway.sdk.model import AnswerFormat, Query, Settings
 from espalier.gateway.sdk.schema import JsonObject
 from espalier.gateway.sdk.tool import ToolSpec
 
+MODES = ("auto", "none", "required")
+
 
 def body_of(query: Query) -> JsonObject:
     """The body of POST /v1/chat/completions."""
@@ -26,8 +28,15 @@ def body_of(query: Query) -> JsonObject:
         **_sampling(settings),
     }
     if query.tools:
-        fields |= {"tool_choice": settings.tool_choice, "parallel_tool_calls": settings.parallel_tool_calls}
+        fields |= {"tool_choice": _choice(query), "parallel_tool_calls": settings.parallel_tool_calls}
     return {name: value for name, value in fields.items() if value is not None}
+
+
+def _choice(query: Query) -> object:
+    choice = query.settings.tool_choice
+    if choice is None or choice in MODES:
+        return choice
+    return {"type": "function", "function": {"name": choice}}
 
 
 def _sampling(settings: Settings) -> JsonObject:

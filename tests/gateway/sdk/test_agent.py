@@ -202,9 +202,21 @@ async def test_a_cost_limit_without_a_price_is_an_error() -> None:
 
 async def test_settings_go_with_every_query() -> None:
     model = ScriptedModel([call("weather", city="Oslo"), "Rain."])
-    settings = Settings(temperature=0, max_tokens=50, tool_choice="required")
+    settings = Settings(temperature=0, max_tokens=50)
     await Agent(model, tools=[weather], settings=settings).run("Oslo?")
     assert [query.settings for query in model.queries] == [settings, settings]
+
+
+@pytest.mark.parametrize("choice", ["required", "weather"])
+async def test_a_call_is_required_of_the_first_turn_only(choice: str) -> None:
+    model = ScriptedModel([call("weather", city="Oslo"), "Rain."])
+    await Agent(model, tools=[weather], settings=Settings(tool_choice=choice)).run("Oslo?")
+    assert [query.settings.tool_choice for query in model.queries] == [choice, "auto"]
+
+
+def test_a_choice_that_is_no_tool_is_refused() -> None:
+    with pytest.raises(DefinitionError, match="tool_choice is 'wether'"):
+        Agent(ScriptedModel([]), tools=[weather], settings=Settings(tool_choice="wether"))
 
 
 async def test_a_stream_tells_what_happens_in_its_order() -> None:

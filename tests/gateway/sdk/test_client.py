@@ -97,6 +97,14 @@ async def test_the_body_holds_what_was_asked_and_nothing_that_was_not(client_of:
     ]
 
 
+async def test_a_tool_that_must_be_called_is_named_as_the_wire_wants_it(client_of: Callable[..., Client]) -> None:
+    server = WireServer([called(("look", "{}")), said("ok")])
+    look = tool(name="look")(lambda: "up")
+    await Agent(client_of(server), tools=[look], settings=Settings(tool_choice="look")).run("Look.")
+    choices = [body["tool_choice"] for body in server.bodies]
+    assert choices == [{"type": "function", "function": {"name": "look"}}, "auto"]
+
+
 async def test_the_key_and_other_headers_go_with_every_request(client_of: Callable[..., Client]) -> None:
     server = WireServer([said("ok")])
     await asked(client_of(server, api_key="secret", headers={"x-mine": "1"}))
