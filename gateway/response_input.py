@@ -54,7 +54,7 @@ def calls_of(messages: Iterable[Message]) -> set[str]:
     return {call.id for message in messages for call in message.tool_calls or ()}
 
 
-def check_outputs(made: Iterable[str], given: Sequence[Item], field: str = "input") -> None:
+def check_outputs(made: Iterable[str], given: Sequence[Item], within: str = "input") -> None:
     """Raise a 400 unless every tool output answers a call, of `made` or given before it, and once."""
     made = set(made)
     answered: dict[str, str] = {}
@@ -62,7 +62,7 @@ def check_outputs(made: Iterable[str], given: Sequence[Item], field: str = "inpu
         if isinstance(item, CallItem):
             made.add(item.call_id)
         elif isinstance(item, CallOutputItem):
-            where = f"{field}[{at}].call_id"
+            where = f"{within}[{at}].call_id"
             if item.call_id not in made:
                 raise invalid(f"no tool call has the call_id {item.call_id[:256]!r} that this output names", where)
             if answered.setdefault(item.call_id, text_of(item.output)) != text_of(item.output):

@@ -39,7 +39,7 @@ class AsgiCall:
         self.is_complete = False
 
     async def __aenter__(self) -> Self:
-        self._task = asyncio.create_task(self._app(self._scope, self._receive, self._sent.put))
+        self._task: asyncio.Future[None] = asyncio.ensure_future(self._app(self._scope, self._receive, self._sent.put))
         return self
 
     async def __aexit__(
