@@ -9,7 +9,8 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-MAX_LINE_BYTES = 16 * 2**20
+from espalier.gateway.sdk import errors
+from espalier.gateway.sdk.sse import EventReader, ServerEvent
 
 
 class StreamError(Exception):
@@ -42,22 +43,24 @@ class AnswerReader:
     """Reads the body of a streamed chat completion or completion; `is_done` after `[DONE]`."""
 
     def __init__(self) -> None:
-        self._rest = b""
+        self._events = EventReader()
         self.is_done = False
 
     def feed(self, data: bytes) -> list[Delta]:
         """The deltas that `data` completes. Raises StreamError."""
-        *lines, self._rest = (self._rest + data).split(b"\n")
-        if len(self._rest) > MAX_LINE_BYTES:
-            raise StreamError(f"an event is longer than {MAX_LINE_BYTES} bytes")
         deltas = []
-        for line in lines:
-            if line.startswith(b"data:") and (payload := line[5:].strip()):
-                if payload == b"[DONE]":
-                    self.is_done = True
-                else:
-                    deltas.append(_delta(_json(payload)))
+        for event in self._read(data):
+            if event.data == "[DONE]":
+                self.is_done = True
+            else:
+                deltas.append(_delta(_json(event.data)))
         return deltas
+
+    def _read(self, data: bytes) -> list[ServerEvent]:
+        try:
+            return self._events.feed(data)
+        except errors.StreamError as error:
+            raise StreamError(str(error)) from None
 
 
 def counts_of(body: dict[str, Any]) -> Counts | None:
@@ -85,7 +88,7 @@ def error_of(body: bytes) -> tuple[str, str]:
     return str(error.get("code") or error.get("type") or "unknown"), str(error.get("message") or text)
 
 
-def _json(payload: bytes) -> dict[str, Any]:
+def _json(payload: str) -> dict[str, Any]:
     try:
         event = json.loads(payload)
     except ValueError:
@@ -93,7 +96,7 @@ def _json(payload: bytes) -> dict[str, Any]:
     if not isinstance(event, dict):
         raise StreamError(f"an event is no object: {payload[:100]!r}")
     if event.get("error"):
-        kind, message = error_of(payload)
+        kind, message = error_of(payload.encode())
         raise StreamError(message, kind)
     return event
 
