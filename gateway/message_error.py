@@ -2,7 +2,8 @@
 
     {"type": "error", "error": {"type", "message"}, "request_id"}
 
-There is no place for the field at fault; messages name it.
+There is no place for the field at fault; messages name it. For a few, clients know what to do instead if the error has
+`details`.
 """
 
 from __future__ import annotations
@@ -24,6 +25,11 @@ TYPES = {
     504: "timeout_error",
 }
 
+# A client of threads that reads this goes on without.
+DETAILS: dict[str | None, dict[str, Any]] = {
+    "thread": {"error_code": "thread_unsupported_request", "unsupported": ["thread"]}
+}
+
 
 def speaks_messages(path: str, headers: Mapping[str, str]) -> bool:
     """Whether a request is one of Anthropic's clients': by its path, or, of the models, by the version it names."""
@@ -38,4 +44,7 @@ def body(error: ApiError, request_id: str) -> dict[str, Any]:
     message = error.message
     if error.param is not None and error.param not in message:
         message = f"{error.param}: {message}"
-    return {"type": "error", "error": {"type": kind, "message": message}, "request_id": request_id}
+    told: dict[str, Any] = {"type": kind, "message": message}
+    if (details := DETAILS.get(error.param)) is not None:
+        told["details"] = details
+    return {"type": "error", "error": told, "request_id": request_id}

@@ -89,6 +89,11 @@ _ANTHROPIC_REFUSED = {
     "context_management": Refused("this server edits no context", ({},)),
     "diagnostics": Refused("usage says what was cached"),
     "inference_geo": Refused("this server runs where it runs"),
+    "thread": Refused("threads of this API are not kept; send all messages"),
+    "compaction": Refused("this server compacts no context"),
+    "fallbacks": Refused("this server has one model", ([],)),
+    "fallback_credit_token": Refused("this server has one model"),
+    "billing_policy": Refused("this server bills nobody"),
 }
 REFUSED_IN: dict[str, dict[str, Refused]] = {
     "completions": {
