@@ -46,7 +46,8 @@ class Writer:
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection, self._transaction = connection, Transaction(connection)
         self._queue: queue.SimpleQueue[_Job[object] | None] = queue.SimpleQueue()
-        self._thread = threading.Thread(target=self._run, name="sessions-write")
+        # A process that ends without `close` ends as if it were killed: nothing that was acknowledged is lost by it.
+        self._thread = threading.Thread(target=self._run, name="sessions-write", daemon=True)
         self.failure: str | None = None
         self.stats = GroupStats()
         self._thread.start()
@@ -99,7 +100,7 @@ class Writer:
                 self._connection.execute("COMMIT")
                 if any(job.scrubs for job in jobs):
                     self._scrub()
-        except sqlite3.Error as error:
+        except Exception as error:  # whatever it is: this thread must live, and answer
             self._fail(error)
         if self.failure is not None:
             for job in jobs:
@@ -138,7 +139,7 @@ class Writer:
         while busy:  # a reader holds the log for the length of one statement
             busy, _, _ = self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
 
-    def _fail(self, error: sqlite3.Error) -> None:
+    def _fail(self, error: Exception) -> None:
         self.failure = getattr(error, "sqlite_errorname", None) or type(error).__name__
         try:
             self._connection.execute("ROLLBACK")
