@@ -35,6 +35,7 @@ from espalier.engine.sampler import Drawn, Sampler
 from espalier.engine.sampling_params import check
 from espalier.engine.scheduler import Limits, Scheduler, Work
 from espalier.engine.sequence import Sequence
+from espalier.engine.workshop import Preparation
 
 log = logging.getLogger("espalier.engine")
 
@@ -95,6 +96,10 @@ class Engine:
         self._running: dict[str, _Running] = {}
         self._ready_outputs: deque[Output] = deque()
         self._counts = _Counts()
+
+    def preparation(self, request: Generate) -> Preparation | None:
+        """What `submit` would take long for, which may be done before it in short turns; None if nothing."""
+        return self._guides.preparation(request)
 
     def submit(self, request: Generate) -> None:
         """Queue a request. Raises RequestError if it can't be served as asked, OverloadedError if too many wait."""

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from espalier.engine.canonical import Canonical
 from espalier.engine.errors import RequestError
 from espalier.engine.guide import Guide
 from espalier.engine.messages import Generate
 from espalier.engine.options import EngineOptions
 from espalier.engine.tokenizer import Tokenizer
+from espalier.engine.workshop import Pause, Preparation
 from espalier.grammar import GrammarError, Limits
 from espalier.grammar.cache import GrammarCache
 
@@ -20,6 +23,21 @@ class Guides:
         self._limits = Limits() if options.mask_cache else Limits(mask_bytes=0)
         self._grammars = GrammarCache(options.grammar_memory_bytes)
         self._canonical = Canonical(tokenizer)
+
+    def preparation(self, request: Generate) -> Preparation | None:
+        """What takes long of `of`, to be done before it in short turns; None if nothing does."""
+        constraint, ends = request.params.constraint, self._tokenizer.end_token_ids
+        if constraint is None or not ends:
+            return None
+        asked = (request.tenant, constraint, self._tokenizer.vocabulary, ends, self._limits)
+        if self._grammars.knows(*asked):
+            return None
+
+        def compile_it(pause: Pause) -> None:
+            with suppress(GrammarError):  # which `of` will find remembered
+                self._grammars.get(*asked, pause=pause)
+
+        return compile_it
 
     def of(self, request: Generate, room: int) -> Guide | None:
         """What keeps an answer of at most `room` tokens within the request's constraint; None without one.

@@ -20,7 +20,7 @@ from typing import Protocol
 import msgspec
 
 from espalier.engine.collector import settle_collector
-from espalier.engine.errors import EngineDiedError, EngineError
+from espalier.engine.errors import EngineDiedError, EngineError, OverloadedError
 from espalier.engine.link import Link, LinkClosedError
 from espalier.engine.messages import (
     Abort,
@@ -37,14 +37,22 @@ from espalier.engine.messages import (
     ToEngine,
 )
 from espalier.engine.options import EngineOptions
+from espalier.engine.workshop import Preparation, Workshop
 
 BEAT_S = 0.5
+# How long a request that is being prepared may hold up the others at each step, and the socket while there are none.
+TURN_S, IDLE_TURN_S = 0.002, 0.02
+MOST_PREPARED = 64
 
 _LOG = logging.getLogger("espalier.engine.process")
 
 
 class StepEngine(Protocol):
     """What the loop needs of an engine: `engine.engine.Engine`, or `engine.scripted_engine.ScriptedEngine` in tests."""
+
+    def preparation(self, request: Generate) -> Preparation | None:
+        """What is to be done in short turns before a request is submitted; None if nothing."""
+        ...
 
     def submit(self, request: Generate) -> None:
         """Take a request; raises EngineError if it can't be served."""
@@ -80,11 +88,13 @@ class EngineLoop:
         self._clock = clock
         self._sent_at = clock()
         self._is_draining = False
+        self._workshop = Workshop()
+        self._preparing: dict[str, Generate] = {}
 
     def run(self) -> None:
         """Say Ready, turn until a drain is asked and nothing is left to do, say Drained."""
         self._send(self._engine.ready())
-        while not self._is_draining or self._engine.has_work():
+        while not self._is_draining or self._preparing or self._engine.has_work():
             self._turn()
         self._send(Drained())
 
@@ -93,8 +103,11 @@ class EngineLoop:
         self._is_draining = True
 
     def _turn(self) -> None:
-        for message in self._link.receive(0 if self._engine.has_work() else BEAT_S):
+        is_busy = self._workshop or self._engine.has_work()
+        for message in self._link.receive(0 if is_busy else BEAT_S):
             self._handle(message)
+        if self._workshop:
+            self._prepare()
         if self._engine.has_work():
             step = self._engine.step()
             if step.outputs or not self._engine.has_work():
@@ -106,11 +119,39 @@ class EngineLoop:
     def _handle(self, message: ToEngine) -> None:
         match message:
             case Generate():
-                self._submit(message)
+                self._begin(message)
             case Abort(request_id=request_id):
-                self._engine.abort(request_id)
+                self._abort(request_id)
             case Drain():
                 self.drain()
+
+    def _begin(self, request: Generate) -> None:
+        """Submit a request, at once or when it is prepared."""
+        work = self._engine.preparation(request)
+        if work is None or request.request_id in self._preparing:
+            self._submit(request)
+        elif len(self._workshop) >= MOST_PREPARED:
+            busy = OverloadedError(f"{MOST_PREPARED} requests are being prepared; try again later")
+            self._send(StepOutputs([_refusal(request.request_id, busy)], self._engine.stats()))
+        else:
+            self._preparing[request.request_id] = request
+            self._workshop.add(request.request_id, work)
+
+    def _prepare(self) -> None:
+        """Go on preparing; submit the request whose preparation is done."""
+        job = self._workshop.turn(TURN_S if self._engine.has_work() else IDLE_TURN_S)
+        if job is None:
+            return
+        if job.failure is not None:
+            _LOG.error("preparation_failed", extra={"request_id": job.name}, exc_info=job.failure)
+        self._submit(self._preparing.pop(job.name))
+
+    def _abort(self, request_id: str) -> None:
+        if self._preparing.pop(request_id, None) is not None:
+            self._workshop.drop(request_id)
+            output = Output(request_id, finish_reason="abort")
+            self._send(StepOutputs([output], self._engine.stats()))
+        self._engine.abort(request_id)
 
     def _submit(self, request: Generate) -> None:
         """Give a request to the engine; one that it refuses ends alone."""

@@ -12,17 +12,20 @@ import threading
 from espalier.engine.errors import CheckpointError, RequestError
 from espalier.engine.messages import FinishReason, Generate, Output, Ready, Stats, StepOutputs, Usage
 from espalier.engine.options import EngineOptions
+from espalier.engine.workshop import Pause, Preparation
 
 VOCAB_SIZE = 1000
 POISON_TOKEN = 666
 HANG_TOKEN = 667
+SLOW_TOKEN = 668
 MISSING_MODEL = "missing"
 
 
 class ScriptedEngine:
     """Echoes `token_ids` as decimal text, again and again where `max_tokens` asks for more than their number.
 
-    A prompt with `POISON_TOKEN` makes a step raise, one with `HANG_TOKEN` makes it hang.
+    A prompt with `POISON_TOKEN` makes a step raise, one with `HANG_TOKEN` makes it hang, and one with `SLOW_TOKEN` is
+    never done preparing.
     """
 
     def __init__(self, options: EngineOptions) -> None:
@@ -45,6 +48,10 @@ class ScriptedEngine:
     def has_work(self) -> bool:
         """See `StepEngine.has_work`."""
         return bool(self._running or self._aborted)
+
+    def preparation(self, request: Generate) -> Preparation | None:
+        """See `StepEngine.preparation`."""
+        return _prepare_forever if SLOW_TOKEN in request.token_ids else None
 
     def submit(self, request: Generate) -> None:
         """See `StepEngine.submit`."""
@@ -80,6 +87,11 @@ class ScriptedEngine:
             del self._running[request.request_id]
         usage = Usage(prompt_tokens=len(request.token_ids), completion_tokens=count + 1)
         return Output(request.request_id, f"{token_id} ", [token_id], finish_reason=reason, usage=usage)
+
+
+def _prepare_forever(pause: Pause) -> None:
+    while True:
+        pause()
 
 
 if __name__ == "__main__":

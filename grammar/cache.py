@@ -8,7 +8,7 @@ too, in a bound of its own. No clock, no threads: the same calls keep the same g
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Collection, Hashable
+from collections.abc import Callable, Collection, Hashable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -88,6 +88,18 @@ class GrammarCache:
         self.grammars = Shares[Grammar](budget_bytes)
         self.refused = Shares[GrammarError](refused_bytes)
 
+    def knows(
+        self,
+        tenant: str,
+        constraint: AnyConstraint,
+        vocabulary: Vocabulary,
+        end_tokens: Collection[int] = (),
+        limits: Limits = _DEFAULT,
+    ) -> bool:
+        """Whether `get` would not compile."""
+        key = _key(constraint, vocabulary, end_tokens, limits)
+        return self.grammars.get(tenant, key) is not None or self.refused.get(tenant, key) is not None
+
     def get(
         self,
         tenant: str,
@@ -95,10 +107,11 @@ class GrammarCache:
         vocabulary: Vocabulary,
         end_tokens: Collection[int] = (),
         limits: Limits = _DEFAULT,
+        pause: Callable[[], None] | None = None,
     ) -> Grammar:
         """The grammar of a constraint. Raises what `compile_grammar` raises, at once if it did before."""
-        text = msgspec.msgpack.encode(constraint)
-        key = (text, vocabulary, frozenset(end_tokens), limits)
+        key = _key(constraint, vocabulary, end_tokens, limits)
+        text = key[0]
         found = self.grammars.get(tenant, key)
         if found is not None:
             if found.num_uses & (found.num_uses - 1) == 0:  # grammars grow with use: measured at uses 1, 2, 4, 8 ...
@@ -108,12 +121,22 @@ class GrammarCache:
         if refused is not None:
             raise _again(refused.value)
         try:
-            grammar = compile_grammar(constraint, vocabulary, end_tokens, limits)
+            grammar = compile_grammar(constraint, vocabulary, end_tokens, limits, pause)
         except GrammarError as error:
-            self.refused.put(tenant, key, _again(error), len(text) + 2 * len(str(error)) + _ENTRY)
+            if self.refused.get(tenant, key) is None:  # in a pause another one may have come and asked for the same
+                self.refused.put(tenant, key, _again(error), len(text) + 2 * len(str(error)) + _ENTRY)
             raise
+        made = self.grammars.get(tenant, key)
+        if made is not None:
+            return made.value
         self.grammars.put(tenant, key, grammar, grammar.num_bytes + len(text) + _ENTRY)
         return grammar
+
+
+def _key(
+    constraint: AnyConstraint, vocabulary: Vocabulary, end_tokens: Collection[int], limits: Limits
+) -> tuple[bytes, Vocabulary, frozenset[int], Limits]:
+    return (msgspec.msgpack.encode(constraint), vocabulary, frozenset(end_tokens), limits)
 
 
 def _again(error: GrammarError) -> GrammarError:

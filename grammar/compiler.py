@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from functools import lru_cache
 
 from espalier.grammar import keyword as keywords
@@ -35,8 +35,10 @@ class Compiler:
         dialect: Dialect | None,
         assert_formats: bool,
         limits: Limits,
+        pause: Callable[[], None],
     ) -> None:
         self.space, self.limits = Space(), limits
+        self._pause = pause
         self.algebras = algebras(self.space)
         self.enforced: set[str] = set()
         self.annotations: set[str] = set()
@@ -70,6 +72,7 @@ class Compiler:
 
     def schema(self, node: Node, scope: Scope) -> Formula:
         """The formula that a value satisfies the schema at a place; one for all places that say the same."""
+        self._pause()
         if isinstance(node.data, bool):
             if not node.resource.dialect.boolean_schemas and node.path == "":
                 raise SchemaError("a schema of draft 4 is an object", node.path)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from espalier.grammar.alphabet import ALPHABET_URI, Alphabet
 from espalier.grammar.compiler import Compiler
@@ -33,8 +33,14 @@ class Grammar:
     """Made by `compile_grammar`; may be shared by any number of cursors of one thread of execution."""
 
     def __init__(
-        self, constraint: AnyConstraint, vocabulary: Vocabulary, end_tokens: frozenset[int], limits: Limits
+        self,
+        constraint: AnyConstraint,
+        vocabulary: Vocabulary,
+        end_tokens: frozenset[int],
+        limits: Limits,
+        pause: Callable[[], None],
     ) -> None:
+        self._pause = pause
         self.constraint, self.vocabulary, self.end_tokens, self.limits = constraint, vocabulary, end_tokens, limits
         self._compilers: list[Compiler] = []
         self._frames: list[Frames] = []
@@ -47,6 +53,9 @@ class Grammar:
         self.masks = Masks(vocabulary, self.keys, end_tokens, limits)
         self.spots = Spots(self.keys, limits.spot_bytes)
         self._start = tuple(closure(self._program.start(), self.keys))
+        self._pause = _go_on
+        for frames in self._frames:
+            frames.search.pause = _go_on
         if self.num_states > limits.states:
             raise GrammarTooLargeError("states", limits.states, "the grammar")
 
@@ -71,11 +80,12 @@ class Grammar:
         self._text_len += len(str(part.schema)) + sum(len(str(text)) for text in dict(part.documents).values())
         if self._alphabet.schema is not None:
             documents[ALPHABET_URI] = self._alphabet.schema
-        compiler = Compiler(data, documents, BY_NAME[part.draft], part.assert_formats, self.limits)
+        compiler = Compiler(data, documents, BY_NAME[part.draft], part.assert_formats, self.limits, self._pause)
         self._compilers.append(compiler)
         spelling = Spelling(part.property_order, part.white_space, part.escapes, part.words)
         frames = Frames(compiler.space, spelling, self.limits, self.vocabulary.quoted)
         self._frames.append(frames)
+        frames.search.pause = self._pause
         formula = compiler.root if self._alphabet.schema is None else compiler.beside(ALPHABET_URI)
         if frames.search.value(formula) is None:
             if frames.search.value(compiler.root) is not None:
@@ -133,11 +143,17 @@ def compile_grammar(
     vocabulary: Vocabulary | Sequence[bytes | None],
     end_tokens: Collection[int] = (),
     limits: Limits | None = None,
+    pause: Callable[[], None] | None = None,
 ) -> Grammar:
     """The grammar of a constraint over a vocabulary: the bytes of each token, None for a special one.
 
-    `end_tokens` are allowed exactly when the constraint is complete. Raises the errors of `errors`: what is malformed,
-    what nothing satisfies, what is over a limit.
+    `end_tokens` are allowed exactly when the constraint is complete. `pause` is called again and again at places where
+    nothing that other grammars share is half done: who has other things to do can do them there. Raises the errors of
+    `errors`: what is malformed, what nothing satisfies, what is over a limit.
     """
     known = vocabulary if isinstance(vocabulary, Vocabulary) else Vocabulary(vocabulary)
-    return Grammar(constraint, known, frozenset(end_tokens), limits or Limits())
+    return Grammar(constraint, known, frozenset(end_tokens), limits or Limits(), pause or _go_on)
+
+
+def _go_on() -> None:
+    """No pause."""

@@ -36,6 +36,10 @@ _ANYTHING = "0"  # a value of the shape TRUE
 _SHORT = 8  # bytes: nothing shorter is looked for
 
 
+def _go_on() -> None:
+    """No pause."""
+
+
 class Search:
     """Finds witnesses for the formulas of one space, and remembers them there."""
 
@@ -45,6 +49,7 @@ class Search:
         self._active: dict[Hashable, int] = {}
         self._lowest = _NEVER  # the outermost search in progress that a failure rested on
         self._steps = 0
+        self.pause: Callable[[], None] = _go_on  # called often: see `compile_grammar`
         self.bounded = False  # whether only our own bounds on digits made something empty
 
     def value(self, shape: Formula) -> str | None:
@@ -118,6 +123,7 @@ class Search:
 
     def step(self, weight: int = 1) -> None:
         """Counts one step of a search, or some."""
+        self.pause()
         if not self._active:
             self._steps = 0
         self._steps += weight
@@ -126,6 +132,7 @@ class Search:
 
     def _value(self, shape: Formula) -> str | None:
         """Of the first kind that has one: what is cheap to find out comes first, and is short."""
+        self.pause()
         excluded, rest = _excluded(self.space, shape)
         if excluded:
             found = self.value(rest)

@@ -27,7 +27,14 @@ from espalier.engine.messages import (
 )
 from espalier.engine.options import EngineOptions
 from espalier.engine.process import EngineLoop
-from espalier.engine.scripted_engine import HANG_TOKEN, MISSING_MODEL, POISON_TOKEN, VOCAB_SIZE, ScriptedEngine
+from espalier.engine.scripted_engine import (
+    HANG_TOKEN,
+    MISSING_MODEL,
+    POISON_TOKEN,
+    SLOW_TOKEN,
+    VOCAB_SIZE,
+    ScriptedEngine,
+)
 
 SCRIPTED = (sys.executable, "-P", "-m", "espalier.engine.scripted_engine")
 ENDLESS = SamplingParams(max_tokens=10**9)
@@ -93,6 +100,18 @@ def test_it_says_ready_answers_and_after_a_drain_says_drained_and_ends(spawn: Ca
     assert "".join(output.text for output in outputs) == "5 6 7 "
     assert outputs[-1].finish_reason == "length"
     assert said[-1] == Drained()
+    assert peer.ended()[0] == 0
+
+
+def test_a_request_that_takes_long_to_prepare_holds_nobody_up(spawn: Callable[..., Peer]) -> None:
+    peer = spawn()
+    peer.send(encode(Generate("slow", [SLOW_TOKEN])) + encode(Generate("r", [5, 6, 7])))
+    assert peer.last("r")[0].finish_reason == "length"
+    peer.send(encode(Generate("again", [5, 6, 7])))
+    assert peer.last("again")[0].finish_reason == "length"
+    peer.send(encode(Abort("slow")) + encode(Drain()))
+    assert peer.last("slow")[0].finish_reason == "abort"
+    assert list(peer.messages())[-1] == Drained()
     assert peer.ended()[0] == 0
 
 
