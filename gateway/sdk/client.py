@@ -34,6 +34,8 @@ DEFAULT_URL = "http://127.0.0.1:8000"
 # The environment variables that stand in for what is not given.
 URL_VARIABLE, KEY_VARIABLE = "ESPALIER_URL", "ESPALIER_API_KEY"
 TIMEOUT_S = 600.0
+# Turns of a session that are read at once.
+PAGE = 50
 
 
 class _Named(Struct, frozen=True):
@@ -54,6 +56,7 @@ class _Turn(Struct, frozen=True):
     parent: str | None = None
     messages: tuple[Message, ...] = ()
     answer: Message | None = None
+    finish_reason: str | None = None
 
 
 class _Turns(Struct, frozen=True):
@@ -155,15 +158,21 @@ class Client:
             if error.status == 404:
                 return ()
             raise
-        turns: dict[str, _Turn] = {}
-        after = ""
-        while True:
-            page = await self._ask("GET", f"{_path(session_id)}/turns?limit=100&order=asc{after}", _Turns)
-            turns |= {turn.id: turn for turn in page.data}
-            if not page.has_more or not page.data:
+        known: dict[str, _Turn] = {}
+        found: list[SessionTurn] = []
+        ref, after, has_more = session.head, "", True
+        while ref and (last is None or len(found) < last):
+            while ref not in known and has_more:
+                page = await self._ask("GET", f"{_path(session_id)}/turns?limit={PAGE}&order=desc{after}", _Turns)
+                known |= {turn.id: turn for turn in page.data}
+                has_more = page.has_more and bool(page.data)
+                after = f"&after={quote(page.data[-1].id, safe='')}" if page.data else ""
+            if ref not in known:
                 break
-            after = f"&after={quote(page.data[-1].id, safe='')}"
-        return _branch(turns, session.head)[-last if last else 0 :]
+            turn = known[ref]
+            found.append(SessionTurn(turn.id, turn.messages, turn.answer, turn.finish_reason))
+            ref = turn.parent
+        return tuple(reversed(found))
 
     async def fork(self, session_id: str, at: str | None = None) -> str:
         """A new session that shares the turns up to `at` (default the tip); its id. Raises ServerError."""
@@ -196,13 +205,3 @@ def _base(url: str) -> str:
 
 def _path(session_id: str) -> str:
     return f"/v1/sessions/{quote(session_id, safe='')}"
-
-
-def _branch(turns: dict[str, _Turn], head: str | None) -> tuple[SessionTurn, ...]:
-    """The complete turns from the first to `head`."""
-    found: list[SessionTurn] = []
-    turn = turns.get(head or "")
-    while turn is not None:
-        found.append(SessionTurn(turn.id, turn.messages, turn.answer))
-        turn = turns.get(turn.parent or "")
-    return tuple(reversed(found))

@@ -76,26 +76,23 @@ class Journal:
         self.path = None if path is None else Path(path)
         self._records: list[Record] = []
         self._file: int | None = None
+        self._is_open = False
 
     @contextmanager
     def opened(self) -> Iterator[None]:
         """Hold the file for as long as a block runs, and read what stands in it. Raises JournalError, OSError."""
-        if self.path is None:
-            yield
-            return
-        if self._file is not None:
-            raise JournalError(f"{self.path}: a run of this session is going on")
-        is_new = not self.path.exists()
-        self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        if self._is_open:
+            raise JournalError("a run of this session is going on")
+        self._is_open = True
         try:
-            self._lock()
-            if is_new:
-                _sync_folder(self.path.parent)
-            self._read()
+            if self.path is not None:
+                self._open(self.path)
             yield
         finally:
-            os.close(self._file)
-            self._file = None
+            self._is_open = False
+            if self._file is not None:
+                os.close(self._file)
+                self._file = None
 
     @property
     def records(self) -> tuple[Record, ...]:
@@ -119,27 +116,27 @@ class Journal:
         if not isinstance(record, Ended):
             self._records.append(record)
 
-    def _lock(self) -> None:
-        assert self._file is not None
+    def _open(self, path: Path) -> None:
+        is_new = not path.exists()
+        self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise JournalError(f"{self.path}: another process holds this journal") from None
-
-    def _read(self) -> None:
-        assert self._file is not None and self.path is not None
+            raise JournalError(f"{path}: another process holds this journal") from None
+        if is_new:
+            _sync_folder(path.parent)
         self._records.clear()
-        whole = 0
-        for number, line in enumerate(self.path.read_bytes().splitlines(keepends=True), 1):
+        whole_len = 0
+        for number, line in enumerate(path.read_bytes().splitlines(keepends=True), 1):
             if not line.endswith(b"\n"):
-                os.ftruncate(self._file, whole)
+                os.ftruncate(self._file, whole_len)
                 os.fsync(self._file)
                 break
-            whole += len(line)
+            whole_len += len(line)
             try:
                 self._add(_DECODER.decode(line))
             except msgspec.DecodeError as error:
-                raise JournalError(f"{self.path}, line {number}: this is no record: {error}") from None
+                raise JournalError(f"{path}, line {number}: this is no record: {error}") from None
 
 
 def _sync_folder(folder: Path) -> None:

@@ -65,6 +65,12 @@ class SessionTurn:
     id: str
     messages: tuple[Message, ...]
     answer: Message | None
+    finish_reason: str | None = None
+
+    @property
+    def is_pending(self) -> bool:
+        """Whether the answer is calls whose results are awaited."""
+        return self.answer is not None and bool(self.answer.tool_calls)
 
 
 class Model(Protocol):

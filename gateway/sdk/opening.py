@@ -30,7 +30,7 @@ async def open_run(
             f"a run of the session {session_id!r} is not finished: resume it, roll the session back, or abandon the run"
         )
     tip = await model.turns(session_id, last=1)
-    if tip and tip[-1].answer is not None and tip[-1].answer.tool_calls:
+    if tip and tip[-1].is_pending:
         raise JournalError(f"the session {session_id!r} waits for the results of calls: resume it, or roll it back")
     head = tip[-1].id if tip else None
     journal.write(Began(new_run_id(), prompt if tip else (*instructions, *prompt), head))
@@ -46,8 +46,10 @@ async def reopen_run(model: Model, session_id: str, journal: Journal, toolbox: T
         return
     tip = await model.turns(session_id, last=1)
     answer = tip[-1].answer if tip else None
-    if answer is None or not answer.tool_calls:
+    if answer is None or not tip[-1].is_pending:
         raise JournalError(f"the session {session_id!r} has nothing to resume: its last run ended")
+    if tip[-1].finish_reason == "length":
+        raise JournalError(f"the last turn of the session {session_id!r} was cut among its calls: roll it back")
     journal.write(Began(new_run_id(), ()))
     journal.write(TurnDone(Reply(answer.content or "", answer.tool_calls, "tool_calls", turn_id=tip[-1].id)))
     for call in Progress(journal.records).calls():

@@ -127,7 +127,7 @@ class ScriptedModel:
         if query.session_id is None:
             return reply
         reply = msgspec.structs.replace(reply, turn_id=f"turn_{next(self._turn_numbers)}", session_id=query.session_id)
-        turn = SessionTurn(reply.turn_id, query.messages, reply.message())
+        turn = SessionTurn(reply.turn_id, query.messages, reply.message(), reply.finish_reason)
         self._sessions[query.session_id] = (*self._sessions.get(query.session_id, ()), turn)
         return reply
 

@@ -1,4 +1,4 @@
-"""Tools of MCP servers, without the package that connects to them; with it: `test_mcp_server.py`."""
+"""Tools of MCP servers, without the package that connects to them; with it: `tests/clients/test_mcp.py`."""
 
 from __future__ import annotations
 

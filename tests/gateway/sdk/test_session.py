@@ -9,11 +9,13 @@ import pytest
 
 from espalier.gateway.sdk import (
     Agent,
+    AnswerCut,
     Call,
     Client,
     DefinitionError,
     JournalError,
     RefusedError,
+    Reply,
     ScriptedModel,
     Session,
     Turns,
@@ -24,6 +26,7 @@ from espalier.gateway.sdk import (
     tool,
     user,
 )
+from espalier.gateway.sdk.message import CallMade, Function
 from espalier.gateway.sdk.scripted_model import ScriptedCall
 from tests.gateway.sdk.wire_server import WireServer, called, refusal, said
 
@@ -247,4 +250,26 @@ async def test_a_long_session_is_read_page_by_page(client_of: Callable[..., Clie
             {"id": f"t{number}", "parent": f"t{number - 1}" if number else None, "messages": [], "answer": None}
         )
     await agent.run("one", session=session)
-    assert len(await session.turns()) == 204
+    turns = await session.turns()
+    assert [turn.id for turn in turns] == [*(f"t{number}" for number in range(203)), "turn_0"]
+
+
+async def test_one_session_has_one_run_at_a_time() -> None:
+    session = Session("busy")
+
+    async def nested() -> str:
+        with pytest.raises(JournalError, match="a run of this session is going on"):
+            await Agent(ScriptedModel([])).run("inner", session=session)
+        return "refused"
+
+    run = await Agent(ScriptedModel([call("nested"), "done"]), tools=[nested]).run("outer", session=session)
+    assert [message.content for message in run.messages if message.role == "tool"] == ["refused"]
+
+
+async def test_calls_that_the_token_budget_cut_are_not_made_by_a_resume() -> None:
+    made = CallMade("a", Function("buy", "{}"))
+    model = ScriptedModel([Reply(calls=(made,), finish_reason="length")])
+    with pytest.raises(AnswerCut):
+        await Agent(model).run("Go.", session=Session("cut"))
+    with pytest.raises(JournalError, match="was cut among its calls"):
+        await Agent(model).resume(Session("cut"))

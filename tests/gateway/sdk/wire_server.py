@@ -146,7 +146,9 @@ class WireServer:
 
     async def session_turns(self, request: Request) -> Response:
         limit, after = int(request.query_params["limit"]), request.query_params.get("after")
-        turns = self.sessions[request.path_params["id"]]
+        turns = list(self.sessions[request.path_params["id"]])
+        if request.query_params["order"] == "desc":
+            turns.reverse()
         start = next(number for number, turn in enumerate(turns, 1) if turn["id"] == after) if after else 0
         return JSONResponse({"data": turns[start : start + limit], "has_more": start + limit < len(turns)})
 
