@@ -10,6 +10,7 @@ from espalier.engine.options import option
 
 Overflow = Literal["error", "truncate"]
 CallFormatName = Literal["auto", "none", "hermes", "llama3", "mistral", "mistral-v3", "mistral-args", "pythonic"]
+RewrittenHistory = Literal["template", "tokens"]
 ReasoningName = Literal["auto", "none", "think", "mistral-think"]
 
 
@@ -27,6 +28,10 @@ class GatewayOptions:
     overflow: Overflow = option(
         "error", "a conversation longer than the context: an error, or drop its oldest messages"
     )
+    rewritten_history: RewrittenHistory = option(
+        "template", "where the chat template rewrites a session's past (drops reasoning): its text, or the old tokens"
+    )
+    session_ttl_s: float = option(30 * 86400.0, "how long a session lives without use")
     max_body_bytes: int = option(8 * 2**20, "largest request body")
     max_prompt_bytes: int = option(4 * 2**20, "largest text of a prompt, before it is tokenized")
     max_n: int = option(16, "most answers to one request")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -18,6 +18,8 @@ from espalier.gateway.history import Plain, drop_oldest, plain_messages
 from espalier.gateway.options import GatewayOptions
 from espalier.gateway.wire.answers import Truncation
 from espalier.gateway.wire.requests import Message
+from espalier.sessions.path import Path as History
+from espalier.sessions.splice import Splice, splice
 
 T = TypeVar("T")
 # Two, so that one huge prompt does not hold up the others; the tokenizer runs without the interpreter's lock.
@@ -28,10 +30,11 @@ SHORTENING = 4
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """Token ids, and what was left out to make them fit."""
+    """Token ids, what was left out to make them fit, and how they continue a session's history, if they do."""
 
     token_ids: list[int]
     truncation: Truncation | None = None
+    splice: Splice | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +69,8 @@ class Prompter:
     def __init__(self, tokenizer: Tokenizer, template: ChatTemplate | None, options: GatewayOptions) -> None:
         self.tokenizer, self.template, self._options = tokenizer, template, options
         self._threads: CapacityLimiter | None = None
+        aliases, added = tokenizer.markers.aliases, tokenizer.added_tokens
+        self._ends = {aliases[name]: added[name] for name in aliases if added[name] in tokenizer.end_token_ids}
         self._longest_token = max((len(token) for token in tokenizer.token_bytes if token), default=1)
 
     @classmethod
@@ -75,17 +80,29 @@ class Prompter:
         return cls(tokenizer, ChatTemplate.load(folder, tokenizer), options)
 
     async def chat(
-        self, messages: Sequence[Message], room: Room, *, tools: list[Any] | None = None, generation: bool = True
+        self,
+        messages: Sequence[Message],
+        room: Room,
+        *,
+        tools: list[Any] | None = None,
+        generation: bool = True,
+        history: History | None = None,
     ) -> Prompt:
-        """The prompt of a conversation. Raises ApiError, TemplateError, ContextOverflowError."""
+        """The prompt of a conversation. Raises ApiError, TemplateError, ContextOverflowError.
+
+        With the `history` that the messages continue, whose own they begin with, its tokens are kept as they are and
+        only what is new is encoded.
+        """
         template = self.template
         if template is None:
             raise invalid("this model has no chat template; use /v1/completions", "messages")
         plain = plain_messages(messages)
         self._check_bytes(sum(_num_bytes(message) for message in plain) + _num_bytes(tools or []), room, "messages")
 
-        def encode(kept: list[Plain]) -> list[int]:
-            return template.encode(kept, tools=tools, add_generation_prompt=generation)
+        def encode(kept: list[Plain]) -> Prompt:
+            if history is None:
+                return Prompt(template.encode(kept, tools=tools, add_generation_prompt=generation))
+            return self._continued(history, template.written(kept, tools=tools))
 
         return await self._in_thread(lambda: self._fit_messages(plain, room, encode))
 
@@ -97,6 +114,11 @@ class Prompter:
         return await self._in_thread(
             lambda: self._fit_tokens(self.tokenizer.encode(prompt, add_special_tokens=special), room)
         )
+
+    def _continued(self, history: History, written: str) -> Prompt:
+        keep = self._options.rewritten_history == "tokens"
+        spliced = splice(history.turns, written, self.tokenizer.encode_aliased, self._ends, keep=keep)
+        return Prompt([*history.token_ids()[: spliced.kept_len], *spliced.new_ids], splice=spliced)
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
         if self._threads is None:
@@ -112,21 +134,22 @@ class Prompter:
         if self._options.overflow == "error" and at_least > room.context:
             raise room.overflow(at_least, field)
 
-    def _fit_messages(self, messages: list[Plain], room: Room, encode: Callable[[list[Plain]], list[int]]) -> Prompt:
+    def _fit_messages(self, messages: list[Plain], room: Room, encode: Callable[[list[Plain]], Prompt]) -> Prompt:
         whole = encode(messages)
-        if len(whole) <= room.prompt:
-            return Prompt(whole)
+        whole_len = len(whole.token_ids)
+        if whole_len <= room.prompt:
+            return whole
         if self._options.overflow == "error":
-            raise room.overflow(len(whole), "messages")
-        kept = drop_oldest(messages, lambda some: len(encode(some)) <= room.prompt)
+            raise room.overflow(whole_len, "messages")
+        kept = drop_oldest(messages, lambda some: len(encode(some).token_ids) <= room.prompt)
         if kept is None:
             raise ContextOverflowError(
                 f"the system messages and the last turn alone are longer than the {max(0, room.prompt)} tokens that "
                 "are left for them; shorten them or ask for fewer tokens",
                 param="messages",
             )
-        token_ids = encode(kept)
-        return Prompt(token_ids, Truncation(len(messages) - len(kept), len(whole) - len(token_ids)))
+        fit = encode(kept)
+        return replace(fit, truncation=Truncation(len(messages) - len(kept), whole_len - len(fit.token_ids)))
 
     def _fit_tokens(self, token_ids: list[int], room: Room) -> Prompt:
         if len(token_ids) <= room.prompt:

@@ -31,7 +31,7 @@ from espalier.gateway.sampling import Defaults
 from espalier.gateway.turn import Turn
 from espalier.gateway.turn_service import TurnService
 from espalier.gateway.wire.answers import CompletionDetails, Coverage, PromptDetails, Usage
-from espalier.sessions import Sessions
+from espalier.sessions import Path, Sessions
 
 _LOG = Log("service")
 
@@ -44,11 +44,12 @@ class Part(NamedTuple):
 
 
 class Told(NamedTuple):
-    """An event of the choice at this index, and its tokens so far."""
+    """An event of the choice at this index, its tokens so far, and the ids that came since the event before."""
 
     at: int
     event: AnswerEvent
     usage: EngineUsage
+    token_ids: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,12 +120,22 @@ class Service:
             )
 
     async def prepare(
-        self, turn: Turn, params: SamplingParams, *, n: int = 1, tenant: str = "", cache_salt: str = ""
+        self,
+        turn: Turn,
+        params: SamplingParams,
+        *,
+        n: int = 1,
+        tenant: str = "",
+        cache_salt: str = "",
+        history: Path | None = None,
     ) -> Prepared:
-        """Check, render and constrain a turn. Raises ApiError or EngineError; nothing has been generated then."""
+        """Check, render and constrain a turn. Raises ApiError or EngineError; nothing has been generated then.
+
+        `history` is the path that the turn continues; its messages stand at the beginning of the turn's.
+        """
         ready = self.ready()
         check(params, ready.vocab_size)
-        planned = await self.turns.plan(turn, params, Room(ready.max_context, params.max_tokens))
+        planned = await self.turns.plan(turn, params, Room(ready.max_context, params.max_tokens), history)
         field = turn.answer_where if turn.answer is not None else "tools"
         job = Job(
             planned.prompt.token_ids,
@@ -142,10 +153,13 @@ class Service:
         Closing it aborts what still runs.
         """
         readers = {job.first_index + at: self.turns.reader(job.params) for job in jobs for at in range(job.n)}
+        untold: dict[int, list[int]] = {at: [] for at in readers}
         async with aclosing(self.stream(jobs)) as parts:
             async for at, output in parts:
+                untold[at] += output.token_ids
                 for event in readers[at].read(output):
-                    yield Told(at, event, readers[at].usage(output))
+                    yield Told(at, event, readers[at].usage(output), tuple(untold[at]))
+                    untold[at] = []
 
     async def stream(self, jobs: list[Job]) -> AsyncGenerator[Part, None]:
         """All outputs of the jobs as they come, the first one of index 0. Closing it aborts what still runs."""

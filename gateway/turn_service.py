@@ -19,6 +19,7 @@ from espalier.gateway.turn_constraint import STOPPABLE, AnswerFormat
 from espalier.gateway.turn_reader import TurnReader
 from espalier.gateway.wire.answers import Coverage
 from espalier.grammar import AnyConstraint
+from espalier.sessions import Path
 
 _LETTERS = string.ascii_letters + string.digits
 
@@ -40,8 +41,8 @@ class TurnService:
     form: AnswerFormat
     schemas: SchemaCheck
 
-    async def plan(self, turn: Turn, params: SamplingParams, room: Room) -> Planned:
-        """Raises ApiError with the field at fault, TemplateError, ContextOverflowError."""
+    async def plan(self, turn: Turn, params: SamplingParams, room: Room, history: Path | None = None) -> Planned:
+        """`history` is what the turn continues. Raises ApiError with the field, TemplateError, ContextOverflowError."""
         check_turn(turn)
         constraint = self._constraint(turn, params)
         asked: list[tuple[str, AnyConstraint]] = [(t.where, self.form.arguments(t)) for t in turn.callable_tools]
@@ -49,7 +50,7 @@ class TurnService:
             asked.append((turn.answer_where, turn.answer))
         coverage = await self.schemas.check(asked) if asked else None
         tools = [tool.told() for tool in turn.tools] or None
-        prompt = await self.prompter.chat(turn.messages, room, tools=tools)
+        prompt = await self.prompter.chat(turn.messages, room, tools=tools, history=history)
         told = msgspec.structs.replace(params, constraint=constraint, stop_in=STOPPABLE) if constraint else params
         return Planned(prompt, told, coverage)
 
