@@ -18,6 +18,7 @@ from espalier.engine.options import BUNDLED_MODEL, EngineOptions
 from espalier.gateway import address, log, server, settings
 from espalier.gateway.app import create_app
 from espalier.gateway.auth import KeyRing
+from espalier.gateway.check_process import ProcessChecker
 from espalier.gateway.options import GatewayOptions
 from espalier.gateway.replica import Replica
 
@@ -56,19 +57,20 @@ async def _serve(engine: EngineOptions, gateway: GatewayOptions, console: Consol
     listener = address.listen(gateway.host, gateway.port)
     # On a terminal the table below says what the records of a start say.
     log.configure("warning" if console.is_terminal else gateway.log_level)
-    replica = Replica(engine)
+    replica, checker = Replica(engine), ProcessChecker()
     try:
         with console.status(f"loading {engine.model}"):
             folder = await asyncio.to_thread(locate, engine.model, engine.revision)
             ready = await replica.start()
             model = gateway.served_model_name or model_name(engine.model)
-            app = create_app(replica, folder=folder, model=model, options=gateway, keys=keys)
+            app = create_app(replica, folder=folder, model=model, options=gateway, keys=keys, checker=checker)
         log.configure(gateway.log_level)
         console.print(fit_table(model, ready.fit))
         console.print(greeting(address.url_of(listener), model), highlight=False, soft_wrap=True)
         await server.serve(app, replica, listener, drain_timeout_s=gateway.drain_timeout_s)
     finally:
         listener.close()
+        await checker.close()
         await replica.drain(0)
 
 
