@@ -1,37 +1,58 @@
-"""Rows of tokens for training, made ahead by seed: whole dialogues end to end, in order, cut at the row's end.
+"""Batches of dialogues for training, made by processes ahead of their use.
 
-A row is a function of (seed, row index, row length), so that training resumes anywhere with the same data.
+A row is one dialogue, from position 0, so that none sees another; rows of like length are batched together. A chunk of
+batches is a function of (seed, number), whoever makes it.
 """
 
 from __future__ import annotations
 
+import multiprocessing
+import os
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import count
+from pathlib import Path
+from queue import Empty
 from random import Random
+from typing import Any
 
 import numpy as np
 from dialogues import make_dialogue
 from numpy.typing import NDArray
-from rendering import BUNDLED, answer_mask, render
+from rendering import render, written_mask
 from tokenizers import Tokenizer
 
-PROMPT_EVERY, PROMPT_WEIGHT = 4, 0.4
-"""What the model reads counts at every fourth token (the others need no logits); what it writes has weight 1."""
-
+PROMPT_EVERY, PROMPT_WEIGHT = 8, 0.3
+"""What the model reads counts at every eighth token (the others need no logits); what it writes has weight 1."""
+ROUND = 64
+"""Rows are padded to a multiple of this."""
 
 Row = tuple[NDArray[np.uint16], NDArray[np.float16]]
-"""Token ids [row_len + 1] and the loss weight of each."""
+"""Token ids [T] and the loss weight of each; that of the first is not used."""
 
 
 @dataclass(frozen=True, slots=True)
-class Phase:
-    """What the rows of a stretch of training are like."""
+class Recipe:
+    """What chunks are like: their size, the longest row, and how many of the first have drills among them."""
 
-    row_len: int
-    drills: float
+    chunk_tokens: int = 524_288
+    batch_tokens: int = 32_768
+    row_len: int = 1280
+    drill_chunks: int = 120
+    drills: float = 0.2
     """Share of rows that are random tokens, said again and again: they teach to copy within a few hundred steps."""
+    long_every: int = 12
+    """Every so many chunks the dialogues are long, and rows twice as long."""
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Rows side by side: ids [B, T+1], and of the flat [B*T] next tokens those that count, with their weights."""
+
+    token_ids: NDArray[np.int32]
+    wanted: NDArray[np.int32]
+    weights: NDArray[np.float32]
 
 
 def drill_row(rng: Random, row_len: int, vocab_size: int) -> Row:
@@ -47,32 +68,112 @@ def drill_row(rng: Random, row_len: int, vocab_size: int) -> Row:
     return np.array(ids[: row_len + 1], dtype=np.uint16), np.array(weights[: row_len + 1], dtype=np.float16)
 
 
-def make_row(seed: int, index: int, phase: Phase, tokenizer: Tokenizer) -> Row:
-    """Row number `index` of a phase."""
-    rng = Random(f"{seed}:{phase.row_len}:{index}")
-    if rng.random() < phase.drills:
-        return drill_row(rng, phase.row_len, tokenizer.get_vocab_size())
-    ids: list[int] = []
-    while len(ids) <= phase.row_len:
-        episodes = 1 if phase.row_len <= 1024 else rng.choice((1, 2, 4, 8))
-        ids += tokenizer.encode(render(make_dialogue(rng, episodes=episodes))).ids
-    row = np.array(ids[: phase.row_len + 1], dtype=np.uint16)
-    weight = np.where(np.arange(len(row)) % PROMPT_EVERY == 0, PROMPT_WEIGHT, 0.0)
-    weight[answer_mask(row, tokenizer)] = 1.0
-    return row, weight.astype(np.float16)
+class RowMaker:
+    """Makes rows with a tokenizer."""
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        self._tokenizer = tokenizer
+        self.vocab_size = tokenizer.get_vocab_size()
+        self._start, self._end = tokenizer.token_to_id("<|im_start|>"), tokenizer.token_to_id("<|im_end|>")
+        self._head = tokenizer.encode("<|im_start|>assistant\n").ids
+
+    def row(self, text: str, row_len: int) -> Row:
+        """A dialogue as a row, cut at its end."""
+        ids = np.array(self._tokenizer.encode(text).ids[: row_len + 1], dtype=np.uint16)
+        weights = np.where(np.arange(len(ids)) % PROMPT_EVERY == 0, PROMPT_WEIGHT, 0.0)
+        weights[written_mask(ids, self._start, self._end, self._head)] = 1.0
+        return ids, weights.astype(np.float16)
+
+    def rows(self, seed: int, number: int, recipe: Recipe) -> list[Row]:
+        """The rows of chunk `number`."""
+        rng = Random(f"{seed}:{number}")
+        is_long = number % recipe.long_every == recipe.long_every - 1
+        row_len = recipe.row_len * (2 if is_long else 1)
+        rows: list[Row] = []
+        total = 0
+        while total < recipe.chunk_tokens:
+            if number < recipe.drill_chunks and rng.random() < recipe.drills:
+                rows.append(drill_row(rng, min(384, row_len), self.vocab_size))
+            else:
+                dialogue = make_dialogue(rng, episodes=rng.choice((2, 3, 5, 8)) if is_long else 1)
+                rows.append(self.row(render(dialogue), row_len))
+            total += len(rows[-1][0])
+        return rows
+
+    def chunk(self, seed: int, number: int, recipe: Recipe) -> list[Batch]:
+        """The batches of chunk `number`, in an order that mixes short rows with long ones."""
+        rows = sorted(self.rows(seed, number, recipe), key=lambda row: len(row[0]), reverse=True)
+        batches, at = [], 0
+        while at < len(rows):
+            width = _rounded(len(rows[at][0]) - 1)
+            together = rows[at : at + max(2, recipe.batch_tokens // width)]
+            at += len(together)
+            if len(together) > 1:
+                batches.append(_batch(together, width))
+        # Neighbours in time are far apart in length: steps take several batches, and see all lengths.
+        order = list(range(len(batches)))
+        half = (len(order) + 1) // 2
+        mixed = [at for pair in zip(order[:half], [*order[half:], None], strict=False) for at in pair if at is not None]
+        return [batches[at] for at in mixed]
 
 
-def _make_rows(seed: int, first: int, num_rows: int, phase: Phase) -> Row:
-    tokenizer = Tokenizer.from_file(str(BUNDLED / "tokenizer.json"))
-    rows = [make_row(seed, index, phase, tokenizer) for index in range(first, first + num_rows)]
-    return np.stack([row for row, _ in rows]), np.stack([weight for _, weight in rows])
+def _rounded(width: int) -> int:
+    return -(-width // ROUND) * ROUND
 
 
-def batches(seed: int, first_batch: int, batch_rows: int, phase: Phase, ahead: int = 4) -> Iterator[Row]:
-    """Batches [batch_rows, row_len + 1] from number `first_batch` on, made by one process `ahead` of their use."""
-    with ProcessPoolExecutor(1) as pool:
-        firsts = count(first_batch * batch_rows, batch_rows)
-        pending = [pool.submit(_make_rows, seed, next(firsts), batch_rows, phase) for _ in range(ahead)]
-        while True:
-            yield pending.pop(0).result()
-            pending.append(pool.submit(_make_rows, seed, next(firsts), batch_rows, phase))
+def _batch(rows: list[Row], width: int) -> Batch:
+    ids = np.zeros((len(rows), width + 1), dtype=np.int32)
+    weights = np.zeros((len(rows), width), dtype=np.float32)
+    for at, (row, weight) in enumerate(rows):
+        ids[at, : len(row)] = row
+        weights[at, : len(row) - 1] = weight[1:]
+    wanted = np.flatnonzero(weights).astype(np.int32)
+    return Batch(ids, wanted, weights.reshape(-1)[wanted])
+
+
+def chunks(tokenizer_file: Path, seed: int, recipe: Recipe, first: int = 0, stride: int = 1) -> Iterator[list[Batch]]:
+    """Every `stride`th chunk from number `first` on."""
+    maker = RowMaker(Tokenizer.from_file(str(tokenizer_file)))
+    for number in count(first, stride):
+        yield maker.chunk(seed, number, recipe)
+
+
+def _work(tokenizer_file: Path, seed: int, recipe: Recipe, first: int, stride: int, queue: Any) -> None:
+    os.nice(5)
+    for chunk in chunks(tokenizer_file, seed, recipe, first, stride):
+        for batch in chunk:
+            queue.put((batch.token_ids, batch.wanted, batch.weights))
+
+
+@contextmanager
+def batch_source(tokenizer_file: Path, seed: int, recipe: Recipe, workers: int) -> Iterator[Iterator[Batch]]:
+    """An endless stream of batches from so many processes, which end with the context; 0 makes them in this one.
+
+    Processes take turns, so the order is that of the seed. When the next has nothing ready, any other's batch comes.
+    """
+    if not workers:
+        yield (batch for chunk in chunks(tokenizer_file, seed, recipe) for batch in chunk)
+        return
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"
+    context = multiprocessing.get_context("fork")
+    queues = [context.Queue(maxsize=24) for _ in range(workers)]
+    makers = [
+        context.Process(target=_work, args=(tokenizer_file, seed, recipe, at, workers, queue), daemon=True)
+        for at, queue in enumerate(queues)
+    ]
+    for maker in makers:
+        maker.start()
+    try:
+        yield _in_turn(queues)
+    finally:
+        for maker in makers:
+            maker.terminate()
+
+
+def _in_turn(queues: list[Any]) -> Iterator[Batch]:
+    while True:
+        for queue in queues:
+            try:
+                yield Batch(*queue.get(timeout=0.02))
+            except Empty:
+                continue

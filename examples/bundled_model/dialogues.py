@@ -1,7 +1,8 @@
 """Dialogues of the bundled model's small world, made from a seed: what it is trained on and measured with.
 
 Each task is a function (rng, held_out) -> Dialogue; `TASKS` gives its weight. Held-out dialogues take names, towns and
-phrasings that training never shows. Every assistant message is what the model should say there.
+phrasings that training never shows. Every assistant message is what the model should say there. Those with tools are
+made by `scenarios`.
 """
 
 # ruff: noqa: E501 (a phrasing is read more easily on one line)
@@ -10,41 +11,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 
+import scenarios
 import words
+from dialogue import Dialogue
 from facts import NUMBERS, Fact, facts_about
+from memories import memories
+from scenarios import SYSTEM
 from small_talk import exchange
-from tools import Ask, Tool, make_tool
-
-Message = dict[str, Any]
-
-
-@dataclass(slots=True)
-class Dialogue:
-    """Messages in the order of the chat API, and the tools that the system message lists."""
-
-    messages: list[Message] = field(default_factory=list)
-    tools: list[Message] = field(default_factory=list)
-
-    def say(self, role: str, content: str, **more: Any) -> Dialogue:
-        """Add a message."""
-        self.messages.append({"role": role, "content": content, **more})
-        return self
-
-    def turn(self, question: str, answer: str, reasoning: str | None = None) -> Dialogue:
-        """Add a question and its answer."""
-        self.say("user", question)
-        return self.say("assistant", answer, **({"reasoning_content": reasoning} if reasoning else {}))
-
-
-SYSTEM = (
-    "You are a helpful assistant.", "You are Espalier, a small and friendly model.", "Answer briefly.",
-    "You help people with short questions.", "You are a careful assistant. Use only what is given.",
-    "Be kind and precise.", "You are an agent. Call a tool when one fits.",
-)  # fmt: skip
+from wordstock import Source
 
 
 def small_talk(rng: Random, held_out: bool) -> Dialogue:
@@ -81,47 +58,6 @@ def text_questions(rng: Random, held_out: bool) -> Dialogue:
     return dialogue
 
 
-Memory = tuple[str, str, str, str]
-"""What the user says, the reply; the later question, its answer."""
-
-
-def memories(rng: Random, held_out: bool) -> list[Memory]:
-    """Things that a user may tell about themselves, in any order."""
-    who, town, pet = words.name(rng, held_out), words.city(rng, held_out), rng.choice(words.ANIMALS)
-    lucky, secret, item = words.number(rng), words.code(rng), words.thing(rng)
-    colour, friend, job = rng.choice(words.COLOURS), words.name(rng, held_out), rng.choice(words.JOBS)
-    age, food, day = rng.randint(5, 99), rng.choice(words.FOODS), rng.choice(words.DAYS)
-
-    def one(*options: str) -> str:
-        return words.choose(rng, held_out, options)
-
-    pool = [
-        (one(f"My name is {who}.", f"I am {who}.", f"Call me {who}.", f"Hi, I'm {who}!", f"Hello, my name is {who}.", f"{who} here."),
-         f"Nice to meet you, {who}!", one("What is my name?", "Who am I?", "Do you remember my name?", "What's my name?", "Say my name."),
-         f"Your name is {who}."),
-        (one(f"I live in {town}.", f"My home is {town}.", f"I come from {town}.", f"I moved to {town}."), f"{town} sounds nice.",
-         one("Where do I live?", "Which city do I live in?", "What is my city?", "Where is my home?"), f"You live in {town}."),
-        (one(f"My lucky number is {lucky}.", f"Remember the number {lucky}.", f"The number is {lucky}.", f"Keep {lucky} in mind."),
-         f"I will remember {lucky}.", one("What was the number?", "Which number did I tell you?", "What is my number?", "Tell me the number."),
-         f"The number was {lucky}."),
-        (one(f"The code is {secret}.", f"Please remember the code {secret}.", f"My code is {secret}.", f"Note this code: {secret}"), "Noted.",
-         one("What is the code?", "What was the code again?", "Tell me the code.", "Which code was it?"), f"The code is {secret}."),
-        (f"I have a {pet} called {friend}.", f"{friend} is a nice name for a {pet}.",
-         one(f"What is my {pet} called?", f"What is the name of my {pet}?"), f"Your {pet} is called {friend}."),
-        (one(f"I bought a {item}.", f"Today I found a {item}."), "How nice!",
-         one("What did I get?", "What was it that I got today?"), f"You got a {item}."),
-        (one(f"My favourite colour is {colour}.", f"I like {colour} best."), f"I like {colour} too.",
-         one("What is my favourite colour?", "Which colour do I like?"), f"Your favourite colour is {colour}."),
-        (one(f"I work as a {job}.", f"I am a {job}."), f"A {job}! That must be interesting.",
-         one("What is my job?", "What do I do?", "What do I work as?"), f"You are a {job}."),
-        (one(f"I am {age} years old.", f"I turned {age} today."), f"{age} is a good age.", one("How old am I?", "What is my age?"), f"You are {age} years old."),
-        (one(f"I love {food}.", f"My favourite food is {food}."), f"{food.capitalize()}! Good choice.",
-         one("What do I like to eat?", "What is my favourite food?"), f"You like {food}."),
-        (one(f"My holiday starts on {day}.", f"I leave on {day}."), f"{day} will come soon.", one("When do I leave?", "When does my holiday start?"), f"You leave on {day}."),
-    ]  # fmt: skip
-    return rng.sample(pool, rng.randint(1, 4))
-
-
 def _in_one_breath(rng: Random, statements: list[str]) -> str:
     if rng.random() < 0.5:
         return " ".join(statements)
@@ -136,14 +72,14 @@ def recall(rng: Random, held_out: bool) -> Dialogue:
     """The user says things about themselves and asks for them later."""
     told, dialogue = memories(rng, held_out), Dialogue()
     if rng.random() < 0.25:
-        dialogue.turn(_in_one_breath(rng, [statement for statement, *_ in told]), told[-1][1])
+        dialogue.turn(_in_one_breath(rng, [one.statement for one in told]), told[-1].reply)
     else:
-        for statement, reply, _, _ in told:
-            dialogue.turn(statement, reply)
+        for one in told:
+            dialogue.turn(one.statement, one.reply)
             if rng.random() < 0.2:
                 dialogue.turn(*exchange(rng, held_out))
-    for _, _, question, answer in rng.sample(told, rng.randint(1, len(told))):
-        dialogue.turn(question, answer)
+    for one in rng.sample(told, rng.randint(1, len(told))):
+        dialogue.turn(one.question, one.answer)
     return dialogue
 
 
@@ -234,46 +170,14 @@ def reasoning(rng: Random, held_out: bool) -> Dialogue:
     return Dialogue().turn(question, f"{older} is older.", f"{who}: {a}, {other}: {b}. {max(a, b)} is more.")
 
 
-def _offered(rng: Random, held_out: bool) -> list[Tool]:
-    tools: dict[str, Tool] = {}
-    for _ in range(rng.choice((1, 1, 2, 2, 3, 4))):
-        tool = make_tool(rng, held_out)
-        tools.setdefault(tool.name, tool)
-    return list(tools.values())
-
-
-def _use(dialogue: Dialogue, rng: Random, tools: list[Tool], asked: list[Ask]) -> None:
-    """The calls for `asked`, one of each tool, their results, and the answer from them."""
-    dialogue.say("user", rng.choice((" ", " And then: ", " Also: ", "\n")).join(ask.question for ask in asked))
-    calls = [
-        {"id": f"call_{i}", "type": "function", "function": {"name": tool.name, "arguments": ask.arguments}}
-        for i, (tool, ask) in enumerate(zip(tools, asked, strict=True))
-    ]
-    dialogue.say("assistant", "", tool_calls=calls)
-    failed = len(asked) == 1 and rng.random() < 0.06
-    reason = rng.choice(("not found", "no access", "timeout", "invalid value", words.code(rng)))
-    for ask, call in zip(asked, calls, strict=True):
-        result = {"error": reason} if failed else ask.result
-        dialogue.say("tool", result if isinstance(result, str) else json.dumps(result), tool_call_id=call["id"])
-    dialogue.say(
-        "assistant", f"I am sorry, that did not work: {reason}." if failed else " ".join(ask.answer for ask in asked)
-    )
-
-
 def tool_calls(rng: Random, held_out: bool) -> Dialogue:
-    """Questions that tools answer: the calls, their results, the answer; at times no call, because none fits."""
-    offered = _offered(rng, held_out)
-    dialogue = Dialogue(tools=[tool.schema() for tool in offered])
-    if rng.random() < 0.12:
-        dialogue.turn(*exchange(rng, held_out))
-    if rng.random() < 0.06:
-        other = make_tool(rng, held_out)
-        if other.name not in {tool.name for tool in offered}:
-            return dialogue.turn(other.ask(rng, held_out).question, "I am sorry, none of my tools can do that.")
-    for _ in range(1 if rng.random() < 0.75 else 2):
-        chosen = [rng.choice(offered) for _ in range(rng.choice((1, 1, 1, 1, 2)))]
-        _use(dialogue, rng, chosen, [tool.ask(rng, held_out) for tool in chosen])
-    return dialogue
+    """A talk with tools: calls, their results, the answers; at times no call, because none fits."""
+    return scenarios.agent(Source(rng, held_out, held_out, is_spaced=held_out))
+
+
+def remembering(rng: Random, held_out: bool) -> Dialogue:
+    """Things that the user says, and asks for after other turns."""
+    return scenarios.recall(Source(rng, held_out, held_out, is_spaced=held_out))
 
 
 TASKS: dict[str, tuple[Callable[[Random, bool], Dialogue], float]] = {
@@ -282,27 +186,27 @@ TASKS: dict[str, tuple[Callable[[Random, bool], Dialogue], float]] = {
     "recall": (recall, 2.0),
     "extraction": (extraction, 2.5),
     "lists": (lists, 1.5),
-    "reasoning": (reasoning, 1.0),
-    "tool_calls": (tool_calls, 3.0),
+    "reasoning": (reasoning, 0.8),
+    "tool_calls": (tool_calls, 16.0),
+    "remembering": (remembering, 3.5),
 }
 
 
 def make_dialogue(rng: Random, task: str | None = None, *, held_out: bool = False, episodes: int = 1) -> Dialogue:
     """One dialogue; with several `episodes` a long one, whose user asks at the end for what they said at the start."""
-    names = list(TASKS)
-    first = task or rng.choices(names, [weight for _, weight in TASKS.values()])[0]
+    first = task or rng.choices(list(TASKS), [weight for _, weight in TASKS.values()])[0]
     dialogue = TASKS[first][0](rng, held_out)
     told = memories(rng, held_out) if episodes > 1 else []
-    for statement, reply, _, _ in told:
-        dialogue.turn(statement, reply)
+    for one in told:
+        dialogue.turn(one.statement, one.reply)
     for _ in range(episodes - 1):
         # A second recall would tell another name; a second tool set would have no place in the system message.
         more = TASKS[rng.choice(("text_questions", "extraction", "lists", "reasoning"))][0](rng, held_out)
         dialogue.messages += more.messages
         if rng.random() < 0.4:
             dialogue.turn(*exchange(rng, held_out))
-    for _, _, question, answer in told:
-        dialogue.turn(question, answer)
+    for one in told:
+        dialogue.turn(one.question, one.answer)
     if rng.random() < 0.3 and dialogue.messages[0]["role"] != "system":
         dialogue.messages.insert(0, {"role": "system", "content": rng.choice(SYSTEM)})
     return dialogue

@@ -35,14 +35,15 @@ def load_checkpoint(folder: Path) -> Network:
 
 def checkpoint_tensors(network: Network) -> dict[str, Tensor]:
     """The state dict in bfloat16; the output matrix is the embedding and is not written twice."""
-    return {name: tensor.to(torch.bfloat16).contiguous() for name, tensor in network.state_dict().items()}
+    return {name: tensor.to("cpu", torch.bfloat16).contiguous() for name, tensor in network.state_dict().items()}
 
 
-def export(network: Network, out: Path) -> None:
-    """Write model.safetensors and config.json into `out`, where tokenizer.json already lies."""
-    tokenizer = Tokenizer.from_file(str(BUNDLED / "tokenizer.json"))
+def export(network: Network, out: Path, tokenizer_file: Path = BUNDLED / "tokenizer.json") -> None:
+    """Write model.safetensors and config.json into `out`; the tokenizer says what ends a turn."""
+    tokenizer = Tokenizer.from_file(str(tokenizer_file))
     config = network.shape.to_hf([tokenizer.token_to_id("<|im_end|>"), tokenizer.token_to_id("<|endoftext|>")])
     save_file(checkpoint_tensors(network), out / "model.safetensors", metadata={"format": "pt"})
+    (out / "model.safetensors").chmod(0o644)
     (out / "config.json").write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
 
 

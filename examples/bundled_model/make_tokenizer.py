@@ -27,8 +27,9 @@ SPECIAL = (
     "<think>",
     "</think>",
 )
-# Words, single digits (so that numbers are copied digit by digit), runs of signs, white space.
-SPLIT = r"[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+# A word never takes the sign before it along, and camel case is cut: so it has the same tokens wherever it stands, and
+# to copy it is to copy them. Single digits; runs of signs; white space.
+SPLIT = r"\p{Lu}?[\p{Ll}\p{M}]+|\p{Lu}+(?!\p{Ll})|\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 
 
 def texts(seed: int, count: int) -> Iterator[str]:

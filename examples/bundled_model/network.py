@@ -5,6 +5,7 @@ Parameter names are those of Hugging Face's Qwen3 checkpoints, so that the state
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -18,10 +19,10 @@ class Shape:
     """Sizes of the network."""
 
     vocab_size: int = 3072
-    hidden_size: int = 192
-    num_hidden_layers: int = 6
-    num_attention_heads: int = 6
-    num_key_value_heads: int = 2
+    hidden_size: int = 256
+    num_hidden_layers: int = 9
+    num_attention_heads: int = 8
+    num_key_value_heads: int = 4
     head_dim: int = 32
     intermediate_size: int = 640
     rms_norm_eps: float = 1e-6
@@ -72,7 +73,7 @@ class Attention(nn.Module):
         q = self.q_norm(self.q_proj(x_bth).view(heads)).transpose(1, 2)
         k = self.k_norm(self.k_proj(x_bth).view(heads)).transpose(1, 2)
         v = self.v_proj(x_bth).view(heads).transpose(1, 2)
-        q, k = _rotate(q, cos_td, sin_td), _rotate(k, cos_td, sin_td)
+        q, k = _rotate(q, cos_td, sin_td).to(v.dtype), _rotate(k, cos_td, sin_td).to(v.dtype)
         repeat = self.shape.num_attention_heads // self.shape.num_key_value_heads
         k, v = k.repeat_interleave(repeat, dim=1), v.repeat_interleave(repeat, dim=1)
         mixed = F.scaled_dot_product_attention(q, k, v, is_causal=True)
@@ -124,6 +125,8 @@ class Network(nn.Module):
         super().__init__()
         self.shape = shape
         self.model = Decoder(shape)
+        self.layers: Sequence[Callable[[Tensor, Tensor, Tensor], Tensor]] = list(self.model.layers)
+        """What `forward` calls layer by layer: the layers, or what a compiler made of them."""
         self._draw()
 
     def _draw(self) -> None:
@@ -140,8 +143,8 @@ class Network(nn.Module):
                 # among hundreds, and gains that start at 1 take thousands of steps to allow it.
                 nn.init.constant_(parameter, 2.0)
 
-    def forward(self, token_ids_bt: Tensor, wanted_bt: Tensor | None = None) -> Tensor:
-        """Logits of each next token: [B, T, V], or [N, V] for the N positions that are `wanted`."""
+    def forward(self, token_ids_bt: Tensor, wanted_n: Tensor | None = None) -> Tensor:
+        """Logits of each next token: [B, T, V], or [N, V] for the N positions of the flat [B*T] that are `wanted`."""
         shape, t = self.shape, token_ids_bt.shape[1]
         frequency = shape.rope_theta ** (
             -torch.arange(0, shape.head_dim, 2, device=token_ids_bt.device) / shape.head_dim
@@ -149,7 +152,7 @@ class Network(nn.Module):
         angle = torch.outer(torch.arange(t, device=token_ids_bt.device).float(), frequency).repeat(1, 2)
         cos, sin = angle.cos(), angle.sin()
         x = self.model.embed_tokens(token_ids_bt)
-        for layer in self.model.layers:
+        for layer in self.layers:
             x = layer(x, cos, sin)
-        x = self.model.norm(x if wanted_bt is None else x[wanted_bt])
+        x = self.model.norm(x if wanted_n is None else x.flatten(0, 1)[wanted_n])
         return F.linear(x, self.model.embed_tokens.weight)

@@ -1,205 +1,239 @@
-"""Tools for the training dialogues: known ones and made-up ones, with questions, arguments, results and answers."""
-
-# ruff: noqa: E501 (a phrasing is read more easily on one line)
+"""Tools that a dialogue offers: made-up ones by the thousand, and those of the toolbox that people know."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
 from dataclasses import dataclass
-from random import Random
+from functools import cache
+from pathlib import Path
 from typing import Any
 
-import words
+import lexicon
+from phrasebook import LOOKS, Phrasebook, capital, key_words
+from values import KINDS, Value, make_value
+from wordstock import KEYS, MODIFIERS, TOOLBOX_FILE, Source
+
+JsonSchema = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Ask:
-    """A question, the arguments it contains, what the tool returns and how the answer tells it."""
+class Parameter:
+    """An argument of a tool. `kind` says what its values look like; an enumeration has `options`."""
 
-    question: str
-    arguments: dict[str, Any]
-    result: Any
-    answer: str
+    key: str
+    kind: str
+    is_required: bool = True
+    options: tuple[str, ...] = ()
+    description: str = ""
+
+    @property
+    def looks(self) -> str:
+        """What its values look like in a sentence."""
+        return "option" if self.options else LOOKS.get(self.kind, "text")
+
+    def schema(self, *, is_titled: bool = False) -> JsonSchema:
+        """Its JSON Schema."""
+        schema: JsonSchema = {"type": KINDS[self.kind][0]}
+        if schema["type"] == "array":
+            schema["items"] = {"type": "string"}
+        if self.options:
+            schema["enum"] = list(self.options)
+        if self.description:
+            schema["description"] = self.description
+        return schema | ({"title": capital(key_words(self.key))} if is_titled else {})
+
+    def value(self, source: Source) -> Value:
+        """A value that fits."""
+        return source.rng.choice(self.options) if self.options else make_value(source, self.kind)
 
 
 @dataclass(frozen=True, slots=True)
 class Tool:
-    """A function with typed parameters; `ask` makes a question that calls for it."""
+    """A function that the model may call. `verbs` say what it does; `asks` are whole sentences, of the toolbox only."""
 
     name: str
     description: str
-    parameters: dict[str, str]
-    ask: Callable[[Random, bool], Ask]
-    described: bool = False
+    parameters: tuple[Parameter, ...]
+    verbs: tuple[str, ...] = ()
+    noun: str = ""
+    asks: tuple[str, ...] = ()
+    result: tuple[tuple[str, str], ...] = ()
+    frills: frozenset[str] = frozenset()
 
-    def schema(self) -> dict[str, Any]:
-        """The tool as the chat API sends it."""
-        properties: dict[str, Any] = {key: {"type": kind} for key, kind in self.parameters.items()}
-        if self.described:
-            for key, field in properties.items():
-                field["description"] = f"The {key.replace('_', ' ')}"
-        parameters = {"type": "object", "properties": properties, "required": list(self.parameters)}
-        function = {"name": self.name, "description": self.description, "parameters": parameters}
+    @property
+    def reads(self) -> bool:
+        """Whether it asks for something, so that a question needs no verb."""
+        return self.verbs in lexicon.READING
+
+    def schema(self) -> JsonSchema:
+        """The tool as the chat API sends it, with the frills of one client or another."""
+        is_titled = "title" in self.frills
+        parameters: JsonSchema = {
+            "type": "object",
+            "properties": {one.key: one.schema(is_titled=is_titled) for one in self.parameters},
+            "required": [one.key for one in self.parameters if one.is_required],
+        }
+        if "closed" in self.frills:
+            parameters["additionalProperties"] = False
+        if "bare required" in self.frills and not parameters["required"]:
+            del parameters["required"]
+        function: JsonSchema = {"name": self.name, "description": self.description, "parameters": parameters}
+        if not self.description:
+            del function["description"]
+        if "strict" in self.frills:
+            function["strict"] = True
         return {"type": "function", "function": function}
 
-
-def _weather(rng: Random, held_out: bool) -> Ask:
-    place, kind, degrees = words.city(rng, held_out), rng.choice(words.WEATHER), rng.randint(-15, 39)
-    asked = words.choose(rng, held_out, (
-        f"What is the weather in {place}?", f"How is the weather in {place} today?", f"Weather in {place}, please.",
-        f"Is it nice in {place}?", f"What's the weather like in {place}?", f"How warm is it in {place}?",
-        f"Do I need a coat in {place}?",
-    ))  # fmt: skip
-    return Ask(
-        asked,
-        {"city": place},
-        {"weather": kind, "temperature": degrees},
-        f"It is {kind} in {place} with {degrees} degrees.",
-    )
-
-
-def _email(rng: Random, held_out: bool) -> Ask:
-    address = words.email(rng, words.name(rng, held_out))
-    subject = f"{rng.choice(words.ADJECTIVES)} {rng.choice(words.THINGS)}"
-    asked = words.choose(rng, held_out, (
-        f"Send an email to {address} about the {subject}.", f"Write to {address}, subject: {subject}",
-        f"Please mail {address} about the {subject}", f"Can you email {address}? It is about the {subject}.",
-    ))  # fmt: skip
-    return Ask(asked, {"to": address, "subject": subject}, {"sent": True}, f"I sent the email to {address}.")
-
-
-def _meeting(rng: Random, held_out: bool) -> Ask:
-    who, day, hour = words.name(rng, held_out), rng.choice(words.DAYS), words.time_of_day(rng)
-    asked = words.choose(rng, held_out, (
-        f"Book a meeting with {who} on {day} at {hour}.", f"Set up a call with {who}, {day} {hour}.",
-        f"I want to meet {who} on {day} at {hour}.", f"Put {who} in my calendar for {day} at {hour}.",
-    ))  # fmt: skip
-    arguments = {"person": who, "day": day, "time": hour}
-    return Ask(asked, arguments, {"booked": True}, f"Your meeting with {who} is on {day} at {hour}.")
-
-
-def _order(rng: Random, held_out: bool) -> Ask:
-    number, item, price = rng.randint(1, 60), rng.choice(words.FOODS), rng.randint(1, 300)
-    asked = words.choose(rng, held_out, (
-        f"Order {number} {item}.", f"I need {number} {item}, please.", f"Buy {number} {item} for me.", f"Get me {number} {item}.",
-    ))  # fmt: skip
-    arguments = {"item": item, "quantity": number}
-    return Ask(asked, arguments, {"ordered": True, "price": price}, f"I ordered {number} {item} for {price} euros.")
-
-
-def _status(rng: Random, held_out: bool) -> Ask:
-    number, state = words.code(rng), rng.choice(words.STATES)
-    asked = words.choose(rng, held_out, (
-        f"Where is my order {number}?", f"What is the status of order {number}?", f"Check order {number}.",
-        f"Tell me about order {number}.",
-    ))  # fmt: skip
-    return Ask(asked, {"order": number}, {"status": state}, f"Your order {number} is {state}.")
-
-
-def _trip(rng: Random, held_out: bool) -> Ask:
-    start, end, day = words.city(rng, held_out), words.city(rng, held_out), rng.choice(words.DAYS)
-    leaves, price = words.time_of_day(rng), rng.randint(9, 250)
-    asked = words.choose(rng, held_out, (
-        f"Find a train from {start} to {end} on {day}.", f"I want to go from {start} to {end} on {day}.",
-        f"Trains on {day} from {start} to {end}?", f"On {day} I travel from {start} to {end}.",
-    ))  # fmt: skip
-    answer = f"There is a train from {start} to {end} at {leaves} for {price} euros."
-    return Ask(asked, {"from": start, "to": end, "day": day}, {"leaves": leaves, "price": price}, answer)
-
-
-def _add(rng: Random, held_out: bool) -> Ask:
-    a, b = words.number(rng), words.number(rng)
-    asked = words.choose(rng, held_out, (
-        f"Add {a} and {b}.", f"What is {a} plus {b}?", f"Calculate {a} + {b}", f"How much is {a} and {b} together?",
-    ))  # fmt: skip
-    return Ask(asked, {"a": a, "b": b}, {"sum": a + b}, f"The sum is {a + b}.")
-
-
-def _search(rng: Random, held_out: bool) -> Ask:
-    query = rng.choice(
-        (words.sentence(rng), f"{rng.choice(words.TOPICS)} in {words.city(rng, held_out)}", words.thing(rng))
-    )
-    found = words.sentence(rng)
-    asked = words.choose(rng, held_out, (
-        f"Search for {query}.", f"Look up: {query}", f'Find "{query}" on the web.', f"Google {query}",
-    ))  # fmt: skip
-    return Ask(asked, {"query": query}, rng.choice(({"results": [found]}, found)), f"I found this: {found}")
-
-
-KNOWN: tuple[Tool, ...] = (
-    Tool("get_weather", "Get the current weather in a city", {"city": "string"}, _weather),
-    Tool("send_email", "Send an email", {"to": "string", "subject": "string"}, _email),
-    Tool(
-        "book_meeting",
-        "Book a meeting with a person",
-        {"person": "string", "day": "string", "time": "string"},
-        _meeting,
-    ),
-    Tool("order_item", "Order food", {"item": "string", "quantity": "integer"}, _order),
-    Tool("order_status", "The status of an order", {"order": "string"}, _status),
-    Tool("find_train", "Find a train between two cities", {"from": "string", "to": "string", "day": "string"}, _trip),
-    Tool("add", "Add two numbers", {"a": "integer", "b": "integer"}, _add),
-    Tool("search", "Search the web", {"query": "string"}, _search),
-)
-
-VERBS = "find get check update delete create open close start stop move count rate mark read set list show".split()
-KEYS = (
-    "name city owner place label target title user person color country language file path reason note topic id "
-    "time date day email phone street product item start end text message query url type unit room account currency "
-    "user_id order_id first_name file_name max_results start_date due_date from to "
-    "number size count level limit amount price weight score urgent active"
-).split()
-_TYPES = dict.fromkeys("number size count level limit amount max_results".split(), "integer")
-_TYPES |= dict.fromkeys("price weight score".split(), "number") | dict.fromkeys("urgent active".split(), "boolean")
-RESULTS = "result id status total owner code place next".split()
-
-
-def _spoken(value: Any) -> str:
-    return {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)
-
-
-def _question(rng: Random, style: int, verb: str, noun: str, arguments: dict[str, Any]) -> str:
-    given = {key.replace("_", " "): _spoken(value) for key, value in arguments.items()}
-    match style:
-        case 0:
-            return (
-                f"{verb.capitalize()} the {noun} with {' and '.join(f'{key} {value}' for key, value in given.items())}."
-            )
-        case 1:
-            return f"Please {verb} a {noun}, {', '.join(f'{key}: {value}' for key, value in given.items())}"
-        case 2:
-            listed = ", ".join(f"the {key} is {value}" for key, value in given.items())
-            return f"Can you {verb} the {noun}? {listed[0].upper()}{listed[1:]}."
-        case 3:
-            return f"{verb} {noun} {' '.join(given.values())}"
-        case _:
-            return f"I want to {verb} the {noun}. {' '.join(f'{key}={value}' for key, value in given.items())}"
-
-
-def _made_up(rng: Random, held_out: bool) -> Tool:
-    verb, noun = rng.choice(VERBS), rng.choice(words.THINGS) if rng.random() < 0.5 else words.made_up(rng)
-    keys = rng.sample(KEYS, rng.randint(1, 3))
-    keys = [words.made_up(rng) if rng.random() < 0.2 else key for key in keys]
-    kinds = {key: _TYPES.get(key, "string") for key in keys}
-
-    def ask(rng: Random, held_out: bool) -> Ask:
-        arguments = {key: words.value(rng, kind, held_out) for key, kind in kinds.items()}
-        question = _question(rng, rng.choice((0, 1, 2, 3, 4) if held_out else (0, 1, 2, 3)), verb, noun, arguments)
-        told = {
-            key: words.value(rng, rng.choice(("string", "integer")), held_out)
-            for key in rng.sample(RESULTS, rng.randint(1, 2))
-        }
-        return Ask(
-            question, arguments, told, f"Done. {' '.join(f'The {key} is {value}.' for key, value in told.items())}"
+    def resembles(self, other: Tool) -> bool:
+        """Whether a sentence could mean both."""
+        same_noun = bool(self.noun) and self.noun == other.noun
+        return self.name == other.name or (
+            same_noun and (self.reads or self.verbs == other.verbs) and self.reads == other.reads
         )
 
-    name = rng.choice((f"{verb}_{noun}", f"{verb}_{noun}", f"{noun}_{verb}", f"{verb}{noun.capitalize()}"))
+
+def _in_style(source: Source, parts: list[str]) -> str:
+    """Words as one name: `get_weather`, `getWeather`, `get-weather`."""
+    words = " ".join(parts).split()
+    draw = source.rng.random()
+    if draw < 0.65:
+        return "_".join(words)
+    if draw < 0.85:
+        return words[0] + "".join(word.capitalize() for word in words[1:])
+    if draw < 0.91:
+        return "-".join(words)
+    if draw < 0.94:
+        return ".".join(words)
+    return "".join(word.capitalize() for word in words)
+
+
+def made_up_key(source: Source, kind: str) -> str:
+    """A made-up name of an argument."""
+    parts = [source.noun()]
+    if source.rng.random() < 0.4:
+        parts.insert(0, source.noun() if source.rng.random() < 0.5 else source.of(MODIFIERS))
+    elif LOOKS.get(kind) == "number" and source.rng.random() < 0.3:
+        parts.append(source.rng.choice(("count", "limit", "size", "number", "level")))
+    elif kind == "code" and source.rng.random() < 0.3:
+        parts.append(source.rng.choice(("id", "code", "number")))
+    return _in_style(source, parts) if len(parts) > 1 else parts[0]
+
+
+_DRAWN = [kind for kind in KINDS if kind not in ("words", "paths", "sentences", "sentence", "weather", "state")]
+_WEIGHTS = [{"integer": 4.0, "number": 5.0, "boolean": 9.0, "array": 1.2}.get(KINDS[kind][0], 1.6) for kind in _DRAWN]
+
+
+def _parameter(source: Source, taken: set[str]) -> Parameter:
+    rng = source.rng
+    options: tuple[str, ...] = ()
+    while True:
+        if rng.random() < 0.5:
+            key = source.of(KEYS)
+            kind = lexicon.KEYS[key]
+        else:
+            kind = rng.choices(_DRAWN, _WEIGHTS)[0]
+            key = made_up_key(source, kind)
+        words = key_words(key)
+        if words not in taken:
+            break
+    taken.add(words)
+    if KINDS[kind][0] == "string" and rng.random() < 0.12:
+        options = _options(source)
     about = rng.choice(
-        (f"{verb.capitalize()} a {noun}", f"{verb.capitalize()} the {noun} of a user", f"Used to {verb} a {noun}")
+        (f"The {words}", f"{capital(words)} to use", f"the {words} of it", f"Which {words}", capital(words))
     )
-    return Tool(name, about, kinds, ask, described=rng.random() < 0.3)
+    if KINDS[kind][0] == "array":
+        about = rng.choice((f"List of {words}", f"The {words}"))
+    return Parameter(key, kind, rng.random() < 0.75, options, about if rng.random() < 0.35 else "")
 
 
-def make_tool(rng: Random, held_out: bool) -> Tool:
-    """A known tool or, more often, a made-up one."""
-    return rng.choice(KNOWN) if rng.random() < 0.4 else _made_up(rng, held_out)
+def _options(source: Source) -> tuple[str, ...]:
+    if not source.is_unseen and source.rng.random() < 0.5:
+        return tuple(source.rng.choice(lexicon.ENUMS).split())
+    return tuple(dict.fromkeys(source.noun() for _ in range(source.rng.randint(2, 5))))
+
+
+def made_up_tool(source: Source, verbs: tuple[str, ...] = (), noun: str = "") -> Tool:
+    """A tool of a verb and a noun, by chance or as given."""
+    rng, book = source.rng, Phrasebook(source)
+    verbs = verbs or rng.choice(lexicon.READING if rng.random() < 0.45 else lexicon.WRITING)
+    noun = noun or source.thing()
+    taken = {noun}
+    parameters = [_parameter(source, taken) for _ in range(rng.choice((1, 1, 2, 2, 3, 3, 4)))]
+    if not any(one.is_required for one in parameters):
+        first = parameters[0]
+        parameters[0] = Parameter(first.key, first.kind, True, first.options, first.description)
+    verb = verbs[0] if rng.random() < 0.8 else rng.choice(verbs)
+    parts = [verb, noun] if rng.random() < 0.85 else [noun, verb]
+    if rng.random() < 0.08:
+        parts.insert(0, source.noun())
+    draw = rng.random()
+    name, described = _in_style(source, parts), draw < 0.93
+    if draw < 0.06:  # the name says nothing
+        name = source.made_up() if rng.random() < 0.5 else f"{source.noun()}_{rng.randint(1, 99)}"
+    spoken = rng.choice(verbs)
+    text = book.pattern("description").format(
+        verb=spoken, Verb=capital(spoken), verbs=_third(spoken), Verbs=capital(_third(spoken)),
+        noun=noun, Noun=capital(noun), key=key_words(parameters[0].key),
+    )  # fmt: skip
+    return Tool(name, text if described else "", tuple(parameters), verbs, noun, frills=_frills(source))
+
+
+def _third(verb: str) -> str:
+    """Third person: `gets`, `switches on`."""
+    first, _, rest = verb.partition(" ")
+    if first[-1] == "y" and first[-2] not in "aeiou":
+        first = f"{first[:-1]}ies"
+    else:
+        first += "es" if first.endswith(("s", "sh", "ch", "x", "z")) else "s"
+    return f"{first} {rest}".rstrip()
+
+
+def _frills(source: Source) -> frozenset[str]:
+    odds = {"title": 0.08, "closed": 0.25, "bare required": 0.5, "strict": 0.03}
+    return frozenset(frill for frill, chance in odds.items() if source.rng.random() < chance)
+
+
+@cache
+def toolbox(part: str, path: Path | None = None) -> tuple[JsonSchema, ...]:
+    """The tools that people know, as the data file has them: those of `train` or of `held_out`."""
+    loaded: dict[str, list[JsonSchema]] = json.loads((path or TOOLBOX_FILE).read_text())
+    return tuple(loaded[part])
+
+
+def known_tool(source: Source, entry: JsonSchema) -> Tool:
+    """A tool of the toolbox."""
+    parameters = []
+    for key, kind in entry["parameters"].items():
+        options = tuple(kind.split("|")) if "|" in kind else ()
+        parameters.append(Parameter(key.rstrip("?"), "word" if options else kind, not key.endswith("?"), options))
+    verbs = next(
+        (group for group in (*lexicon.READING, *lexicon.WRITING) if group[0] == entry["name"].split("_")[0]), ()
+    )
+    noun = entry["name"].split("_")[-1] if entry["name"].count("_") == 1 else ""
+    return Tool(
+        entry["name"], entry["description"], tuple(parameters), verbs, noun, tuple(entry["ask"]),
+        tuple(entry["result"].items()), _frills(source),
+    )  # fmt: skip
+
+
+def offer(source: Source, most: int = 8) -> list[Tool]:
+    """One to `most` tools that no sentence confuses, some of them alike in verb or noun."""
+    rng = source.rng
+    wanted, tools = min(most, rng.choice((1, 1, 2, 2, 3, 3, 4, 4, 5, 6, 7, 8))), []
+    known = toolbox("held_out" if source.is_unseen else "train")
+    share = 0.0 if source.is_unseen else rng.choice((0.0, 0.0, 0.3, 1.0))
+    while len(tools) < wanted:
+        draw = rng.random()
+        if draw < share:
+            tool = known_tool(source, rng.choice(known))
+        elif tools and draw > 0.75 and tools[-1].noun:
+            tool = made_up_tool(source, noun=tools[-1].noun)
+        elif tools and draw > 0.6 and tools[-1].verbs:
+            tool = made_up_tool(source, verbs=tools[-1].verbs)
+        else:
+            tool = made_up_tool(source)
+        if not any(tool.resembles(other) for other in tools):
+            tools.append(tool)
+    rng.shuffle(tools)
+    return tools

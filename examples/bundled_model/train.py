@@ -1,91 +1,95 @@
-"""Trains the bundled model: on two CPU cores in hours, on a GPU in minutes; deterministic, and resumable at any step.
+"""Trains the bundled model: in minutes on a GPU, in hours on two cores; ends well at the time that is given.
 
-    python examples/bundled_model/train.py --folder /some/folder --steps 4600 --decay-from 2400 --long-from 4300
+    python examples/bundled_model/train.py --folder /some/folder --seconds 280 --device cuda --precision bfloat16
+    python examples/bundled_model/train.py --folder /some/folder --steps 4000 --batch-tokens 4096 --workers 1
 
-Matrices learn by Muon (Keller Jordan, 2024), the rest by AdamW. The learning rate is constant, then falls linearly to
-zero from `--decay-from` on; both numbers may be changed when resuming, so a run can be ended well at any time. From
-`--long-from` on rows have 2,048 tokens instead of `--row-len`.
+Matrices learn by Muon, the rest by AdamW. The learning rate is constant, then falls linearly to zero over the last part
+of the run, which is measured in seconds or in steps. Everything needs torch, numpy, tokenizers and safetensors only.
 """
 
 from __future__ import annotations
 
 import argparse
 import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from signal import SIGINT, SIGTERM, signal
-from threading import Event
 
 import torch
 import torch.nn.functional as F
-from dataset import Phase, batches
+from dataset import Batch, Recipe, batch_source
+from export import export, load_checkpoint
+from measure import Exam, make_exams, marks
 from network import Network, Shape
+from optimizer import Muon
+from rendering import BUNDLED
 from torch import Tensor
-
-LONG_ROW = 2048
-DRILLS = 0.25
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How the run goes; the learning rate is a function of it and the step."""
+    """How the run goes: its end in seconds or in steps, and the learning rate by the share that is done."""
 
-    steps: int
-    decay_from: int
-    long_from: int
-    row_len: int
-    batch_tokens: int
-    drills_until: int = 0
-    warmup: int = 40
+    seconds: float | None
+    steps: int | None
+    decay_from: float = 0.45
+    warmup: float = 0.01
 
-    def rate(self, step: int) -> float:
-        """Share of the peak learning rate at `step`."""
-        if step < self.warmup:
-            return (step + 1) / self.warmup
-        return 1.0 if step < self.decay_from else max(0.0, (self.steps - step) / (self.steps - self.decay_from))
+    def done(self, elapsed_s: float, step: int) -> float:
+        """Share of the run that is done; 1 is the end."""
+        shares = [elapsed_s / self.seconds] if self.seconds else []
+        shares += [step / self.steps] if self.steps else []
+        return min(1.0, max(shares))
 
-    def phase(self, step: int) -> Phase:
-        """The kind of rows at `step`."""
-        row_len = LONG_ROW if step >= self.long_from else self.row_len
-        return Phase(row_len, DRILLS if step < self.drills_until else 0.0)
+    def rate(self, done: float) -> float:
+        """Share of the peak learning rate."""
+        if done < self.warmup:
+            return max(done, 0.002) / self.warmup
+        return 1.0 if done < self.decay_from else max(0.0, (1.0 - done) / (1.0 - self.decay_from))
 
 
 class Training:
     """Network, optimizers and step; saved and loaded whole."""
 
-    def __init__(
-        self, shape: Shape, seed: int, device: str, matrix_rate: float, other_rate: float, precision: str
-    ) -> None:
-        torch.manual_seed(seed)
-        self.seed, self.device, self.precision, self.step, self.tokens = seed, device, precision, 0, 0
-        self.network = Network(shape).to(device)
-        matrices = [p for n, p in self.network.named_parameters() if p.ndim == 2 and "embed" not in n]
-        others = [p for n, p in self.network.named_parameters() if p.ndim != 2 or "embed" in n]
+    def __init__(self, network: Network, device: str, matrix_rate: float, other_rate: float, precision: str) -> None:
+        self.device, self.is_half, self.step, self.tokens = device, precision == "bfloat16", 0, 0
+        self.network = network.to(device)
+        matrices = [p for n, p in network.named_parameters() if p.ndim == 2 and "embed" not in n]
+        others = [p for n, p in network.named_parameters() if p.ndim != 2 or "embed" in n]
         self.rates = (matrix_rate, other_rate)
         self.optimizers: list[torch.optim.Optimizer] = [
-            torch.optim.Muon(matrices, lr=matrix_rate, momentum=0.95, weight_decay=0.01, adjust_lr_fn="original"),
+            Muon(matrices, lr=matrix_rate),
             torch.optim.AdamW(others, lr=other_rate, betas=(0.9, 0.95), weight_decay=0.0),
         ]
 
-    def learn(self, rows: Tensor, weights: Tensor, rate: float) -> float:
-        """One step on rows [B, T+1]; returns the mean loss on the tokens the model has to write."""
+    def loss(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Weighted sum of the losses of a batch, and the sum of its weights."""
+        ids = torch.from_numpy(batch.token_ids).to(self.device, torch.int64, non_blocking=True)
+        wanted = torch.from_numpy(batch.wanted).to(self.device, torch.int64, non_blocking=True)
+        weights = torch.from_numpy(batch.weights).to(self.device, non_blocking=True)
+        with torch.autocast(self.device, torch.bfloat16, enabled=self.is_half):
+            logits = self.network(ids[:, :-1].contiguous(), wanted)
+        losses = F.cross_entropy(logits.float(), ids[:, 1:].reshape(-1)[wanted], reduction="none")
+        return (losses * weights).sum(), weights.sum()
+
+    def learn(self, batches: list[Batch], rate: float) -> Tensor:
+        """One step on several batches; returns their mean weighted loss, on the device."""
         for optimizer, peak in zip(self.optimizers, self.rates, strict=True):
             for group in optimizer.param_groups:
                 group["lr"] = peak * rate
-        weights = weights[:, 1:]
-        wanted = weights > 0
-        with torch.autocast(self.device, torch.bfloat16, enabled=self.precision == "bfloat16"):
-            logits = self.network(rows[:, :-1], wanted)
-        losses = F.cross_entropy(logits.float(), rows[:, 1:][wanted], reduction="none")
-        weight = weights[wanted]
-        ((losses * weight).sum() / weight.sum()).backward()
+        weight = float(sum(batch.weights.sum() for batch in batches))
+        total = torch.zeros((), device=self.device)
+        for batch in batches:
+            loss, _ = self.loss(batch)
+            (loss / weight).backward()
+            total += loss.detach() / weight
+            self.tokens += batch.token_ids[:, 1:].size
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
         for optimizer in self.optimizers:
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
         self.step += 1
-        self.tokens += rows[:, 1:].numel()
-        return float(losses.detach()[weight == 1].mean())
+        return total
 
     def save(self, path: Path) -> None:
         """Write everything; the file is never half written."""
@@ -108,64 +112,141 @@ class Training:
         self.step, self.tokens = state["step"], state["tokens"]
 
 
-def run(training: Training, plan: Plan, folder: Path, save_every: int, stop: Event) -> None:
-    """Train to the end of the plan, or until `stop` is set, printing a line now and then."""
-    while training.step < plan.steps and not stop.is_set():
-        phase = plan.phase(training.step)
-        source = batches(training.seed, training.step, max(1, plan.batch_tokens // phase.row_len), phase)
-        began, seen = time.monotonic(), training.tokens
-        while training.step < plan.steps and plan.phase(training.step) == phase:
-            rows, weights = (
-                torch.from_numpy(a.astype(kind)).to(training.device)
-                for a, kind in zip(next(source), ("int64", "float32"), strict=True)
-            )
-            loss = training.learn(rows, weights, plan.rate(training.step))
-            if training.step % 10 == 0:
-                speed = (training.tokens - seen) / (time.monotonic() - began)
-                left = (plan.steps - training.step) * plan.batch_tokens / speed
-                print(
-                    f"step {training.step}/{plan.steps}  loss {loss:.4f}  {training.tokens / 1e6:.2f} M tokens  "
-                    f"{speed:,.0f} tokens/s  {left / 60:.0f} min left",
-                    flush=True,
-                )
-            if training.step % save_every == 0 or training.step == plan.steps or stop.is_set():
-                training.save(folder / "training.pt")
-            if stop.is_set():
-                break
-        source.close()  # type: ignore[attr-defined]
+def compile_layers(training: Training, batch: Batch) -> None:
+    """Have the layers compiled, for any width of a batch; where that fails, go on without."""
+    network, began = training.network, time.monotonic()
+    plain = list(network.layers)
+    network.layers = [torch.compile(layer, dynamic=True) for layer in plain]
+    try:
+        training.loss(batch)[0].backward()
+        training.network.zero_grad(set_to_none=True)
+        print(f"compiled in {time.monotonic() - began:.0f} s", flush=True)
+    except Exception as error:  # compilers fail in many ways, and training does not need one
+        network.layers = plain
+        print(f"not compiled: {type(error).__name__}: {str(error)[:300]}", flush=True)
+
+
+@dataclass(slots=True)
+class Log:
+    """Prints loss and speed now and then."""
+
+    every_s: float
+    began: float
+    next_at: float = 0.0
+    seen: int = 0
+    at: float = 0.0
+
+    def __call__(self, training: Training, loss: Tensor, done: float) -> None:
+        now = time.monotonic() - self.began
+        if now < self.next_at:
+            return
+        speed = (training.tokens - self.seen) / max(now - self.at, 1e-9)
+        print(
+            f"{now:6.1f} s  {done:5.1%}  step {training.step}  loss {float(loss):.4f}  "
+            f"{training.tokens / 1e6:.1f} M tokens  {speed:,.0f} tokens/s",
+            flush=True,
+        )
+        self.next_at, self.seen, self.at = now + self.every_s, training.tokens, now
+
+
+def show_marks(training: Training, exams: dict[str, list[Exam]], most: int | None = None) -> None:
+    """Print how often answers are exact."""
+    plain, compiled = list(training.network.model.layers), training.network.layers
+    training.network.layers = plain
+    precision = torch.bfloat16 if training.is_half else torch.float32
+    for measure, papers in exams.items():
+        chosen = papers if most is None else papers[:: max(1, len(papers) // most)]
+        found = marks(training.network, chosen, training.device, precision)
+        print(f"  {measure}: " + ", ".join(f"{kind} {share:.1%}" for kind, share in found.items()), flush=True)
+    training.network.layers = compiled
+
+
+def run(
+    training: Training, plan: Plan, source: Iterator[Batch], accumulate: int, log: Log, look: Callable[[float], None]
+) -> None:
+    """Train to the end of the plan."""
+    while (done := plan.done(time.monotonic() - log.began, training.step)) < 1.0:
+        loss = training.learn([next(source) for _ in range(accumulate)], plan.rate(done))
+        log(training, loss, done)
+        look(done)
+
+
+def arguments() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--folder", type=Path, required=True, help="where the checkpoint and training.pt are written")
+    parser.add_argument("--tokenizer", type=Path, default=BUNDLED / "tokenizer.json")
+    parser.add_argument("--seconds", type=float, help="length of the run; the start is not counted")
+    parser.add_argument("--steps", type=int, help="length of the run, where it is not given in seconds")
+    parser.add_argument("--decay-from", type=float, default=0.45, help="share of the run after which the rate falls")
+    parser.add_argument("--batch-tokens", type=int, default=32_768, help="of each of the batches of a step")
+    parser.add_argument("--accumulate", type=int, default=2, help="batches of a step")
+    parser.add_argument("--row-len", type=int, default=1280, help="longer dialogues are cut")
+    parser.add_argument("--matrix-rate", type=float, default=0.02)
+    parser.add_argument("--other-rate", type=float, default=0.004)
+    parser.add_argument("--drill-chunks", type=int, default=120, help="so many chunks have drills among their rows")
+    parser.add_argument("--hidden-size", type=int, default=Shape().hidden_size)
+    parser.add_argument("--layers", type=int, default=Shape().num_hidden_layers)
+    parser.add_argument("--start-from", type=Path, help="a checkpoint to begin with, instead of random weights")
+    parser.add_argument("--workers", type=int, default=1, help="processes that make data")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument(
+        "--exams", type=int, default=150, help="held-out dialogues of each kind, to look on and at the end"
+    )
+    parser.add_argument("--log-every", type=float, default=5.0, help="seconds between two lines")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument("--precision", choices=("float32", "bfloat16"), default="float32")
+    parser.add_argument("--compile", action="store_true", help="have torch compile the layers")
+    parser.add_argument("--resume", action="store_true", help="go on from training.pt in the folder")
+    given = parser.parse_args()
+    if (given.seconds is None) == (given.steps is None):
+        parser.error("give the length of the run by one of --seconds and --steps")
+    return given
+
+
+def _shape(given: argparse.Namespace) -> Shape:
+    """The shipped shape, or another for trying things out."""
+    return Shape(
+        hidden_size=given.hidden_size, num_hidden_layers=given.layers, intermediate_size=given.hidden_size * 5 // 2
+    )
 
 
 def main() -> None:
-    """Parse the command line and train."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--folder", type=Path, required=True, help="where training.pt is written and resumed from")
-    parser.add_argument("--steps", type=int, default=4600)
-    parser.add_argument("--decay-from", type=int, default=2400)
-    parser.add_argument("--long-from", type=int, default=4300)
-    parser.add_argument("--row-len", type=int, default=384)
-    parser.add_argument(
-        "--drills-until", type=int, default=1500, help="a quarter of the rows are copying drills before"
-    )
-    parser.add_argument("--batch-tokens", type=int, default=2304)
-    parser.add_argument("--matrix-rate", type=float, default=0.02)
-    parser.add_argument("--other-rate", type=float, default=0.004)
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--save-every", type=int, default=50)
-    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
-    parser.add_argument(
-        "--precision", choices=("float32", "bfloat16"), default="float32",
-        help="of the matrix products; bfloat16 for a GPU or a CPU with avx512_bf16, where it is faster",
-    )  # fmt: skip
-    given = parser.parse_args()
+    """Train by the command line, and write the checkpoint."""
+    given, began = arguments(), time.monotonic()
     given.folder.mkdir(parents=True, exist_ok=True)
-    training = Training(Shape(), given.seed, given.device, given.matrix_rate, given.other_rate, given.precision)
-    if (given.folder / "training.pt").exists():
-        training.load(given.folder / "training.pt")
-    plan = Plan(given.steps, given.decay_from, given.long_from, given.row_len, given.batch_tokens, given.drills_until)
-    stop = Event()
-    for number in (SIGINT, SIGTERM):
-        signal(number, lambda *_: stop.set())
-    run(training, plan, given.folder, given.save_every, stop)
+    torch.manual_seed(given.seed)
+    torch.set_float32_matmul_precision("high")
+    recipe = Recipe(
+        batch_tokens=given.batch_tokens,
+        drill_chunks=given.drill_chunks,
+        chunk_tokens=16 * given.batch_tokens,
+        row_len=given.row_len,
+    )
+    with batch_source(given.tokenizer, given.seed, recipe, given.workers) as source:
+        exams = make_exams(given.tokenizer, given.exams)
+        network = load_checkpoint(given.start_from) if given.start_from else Network(_shape(given))
+        training = Training(network, given.device, given.matrix_rate, given.other_rate, given.precision)
+        if given.resume:
+            training.load(given.folder / "training.pt")
+        if given.compile:
+            compile_layers(training, next(source))
+        size = sum(parameter.numel() for parameter in network.parameters())
+        print(f"{size:,} parameters; ready after {time.monotonic() - began:.0f} s", flush=True)
+        plan = Plan(given.seconds, given.steps, given.decay_from)
+        looks = [0.15, 0.35, 0.6, 0.8]
+
+        def look(done: float) -> None:
+            if looks and done >= looks[0]:
+                del looks[0]
+                show_marks(training, exams, most=100)
+                export(network, given.folder, given.tokenizer)
+
+        run(training, plan, source, given.accumulate, Log(given.log_every, time.monotonic()), look)
+    export(network, given.folder, given.tokenizer)
+    print(f"{training.step} steps, {training.tokens:,} tokens -> {given.folder}", flush=True)
+    show_marks(training, exams)
+    training.save(given.folder / "training.pt")
 
 
 if __name__ == "__main__":

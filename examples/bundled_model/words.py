@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from random import Random
 from typing import TypeVar
+from zlib import crc32
 
 T = TypeVar("T")
 
@@ -70,13 +71,25 @@ _VOWELS = "a e i o u ai ea ee io oo ou".split()
 _CODAS = ["", "", "", "n", "r", "s", "l", "m", "t", "nd", "rk", "x", "ck"]
 
 
-def made_up(rng: Random, syllables: int = 2) -> str:
+def is_kept_back(word: str) -> bool:
+    """An eighth of all words, by their checksum: training never makes them up. A plural goes with its singular."""
+    return crc32(word.lower().rstrip("s").encode()) % 8 == 0
+
+
+def any_made_up(rng: Random, syllables: int = 2) -> str:
     """A pronounceable word that is in no list; some are of common syllables, some of any letters."""
     if rng.random() < 0.5:
         return "".join(rng.choice(_ONSETS) + rng.choice(_VOWELS) + rng.choice(_CODAS) for _ in range(syllables))
     starts_with_vowel = rng.random() < 0.4
     letters = ("aeiouy" if (at + starts_with_vowel) % 2 else "bcdfghjklmnpqrstvwxz" for at in range(syllables * 2 + 1))
     return "".join(rng.choice(pool) * (2 if rng.random() < 0.1 else 1) for pool in letters)
+
+
+def made_up(rng: Random, syllables: int = 2) -> str:
+    """A made-up word that is not kept back."""
+    while is_kept_back(word := any_made_up(rng, syllables)):
+        pass
+    return word
 
 
 def name(rng: Random, held_out: bool = False) -> str:

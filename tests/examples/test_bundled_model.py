@@ -19,6 +19,8 @@ from hypothesis import strategies as st
 from jinja2 import TemplateError
 from tokenizers import Tokenizer
 
+from espalier.engine.template_environment import make_environment
+
 ROOT = Path(__file__).resolve().parents[2]
 BUNDLED = ROOT / "engine" / "bundled"
 SCRIPTS = ROOT / "examples" / "bundled_model"
@@ -43,8 +45,9 @@ def _script(name: str) -> ModuleType:
         sys.path.remove(str(SCRIPTS))
 
 
-words, dialogues, rendering, dataset, network, train, export, evaluate = (
-    _script(name) for name in ("words", "dialogues", "rendering", "dataset", "network", "train", "export", "evaluate")
+words, dialogues, rendering, dataset, network, train, export, evaluate, optimizer = (
+    _script(name)
+    for name in ("words", "dialogues", "rendering", "dataset", "network", "train", "export", "evaluate", "optimizer")
 )
 TASKS = sorted(dialogues.TASKS)
 
@@ -67,10 +70,12 @@ def tiny() -> Any:
     return network.Network(network.Shape(**sizes))
 
 
+TEMPLATE = make_environment().from_string((BUNDLED / "chat_template.jinja").read_text())
+
+
 def _render(messages: list[dict[str, Any]], tools: list[dict[str, Any]] | None = None, prompt: bool = False) -> str:
-    text = rendering.render(dialogues.Dialogue(messages, tools or []), add_generation_prompt=prompt)
-    assert isinstance(text, str)
-    return text
+    """By the template that ships."""
+    return TEMPLATE.render(messages=messages, tools=tools or None, add_generation_prompt=prompt)
 
 
 @given(st.text())
@@ -150,15 +155,13 @@ def test_training_never_shows_a_held_out_name() -> None:
     assert not [name for name in kept if f" {name} " in shown or f'"{name}"' in shown]
 
 
-def test_arguments_of_calls_stand_in_the_question() -> None:
-    rng = Random(0)
-    for _ in range(200):
-        said = ""
-        for message in dialogues.make_dialogue(rng, "tool_calls").messages:
-            said += str(message["content"])
-            for call in message.get("tool_calls", []):
-                values = [value for value in call["function"]["arguments"].values() if not isinstance(value, bool)]
-                assert all(str(value) in said for value in values)
+@pytest.mark.parametrize("task", TASKS)
+def test_training_writes_what_the_template_writes(task: str) -> None:
+    for seed in range(30):
+        dialogue = dialogues.make_dialogue(Random(seed), task, held_out=seed % 2 == 0)
+        for prompt in (False, True):
+            fast = rendering.render(dialogue, add_generation_prompt=prompt)
+            assert fast == _render(dialogue.messages, dialogue.tools, prompt)
 
 
 def test_extractions_are_json() -> None:
@@ -176,12 +179,28 @@ def test_the_answer_mask_covers_what_the_assistant_says(tokenizer: Tokenizer) ->
     )
 
 
-@pytest.mark.parametrize("phase", [dataset.Phase(96, 0.0), dataset.Phase(96, 1.0), dataset.Phase(2048, 0.0)])
-def test_a_row_is_a_function_of_its_number(tokenizer: Tokenizer, phase: Any) -> None:
-    (row, weight), (same, _), (other, _) = (dataset.make_row(1, index, phase, tokenizer) for index in (5, 5, 6))
-    assert row.shape == weight.shape == (phase.row_len + 1,)
-    assert np.array_equal(row, same)
-    assert not np.array_equal(row, other)
+RECIPE = dataset.Recipe(chunk_tokens=6000, batch_tokens=2000, row_len=300, drill_chunks=2, long_every=3)
+
+
+@pytest.mark.parametrize("number", [0, 2, 5])
+def test_a_chunk_is_a_function_of_its_number(tokenizer: Tokenizer, number: int) -> None:
+    first, again, other = (dataset.RowMaker(tokenizer).chunk(1, at, RECIPE) for at in (number, number, number + 1))
+    assert all(np.array_equal(a.token_ids, b.token_ids) for a, b in zip(first, again, strict=True))
+    assert any(a.token_ids.shape != b.token_ids.shape for a, b in zip(first, other, strict=False))
+    for batch in first:
+        rows, width = batch.token_ids.shape
+        assert rows > 1 and (width - 1) % dataset.ROUND == 0
+        assert len(batch.wanted) == len(batch.weights) and batch.weights.min() > 0
+        # Nothing behind a row's end counts.
+        assert (batch.token_ids[:, 1:].reshape(-1)[batch.wanted] != 0).mean() > 0.99
+
+
+def test_processes_make_the_rows_that_one_would(tokenizer: Tokenizer) -> None:
+    alone = next(dataset.chunks(BUNDLED / "tokenizer.json", 1, RECIPE))[0]
+    with dataset.batch_source(BUNDLED / "tokenizer.json", 1, RECIPE, 1) as source:
+        assert np.array_equal(next(source).token_ids, alone.token_ids)
+    with dataset.batch_source(BUNDLED / "tokenizer.json", 1, RECIPE, 0) as source:
+        assert np.array_equal(next(source).token_ids, alone.token_ids)
 
 
 def test_a_drill_counts_only_what_came_before() -> None:
@@ -192,30 +211,73 @@ def test_a_drill_counts_only_what_came_before() -> None:
 
 
 def test_the_rate_rises_stays_and_falls_to_zero() -> None:
-    plan = train.Plan(steps=100, decay_from=80, long_from=90, row_len=64, batch_tokens=256, drills_until=50, warmup=10)
-    assert [plan.rate(step) for step in (0, 9, 50, 79, 90, 100)] == [0.1, 1.0, 1.0, 1.0, 0.5, 0.0]
-    assert [plan.phase(step).row_len for step in (89, 90)] == [64, 2048]
-    assert [plan.phase(step).drills > 0 for step in (49, 50)] == [True, False]
+    by_time, by_steps = train.Plan(200.0, None, 0.5, 0.1), train.Plan(None, 100, 0.5, 0.1)
+    assert [by_time.done(elapsed, 10**6) for elapsed in (0.0, 50.0, 200.0, 300.0)] == [0.0, 0.25, 1.0, 1.0]
+    assert [by_steps.done(10.0**6, step) for step in (0, 25, 100)] == [0.0, 0.25, 1.0]
+    assert [by_time.rate(done) for done in (0.05, 0.1, 0.4, 0.75, 1.0)] == [0.5, 1.0, 1.0, 0.5, 0.0]
+
+
+def _batches(count: int) -> list[Any]:
+    generator = np.random.default_rng(0)
+    return [
+        dataset.Batch(
+            generator.integers(0, 64, (2, 17), dtype=np.int32),
+            np.arange(0, 32, 2, dtype=np.int32),
+            np.ones(16, dtype=np.float32),
+        )
+        for _ in range(count)
+    ]
+
+
+def _small_training() -> Any:
+    torch.manual_seed(1)
+    sizes = {"vocab_size": 64, "hidden_size": 16, "num_hidden_layers": 1, "head_dim": 8, "intermediate_size": 16}
+    return train.Training(network.Network(network.Shape(**sizes)), "cpu", 0.02, 0.004, "float32")
 
 
 def test_training_resumes_bit_for_bit(tmp_path: Path) -> None:
-    def make() -> Any:
-        shape = network.Shape(vocab_size=64, hidden_size=16, num_hidden_layers=1, head_dim=8, intermediate_size=16)
-        return train.Training(shape, 1, "cpu", 0.02, 0.004, "float32")
-
-    generator = torch.Generator().manual_seed(0)
-    rows = [torch.randint(0, 64, (2, 17), generator=generator) for _ in range(3)]
-    weights = torch.ones(2, 17)
-    straight, halted, resumed = make(), make(), make()
-    losses = [straight.learn(row, weights, 1.0) for row in rows]
-    again = [halted.learn(rows[0], weights, 1.0)]
+    batches = _batches(3)
+    straight, halted, resumed = (_small_training() for _ in range(3))
+    losses = [float(straight.learn([batch], 1.0)) for batch in batches]
+    again = [float(halted.learn([batches[0]], 1.0))]
     halted.save(tmp_path / "training.pt")
     resumed.load(tmp_path / "training.pt")
-    again += [resumed.learn(row, weights, 1.0) for row in rows[1:]]
+    again += [float(resumed.learn([batch], 1.0)) for batch in batches[1:]]
     assert losses == again
     assert (resumed.step, resumed.tokens) == (straight.step, straight.tokens) == (3, 96)
     for name, tensor in straight.network.state_dict().items():
         assert torch.equal(tensor, resumed.network.state_dict()[name]), name
+
+
+def test_training_learns_its_batch_by_heart() -> None:
+    training, batches = _small_training(), _batches(2)
+    losses = [float(training.learn(batches, 1.0)) for _ in range(60)]
+    assert losses[-1] < 0.5 * losses[0]
+
+
+def test_stacked_matrices_are_made_orthogonal() -> None:
+    torch.manual_seed(0)
+    for shape in ((3, 8, 8), (2, 24, 8), (2, 8, 24)):
+        values = torch.linalg.svdvals(optimizer.orthogonalised(torch.randn(shape), torch.float32))
+        assert values.min() > 0.4 and values.max() < 1.4
+
+
+def test_muon_steps_as_the_library_does() -> None:
+    generator = torch.Generator().manual_seed(0)
+    drawn = [torch.randn(shape, generator=generator) for shape in ((6, 4), (6, 4), (4, 6))]
+    ours, theirs = ([torch.nn.Parameter(tensor.clone()) for tensor in drawn] for _ in range(2))
+    steppers = (
+        optimizer.Muon(ours, lr=0.02),
+        torch.optim.Muon(theirs, lr=0.02, momentum=0.95, weight_decay=0.01, adjust_lr_fn="original"),
+    )
+    for _ in range(3):
+        gradients = [torch.randn(tensor.shape, generator=generator) for tensor in drawn]
+        for parameters, stepper in zip((ours, theirs), steppers, strict=True):
+            for parameter, gradient in zip(parameters, gradients, strict=True):
+                parameter.grad = gradient.clone()
+            stepper.step()
+    # The library iterates in bfloat16.
+    assert all(torch.allclose(a, b, atol=2e-3) for a, b in zip(ours, theirs, strict=True))
 
 
 def test_an_export_gives_the_same_logits_in_transformers(tmp_path: Path, tiny: Any) -> None:

@@ -1,0 +1,191 @@
+"""What a user says so that the model calls tools: one call, two, or the last one again with one thing changed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from phrasebook import Phrase, Phrasebook, Said, capital, key_words
+from tools import Parameter, Tool
+from values import Value
+from wordstock import Source
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A tool and its arguments, in the order of its schema."""
+
+    tool: Tool
+    arguments: dict[str, Value]
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """A sentence, and the calls that it asks for."""
+
+    sentence: str
+    calls: tuple[Call, ...]
+
+
+class Asker:
+    """Draws asks from a source."""
+
+    def __init__(self, source: Source, book: Phrasebook) -> None:
+        self.source, self.rng, self.book = source, source.rng, book
+
+    def single(self, tool: Tool, *, is_clause: bool = False) -> Ask:
+        """A sentence that asks for one call; a clause begins small and has no sign at its end."""
+        if tool.asks:
+            return self._known(tool, is_clause=is_clause)
+        given = {
+            one.key: one.value(self.source) for one in tool.parameters if one.is_required or self.rng.random() < 0.45
+        }
+        call = Call(tool, given)
+        sentence = self._sentence(call, self._said(call), is_clause=is_clause)
+        return Ask(sentence if is_clause else self.book.dressed(sentence), (call,))
+
+    def _known(self, tool: Tool, *, is_clause: bool) -> Ask:
+        pattern = self.rng.choice(tool.asks)
+        given = {one.key: one.value(self.source) for one in tool.parameters if f"{{{one.key}}}" in pattern}
+        said = {
+            one.key: self.book.spoken(self._worded(one, given[one.key])) for one in tool.parameters if one.key in given
+        }
+        sentence = pattern.format(**said)
+        if is_clause:
+            return Ask(sentence.rstrip(".?!"), (Call(tool, given),))
+        return Ask(self.book.dressed(sentence), (Call(tool, given),))
+
+    def _worded(self, parameter: Parameter, value: Value) -> Value:
+        if parameter.options and isinstance(value, str) and self.rng.random() < 0.5:
+            return value.replace("_", " ")
+        return value
+
+    def _said(self, call: Call) -> list[Said]:
+        said = []
+        for one in call.tool.parameters:
+            if one.key in call.arguments:
+                key = one.key if self.rng.random() < 0.15 else key_words(one.key)
+                kind = "any" if one.options else one.kind
+                said.append(Said(key, self._worded(one, call.arguments[one.key]), kind))
+        return said
+
+    def _sentence(self, call: Call, said: list[Said], *, is_clause: bool = False) -> str:
+        tool = call.tool
+        can_be_bare = self._can_be_bare(call)
+        if not can_be_bare and self.rng.random() < 0.35:
+            self.rng.shuffle(said)
+        verb = tool.verbs[0] if self.rng.random() < 0.6 else self.rng.choice(tool.verbs)
+        if is_clause:
+            pattern = (
+                "{verb} the {noun}{args}" if not tool.reads or self.rng.random() < 0.5 else "tell me the {noun}{args}"
+            )
+            return self.book.fill(pattern, said, can_be_bare, {"verb": verb, "noun": tool.noun})
+        kind = "question" if tool.reads and self.rng.random() < 0.55 else "command"
+        return self.book.sentence(kind, said, can_be_bare=can_be_bare, verb=verb, noun=tool.noun)
+
+    def _can_be_bare(self, call: Call) -> bool:
+        """Whether values say by their looks which arguments they are: also against optional ones that are left out."""
+        looks = [one.looks for one in call.tool.parameters if one.key in call.arguments]
+        return len(set(looks)) == len(looks) and not any(
+            one.looks in looks
+            for one in call.tool.parameters
+            if one.key not in call.arguments and not self._comes_later(call, one)
+        )
+
+    def _comes_later(self, call: Call, left_out: Parameter) -> bool:
+        """An argument left out is no rival of a required one that stands before it."""
+        keys = [one.key for one in call.tool.parameters]
+        rivals = [one for one in call.tool.parameters if one.key in call.arguments and one.looks == left_out.looks]
+        return all(one.is_required and keys.index(one.key) < keys.index(left_out.key) for one in rivals)
+
+    def two(self, tools: list[Tool]) -> Ask:
+        """A sentence that asks for two calls: of two tools, or of one with two values."""
+        first = self.rng.choice(tools)
+        others = [tool for tool in tools if tool is not first]
+        if self.rng.random() < 0.45 or not others:
+            asked = self._both(first)
+            if asked:
+                return asked
+        second = self.rng.choice(others or [first])
+        one, two = self.single(first, is_clause=True), self.single(second, is_clause=True)
+        pattern = self.book.pattern("two")
+        if first.asks or second.asks:
+            pattern = self.rng.choice(
+                (
+                    "{First}. {Second}.",
+                    "{First}. Also: {second}.",
+                    "{First}; {second}",
+                    "{First}. And {second}?",
+                    "{First} and {second}.",
+                )
+            )
+        a, b = one.sentence, two.sentence
+        return Ask(
+            self.book.dressed(pattern.format(first=a, second=b, First=capital(a), Second=capital(b))),
+            one.calls + two.calls,
+        )
+
+    def _both(self, tool: Tool) -> Ask | None:
+        """One sentence with two values for one argument."""
+        plain = [one for one in tool.parameters if one.is_required and one.looks not in ("flag", "list", "option")]
+        if not plain:
+            return None
+        changed = self.rng.choice(plain)
+        one = (
+            self.single(tool).calls[0]
+            if tool.asks
+            else Call(
+                tool, {p.key: p.value(self.source) for p in tool.parameters if p.is_required or self.rng.random() < 0.3}
+            )
+        )
+        if changed.key not in one.arguments or isinstance(one.arguments[changed.key], list):
+            return None
+        other = changed.value(self.source)
+        if other == one.arguments[changed.key]:
+            return None
+        both = Phrase(self.book.pattern("both").format(value=one.arguments[changed.key], other=other))
+        if tool.asks:
+            pattern = self.rng.choice(
+                [
+                    ask
+                    for ask in tool.asks
+                    if all((f"{{{key}}}" in ask) == (key in one.arguments) for key in [p.key for p in tool.parameters])
+                ]
+            )
+            sentence = pattern.format(
+                **{
+                    p.key: both if p is changed else self.book.spoken(one.arguments[p.key])
+                    for p in tool.parameters
+                    if p.key in one.arguments
+                }
+            )
+        else:
+            said = [
+                Said(s.key, both, s.kind) if key == changed.key else s
+                for key, s in zip(one.arguments, self._said(one), strict=True)
+            ]
+            sentence = self._sentence(one, said)
+        return Ask(self.book.dressed(sentence), (one, Call(tool, one.arguments | {changed.key: other})))
+
+    def follow(self, last: Call) -> Ask | None:
+        """The last call again, with another value: named, or bare where its looks say which is meant."""
+        scalar = [
+            one for one in last.tool.parameters if one.key in last.arguments and one.looks not in ("flag", "list")
+        ]
+        if not scalar:
+            return None
+        changed = self.rng.choice(scalar)
+        value = changed.value(self.source)
+        if value == last.arguments[changed.key]:
+            return None
+        rivals = [
+            one
+            for one in last.tool.parameters
+            if one.looks == changed.looks and one is not changed and one.key in last.arguments
+        ]
+        spoken = self.book.spoken(self._worded(changed, value))
+        if not rivals and self.rng.random() < 0.7:
+            sentence = self.book.pattern("follow_value").format(value=spoken, Value=spoken)
+        else:
+            key = key_words(changed.key)
+            sentence = self.book.pattern("follow_named").format(value=spoken, key=key, Key=capital(key))
+        return Ask(self.book.dressed(sentence), (Call(last.tool, last.arguments | {changed.key: value}),))

@@ -1,0 +1,185 @@
+"""The dialogues with tools that train the bundled model: what is kept back stays back, and every call is valid."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from random import Random
+from types import ModuleType
+from typing import Any
+
+import pytest
+from jsonschema import Draft202012Validator
+
+SCRIPTS = Path(__file__).resolve().parents[2] / "examples" / "bundled_model"
+
+
+def _script(name: str) -> ModuleType:
+    """A module of the example, which runs as scripts beside each other do."""
+    sys.path.insert(0, str(SCRIPTS))
+    try:
+        return importlib.import_module(name)
+    finally:
+        sys.path.remove(str(SCRIPTS))
+
+
+dialogues, evaluate_calls, phrasebook, rendering, scenarios, tools, values, wordstock = (
+    _script(name)
+    for name in (
+        "dialogues", "evaluate_calls", "phrasebook", "rendering", "scenarios", "tools", "values", "wordstock"
+    )
+)  # fmt: skip
+SCENARIOS = sorted(scenarios.MEASURED)
+SIDES = [(False, False), (True, False), (True, True)]
+
+
+def _source(seed: int, is_unseen: bool = False, has_unseen_patterns: bool = False) -> Any:
+    return wordstock.Source(Random(seed), is_unseen, has_unseen_patterns)
+
+
+def _calls(messages: list[dict[str, Any]]) -> Iterator[tuple[str, dict[str, Any]]]:
+    for message in messages:
+        for call in message.get("tool_calls", []):
+            yield call["function"]["name"], json.loads(call["function"]["arguments"])
+
+
+@pytest.mark.parametrize("side", SIDES)
+@pytest.mark.parametrize("scenario", [*SCENARIOS, "agent"])
+def test_every_call_is_of_a_tool_that_is_offered_and_satisfies_its_schema(
+    scenario: str, side: tuple[bool, bool]
+) -> None:
+    for seed in range(40):
+        dialogue = getattr(scenarios, scenario)(_source(seed, *side))
+        schemas = {tool["function"]["name"]: tool["function"]["parameters"] for tool in dialogue.tools}
+        assert len(schemas) == len(dialogue.tools) <= 8
+        for name, arguments in _calls(dialogue.messages):
+            Draft202012Validator(schemas[name]).validate(arguments)
+            assert [key for key in schemas[name]["properties"] if key in arguments] == list(arguments)
+
+
+@pytest.mark.parametrize("side", SIDES)
+def test_what_a_call_says_was_said_before(side: tuple[bool, bool]) -> None:
+    for seed in range(150):
+        said = ""
+        for message in scenarios.agent(_source(seed, *side)).messages:
+            for _, arguments in _calls([message]):
+                for value in arguments.values():
+                    items = value if isinstance(value, list) else [value]
+                    texts = [str(item) for item in items if not isinstance(item, bool)]
+                    assert all(text in said or text.replace("_", " ") in said for text in texts), (said, arguments)
+            said += str(message["content"])
+
+
+@pytest.mark.parametrize("side", SIDES)
+def test_answers_and_memories_hold_what_they_have_to(side: tuple[bool, bool]) -> None:
+    seen = 0
+    for seed in range(60):
+        for make in (scenarios.agent, scenarios.recall):
+            for message in make(_source(seed, *side)).messages:
+                if "cites" in message:
+                    seen += 1
+                    assert message["cites"] and all(cite in message["content"] for cite in message["cites"])
+    assert seen > 100
+
+
+def test_what_was_said_is_asked_for_three_turns_later() -> None:
+    for seed in range(60):
+        messages = scenarios.recall(_source(seed)).messages
+        users = [at for at, message in enumerate(messages) if message["role"] == "user"]
+        first = next(at for at, message in enumerate(messages) if message.get("kind") == "recall")
+        assert len([at for at in users if at < first]) >= 3
+
+
+def _words(text: str) -> set[str]:
+    return set(re.findall(r"[^\W\d_]+", text.lower()))
+
+
+def test_training_never_shows_what_is_kept_back() -> None:
+    rng, shown = Random(5), ""
+    for _ in range(1500):
+        shown += rendering.render(dialogues.make_dialogue(rng)).lower() + "\n"
+    seen, names = _words(shown), set(re.findall(r"[\w.-]+", shown))
+    for seed in range(40):
+        dialogue = scenarios.single_call(_source(seed, True, True))
+        for tool in dialogue.tools:
+            function = tool["function"]
+            assert function["name"].lower() not in names
+            assert not {key.lower() for key in function["parameters"]["properties"]} & names
+        for _, arguments in _calls(dialogue.messages):
+            for value in arguments.values():
+                if isinstance(value, str) and len(value) > 3 and value.isalpha():
+                    assert value.lower() not in seen
+
+
+@pytest.mark.parametrize("kind", sorted(values.KINDS))
+def test_values_lie_on_one_side_of_the_line(kind: str) -> None:
+    shown = {json.dumps(values.make_value(_source(seed), kind)) for seed in range(80)}
+    kept = {json.dumps(values.make_value(_source(seed, True), kind)) for seed in range(80)}
+    both = {one for one in shown & kept if not (one in ("true", "false") or re.fullmatch(r"-?\d(\.0)?", one))}
+    assert not both
+    assert {type(json.loads(one)).__name__ for one in shown | kept} <= {
+        "string": {"str"}, "integer": {"int"}, "number": {"int", "float"}, "boolean": {"bool"}, "array": {"list"},
+    }[values.KINDS[kind][0]]  # fmt: skip
+
+
+def test_sentence_patterns_are_on_one_side_each() -> None:
+    patterns = phrasebook.load_patterns()
+    flat = {kind: parts for kind, parts in patterns.items() if kind not in ("bare", "reply")}
+    for kind, parts in flat.items():
+        assert parts["train"] and parts["held_out"], kind
+        assert not set(parts["train"]) & set(parts["held_out"]), kind
+    bare = patterns["bare"]
+    assert set(bare["train"]) == set(bare["held_out"])
+    assert all(not set(bare["train"][kind]) & set(bare["held_out"][kind]) for kind in bare["train"])
+
+
+def test_known_tools_are_on_one_side_each() -> None:
+    train, kept = ({tool["name"] for tool in tools.toolbox(part)} for part in ("train", "held_out"))
+    assert train and kept and not train & kept
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_a_seed_decides_the_dialogue(scenario: str) -> None:
+    first, again, other = (scenarios.MEASURED[scenario](_source(seed, True, True)) for seed in (3, 3, 4))
+    assert first == again
+    assert first != other
+
+
+def test_no_two_tools_of_an_offer_are_asked_for_alike() -> None:
+    for seed in range(100):
+        offered = tools.offer(_source(seed))
+        assert not any(one.resembles(other) for at, one in enumerate(offered) for other in offered[:at])
+
+
+def _said(message: dict[str, Any]) -> str:
+    text: str = rendering.render_messages([message], [])
+    return text.removeprefix("<|im_start|>assistant\n").removesuffix("<|im_end|>\n")
+
+
+@pytest.mark.parametrize("name", sorted(evaluate_calls.KINDS))
+def test_the_right_words_are_right_and_others_are_not(name: str) -> None:
+    cases = list(evaluate_calls.make_cases(name, 20, _source(1, True, True)))
+    swapped = 0
+    for case, other in zip(cases, [*cases[1:], cases[0]], strict=True):
+        assert case.messages and case.is_right(_said(case.expected))
+        swapped += case.is_right(_said(other.expected))
+        assert not case.is_right("") and not case.is_right("<tool_call>\n{oops\n</tool_call>")
+    assert swapped <= 1  # a small number may stand in another's answer
+
+
+def test_numbers_are_compared_by_value_and_calls_in_any_order() -> None:
+    def case(*calls: tuple[str, str]) -> Any:
+        made = [{"function": {"name": name, "arguments": arguments}} for name, arguments in calls]
+        return evaluate_calls.Case([], [], {"role": "assistant", "content": "", "tool_calls": made})
+
+    def said(*calls: str) -> str:
+        return "\n".join(f"<tool_call>\n{call}\n</tool_call>" for call in calls)
+
+    a, b = '{"name": "a", "arguments": {"x": 3.0, "y": true}}', '{"name": "b", "arguments": {}}'
+    assert case(("a", '{"y":true,"x":3}'), ("b", "{}")).is_right(said(b, a))
+    assert not case(("a", '{"y":1,"x":3}'), ("b", "{}")).is_right(said(b, a))
+    assert not case(("b", "{}")).is_right(said(b, b))
