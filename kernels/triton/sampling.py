@@ -1,13 +1,13 @@
-"""Fused sampling: one launch for the whole batch. Legend and semantics as in `kernels.sampling`.
+"""Fused sampling: two launches for the whole batch. Legend and semantics as in `kernels.sampling`.
 
-The logits are read once, for the largest logit and the sum of exponentials of each sub-block of 128 tokens; sub-blocks
-that the mask forbids are not read. A row is cut into splits, a program each, and the one that is done last goes on
-with the row. From those numbers it is known which sub-blocks matter, and those alone are read
-again: one for a greedy or a plain draw; for min-p, those that reach its floor; for top-k, those that reach the k-th
-largest of the sub-blocks' maxima, which no k-th best logit is below; for top-p, those above a bound that what is left
-out can't exceed. What is above the bound goes into a list, where the cut is found by bisection, `WAYS` at a time, over
-the order of the floats' bits. Only where the list does not hold it (top-p of flat logits, thousands of equals, a top_k
-in the thousands) each round of the bisection reads the sub-blocks above the bound again.
+The first one reads the logits once, rows cut into splits, for the largest logit and the sum of exponentials of each
+sub-block of 128 tokens; sub-blocks that the mask forbids are not read. The second one has a program for each row: from
+those numbers it is known which sub-blocks matter, and those alone are read again: one for a greedy or a plain draw; for
+min-p, those that reach its floor; for top-k, those that reach the k-th largest of the sub-blocks' maxima, which no k-th
+best logit is below; for top-p, those above a bound that what is left out can't exceed. What is above the bound goes
+into a list, where the cut is found by bisection, `WAYS` at a time, over the order of the floats' bits. Only where the
+list does not hold it (top-p of flat logits, thousands of equals, a top_k in the thousands) each round of the bisection
+reads the sub-blocks above the bound again.
 
 No atomics on floats, no order that depends on scheduling: the same arguments give the same bits.
 """
@@ -21,17 +21,17 @@ from torch import Tensor
 
 from espalier.kernels.sampling_settings import Sampled, Settings
 from espalier.kernels.triton.sampling_cut import SHORT, draw_listed, find_cut
-from espalier.kernels.triton.sampling_row import draw_block, patch_row, weigh
+from espalier.kernels.triton.sampling_row import draw_block, is_patched, patch_row, weigh
 from espalier.kernels.triton.sampling_scan import scan_blocks
 from espalier.kernels.triton.sampling_top import write_top
 
-SCAN = 64
-"""Sub-blocks read at once the first time; a split has at least so many."""
+SCAN = 32
+"""Sub-blocks read at once by the first launch; a split has at least so many."""
 TILE = 16
-"""Sub-blocks read at once afterwards."""
-PROGRAMS = 512
-"""Rows are cut into splits up to so many programs: about twice as many as a large GPU runs at once."""
-NUM_WARPS = 8
+"""Sub-blocks read at once by the second one."""
+PROGRAMS = 1024
+"""The first launch cuts rows into splits up to so many programs: some for each multiprocessor of a large GPU."""
+SCAN_WARPS, NUM_WARPS = 4, 8
 
 
 @triton.jit
@@ -40,17 +40,17 @@ def sample_kernel(
     mask, mask_stride, num_words, is_masked,
     seen_start, seen_token, seen_value, repetition, presence, frequency,
     bias_start, bias_token, bias_value, patched, patch_value,
-    wants_logprob, num_top, floats, integers, arrived, split_blocks,
+    wants_logprob, num_top, floats, integers, split_blocks, num_splits,
     token_out, is_valid_out, is_blocked_out, logprob_out, top_token_out, top_logprob_out,
     HAS_MASK: tl.constexpr, SOME_MASKED: tl.constexpr, HAS_SEEN: tl.constexpr, HAS_BIAS: tl.constexpr,
     HAS_LOGPROB: tl.constexpr, TOP: tl.constexpr, BLOCKS: tl.constexpr, LIST: tl.constexpr, TILE: tl.constexpr,
-    SCAN: tl.constexpr, SHIFT: tl.constexpr,
+    SCAN: tl.constexpr, SHIFT: tl.constexpr, IS_FIRST: tl.constexpr,
 ):  # fmt: skip
-    """Draw the token of one row; `floats` and `integers` are working memory, see `sample_fused`, `arrived` is zero."""
-    # The splits of a row follow one another: while the last rows are read, the first are drawn.
+    """Read one split of one row or, in the second launch, draw the row's token.
+
+    `floats` and `integers` are working memory, see `sample_fused`.
+    """
     row = tl.program_id(1).to(tl.int64)
-    split = tl.program_id(0)
-    num_splits = tl.num_programs(0)
     HAS_PATCH: tl.constexpr = HAS_SEEN or HAS_BIAS
     LOG2E: tl.constexpr = 1.4426950408889634
     num_blocks = (vocab + 127) // 128
@@ -73,28 +73,28 @@ def sample_kernel(
     heat = tl.load(temperature + row)
     scale = tl.where(heat > 0, LOG2E / tl.maximum(heat, 1e-20), 1.0)
 
-    # Blocks [first, last).
-    first = split * split_blocks
-    last = tl.minimum(first + split_blocks, num_blocks)
     has_patch = row < 0
     if HAS_PATCH:
         patched_row, patch_row_value = patched + row * ((vocab + 31) // 32), patch_value + row * vocab
-        has_patch = patch_row(
-            x_row, row, vocab, seen_start, seen_token, seen_value, repetition, presence, frequency,
-            bias_start, bias_token, bias_value, patched_row, patch_row_value, first * 128,
-            tl.minimum(last * 128, vocab), HAS_SEEN, HAS_BIAS,
+        has_patch = is_patched(row, seen_start, bias_start, HAS_SEEN, HAS_BIAS)
+    if IS_FIRST:
+        split = tl.program_id(0)
+        # Blocks [first, last).
+        first = split * split_blocks
+        last = tl.minimum(first + split_blocks, num_blocks)
+        if HAS_PATCH:
+            patch_row(
+                x_row, row, seen_start, seen_token, seen_value, repetition, presence, frequency,
+                bias_start, bias_token, bias_value, patched_row, patch_row_value, first * 128,
+                tl.minimum(last * 128, vocab), has_patch, HAS_SEEN, HAS_BIAS,
+            )  # fmt: skip
+        is_any, best_raw = scan_blocks(
+            x_row, words_row, patched_row, patch_row_value, first, last, vocab, num_words, has_mask, has_patch, wants,
+            heat, scale, block_most, block_sum, raw_most, raw_sum, HAS_MASK, HAS_PATCH, HAS_LOGPROB, SCAN,
         )  # fmt: skip
-    is_any, best_raw = scan_blocks(
-        x_row, words_row, patched_row, patch_row_value, first, last, vocab, num_words, has_mask, has_patch, wants,
-        heat, scale, block_most, block_sum, raw_most, raw_sum, HAS_MASK, HAS_PATCH, HAS_LOGPROB, SCAN,
-    )  # fmt: skip
-    tl.store(split_any + split, is_any)
-    tl.store(split_raw + split, best_raw)
-    # Everybody's writes are done before the arrival is told, and who arrives last sees those of all.
-    tl.debug_barrier()
-    is_last = tl.atomic_add(arrived + row, 1, sem="acq_rel", scope="gpu") == num_splits - 1
-    tl.debug_barrier()
-    if is_last:
+        tl.store(split_any + split, is_any)
+        tl.store(split_raw + split, best_raw)
+    else:
         finish_row(
             row, x_row, vocab, temperature, top_k, top_p, min_p, uniform, words_row, num_words, has_mask, has_patch,
             patched_row, patch_row_value, wants, num_top, num_splits, num_blocks, heat, scale,
@@ -222,23 +222,25 @@ def sample_fused(logits_rv: Tensor, settings: Settings) -> Sampled:
     # that is allowed, and the list's tokens.
     floats = torch.empty(rows, 5 * blocks + LIST, device=device)
     integers = torch.empty(rows, 3 * blocks + LIST, dtype=torch.int32, device=device)
-    arrived = torch.zeros(rows, dtype=torch.int32, device=device)
     patched = torch.empty(rows, triton.cdiv(vocab, 32), dtype=torch.int32, device=device) if has_patch else None
     patch_value = torch.empty(rows, vocab, device=device) if has_patch else None
     mask, seen, bias = settings.mask, settings.seen, settings.bias
     num_blocks = triton.cdiv(vocab, 128)
     split_blocks = max(SCAN, triton.cdiv(num_blocks, triton.cdiv(PROGRAMS, rows)))
-    sample_kernel[triton.cdiv(num_blocks, split_blocks), rows](
-        logits_rv, logits_rv.stride(0), vocab,
-        settings.temperature, settings.top_k, settings.top_p, settings.min_p, settings.uniform,
-        mask, 0 if mask is None else mask.stride(0), 0 if mask is None else mask.shape[1], settings.is_masked,
-        *((None, None, None) if seen is None else (seen.start, seen.token, seen.value)),
-        settings.repetition, settings.presence, settings.frequency,
-        *((None, None, None) if bias is None else (bias.start, bias.token, bias.value)),
-        patched, patch_value, wants, num_top, floats, integers, arrived, split_blocks,
-        token, is_valid, is_blocked, logprob, top_token, top_logprob,
-        HAS_MASK=mask is not None, SOME_MASKED=settings.is_masked is not None, HAS_SEEN=seen is not None,
-        HAS_BIAS=bias is not None, HAS_LOGPROB=wants is not None, TOP=top, BLOCKS=blocks, LIST=LIST, TILE=TILE,
-        SCAN=SCAN, SHIFT=SHIFTS[logits_rv.dtype], num_warps=NUM_WARPS,
-    )  # fmt: skip
+    num_splits = triton.cdiv(num_blocks, split_blocks)
+    for is_first in (True, False):
+        sample_kernel[num_splits if is_first else 1, rows](
+            logits_rv, logits_rv.stride(0), vocab,
+            settings.temperature, settings.top_k, settings.top_p, settings.min_p, settings.uniform,
+            mask, 0 if mask is None else mask.stride(0), 0 if mask is None else mask.shape[1], settings.is_masked,
+            *((None, None, None) if seen is None else (seen.start, seen.token, seen.value)),
+            settings.repetition, settings.presence, settings.frequency,
+            *((None, None, None) if bias is None else (bias.start, bias.token, bias.value)),
+            patched, patch_value, wants, num_top, floats, integers, split_blocks, num_splits,
+            token, is_valid, is_blocked, logprob, top_token, top_logprob,
+            HAS_MASK=mask is not None, SOME_MASKED=settings.is_masked is not None, HAS_SEEN=seen is not None,
+            HAS_BIAS=bias is not None, HAS_LOGPROB=wants is not None, TOP=top, BLOCKS=blocks, LIST=LIST, TILE=TILE,
+            SCAN=SCAN, SHIFT=SHIFTS[logits_rv.dtype], IS_FIRST=is_first,
+            num_warps=SCAN_WARPS if is_first else NUM_WARPS,
+        )  # fmt: skip
     return Sampled(token, is_valid, is_blocked, logprob, top_token, top_logprob)

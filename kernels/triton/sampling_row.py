@@ -45,13 +45,24 @@ def load_blocks(
 
 
 @triton.jit
+def is_patched(row, seen_start, bias_start, HAS_SEEN: tl.constexpr, HAS_BIAS: tl.constexpr):
+    """Whether penalties or bias change any logit of the row."""
+    found = row < 0
+    if HAS_SEEN:
+        found = found | (tl.load(seen_start + row + 1) > tl.load(seen_start + row))
+    if HAS_BIAS:
+        found = found | (tl.load(bias_start + row + 1) > tl.load(bias_start + row))
+    return found
+
+
+@triton.jit
 def patch_row(
-    x_row, row, vocab, seen_start, seen_token, seen_value, repetition, presence, frequency,
-    bias_start, bias_token, bias_value, patched_row, patch_value, first, last, HAS_SEEN: tl.constexpr,
+    x_row, row, seen_start, seen_token, seen_value, repetition, presence, frequency,
+    bias_start, bias_token, bias_value, patched_row, patch_value, first, last, has_patch, HAS_SEEN: tl.constexpr,
     HAS_BIAS: tl.constexpr,
 ):  # fmt: skip
     """Write down the logits of the tokens [first, last), whole words, that penalties and bias change, and a bit for
-    each; returns whether the row has any.
+    each.
     """
     STEP: tl.constexpr = 1024
     begin = tl.full([], 0, tl.int32)
@@ -62,7 +73,6 @@ def patch_row(
         begin, end = tl.load(seen_start + row), tl.load(seen_start + row + 1)
     if HAS_BIAS:
         bias_begin, bias_end = tl.load(bias_start + row), tl.load(bias_start + row + 1)
-    has_patch = (end > begin) | (bias_end > bias_begin)
     if has_patch:
         for start in range(first // 32, (last + 31) // 32, STEP):
             word = start + tl.arange(0, STEP)
@@ -95,7 +105,6 @@ def patch_row(
                 tl.store(patch_value + token, x, mask=is_there)
                 tl.atomic_or(patched_row + (token >> 5), 1 << (token & 31), mask=is_there)
         tl.debug_barrier()
-    return has_patch
 
 
 @triton.jit
