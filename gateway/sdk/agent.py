@@ -144,6 +144,17 @@ class Agent:
         return in_own_loop(self._go(prompt, answer_shape(answer), session))
 
     @overload
+    def resume_sync(self, session: Session) -> Run[str]: ...
+    @overload
+    def resume_sync(self, session: Session, *, answer: type[A]) -> Run[A]: ...
+    @overload
+    def resume_sync(self, session: Session, *, answer: JsonObject) -> Run[object]: ...
+
+    def resume_sync(self, session: Session, *, answer: type[A] | JsonObject | None = None) -> Run[A]:
+        """`resume` for a program without an event loop. Raises as `run` does."""
+        return in_own_loop(self._go(None, answer_shape(answer), session))
+
+    @overload
     def stream_sync(self, prompt: Prompt, *, session: Session | None = None) -> Generator[Event[str], None, None]: ...
     @overload
     def stream_sync(

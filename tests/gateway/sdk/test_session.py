@@ -91,6 +91,20 @@ async def test_forks_share_the_past_and_not_the_future_and_a_rollback_forgets() 
     assert await session.tip() is None
 
 
+def test_a_program_without_an_event_loop_has_all_of_it() -> None:
+    model = ScriptedModel(["a", call("look"), "b", "c"])
+    agent, session = Agent(model, tools=[tool(name="look")(lambda: "up")], limits=[Turns(1)]), Session("trip-42")
+    agent.run_sync("one", session=session)
+    mark = session.tip_sync()
+    with pytest.raises(TurnsReached):
+        agent.run_sync("two", session=session)
+    assert Agent(model, tools=[tool(name="look")(lambda: "up")]).resume_sync(session).answer == "b"
+    fork = session.fork_sync(at=mark)
+    assert len(fork.turns_sync()) == 1
+    session.rollback_sync(mark)
+    assert session.turns_sync() == fork.turns_sync()
+
+
 async def test_a_session_that_is_not_there_can_not_be_forked() -> None:
     with pytest.raises(RefusedError, match="no session"):
         await Session("nowhere", model=ScriptedModel([])).fork()
