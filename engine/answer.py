@@ -121,7 +121,9 @@ class Answer:
         if is_end or self._stop is not None:
             self._reason = "stop"
         elif sequence.length >= sequence.max_len:
-            self._reason = "length"
+            # An answer that nothing may follow has ended by itself, if with its last token.
+            is_over = sequence.guide is not None and sequence.guide.is_over
+            self._reason = "stop" if is_over else "length"
 
     def _read(self, token_id: int) -> str | None:
         """Add a token's text; the stop string that it completes."""
