@@ -24,11 +24,12 @@ from espalier.gateway.sdk.reply import Reply
 
 
 class Began(Struct, frozen=True, tag="began", omit_defaults=True):
-    """A run: its id, the messages that its first turn sends, and the turn of the session that they follow."""
+    """A run: its id, the messages that its first turn sends, the turn of the session that they follow, and its key."""
 
     run: str
     prompt: tuple[Message, ...]
     head: str | None = None
+    key: str | None = None
 
 
 class TurnDone(Struct, frozen=True, tag="turn"):
@@ -97,7 +98,16 @@ class Journal:
     @property
     def records(self) -> tuple[Record, ...]:
         """The records of the run that is not over, the first of them `Began`; none where all are over."""
-        return tuple(self._records)
+        return () if self._is_over else tuple(self._records)
+
+    @property
+    def finished(self) -> tuple[Record, ...]:
+        """The records of the latest run where it is over, the last of them `Ended`."""
+        return tuple(self._records) if self._is_over else ()
+
+    @property
+    def _is_over(self) -> bool:
+        return bool(self._records) and isinstance(self._records[-1], Ended)
 
     def write(self, record: Record) -> None:
         """Add a record; it is on disk when this returns. Raises OSError."""
@@ -111,10 +121,9 @@ class Journal:
         self._add(record)
 
     def _add(self, record: Record) -> None:
-        if isinstance(record, Began | Ended):
+        if isinstance(record, Began):
             self._records.clear()
-        if not isinstance(record, Ended):
-            self._records.append(record)
+        self._records.append(record)
 
     def _open(self, path: Path) -> None:
         is_new = not path.exists()

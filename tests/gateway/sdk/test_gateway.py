@@ -184,8 +184,8 @@ class TwoServers(httpx.AsyncBaseTransport):
 async def test_a_server_that_died_in_a_turn_without_a_session_makes_it_anew(
     make_api: Make, tokenizer: Tokenizer
 ) -> None:
-    servers = [make_api(says(tokenizer, "One two three four five.")) for _ in range(2)]
-    client = Client("http://test", transport=TwoServers(*servers, cut=700), sleep=nothing)
+    first, second = (make_api(says(tokenizer, "One two three four five.")) for _ in range(2))
+    client = Client("http://test", transport=TwoServers(first, second, cut=700), sleep=nothing)
     events = [event async for event in Agent(client).stream("Count.")]
     assert sum(isinstance(event, TurnRestarted) for event in events) == 1
     last = events[-1]

@@ -186,6 +186,26 @@ def repeating(model: ScriptedModel) -> ScriptedModel:
     return ScriptedModel(lambda query: known.get(query.key, "Done."))
 
 
+async def test_a_run_with_a_key_is_one_however_often_it_is_asked_for(tmp_path: Path) -> None:
+    model, shop = shopping(), Shop()
+    agent = Agent(model, tools=[shop.buy])
+
+    def session() -> Session:
+        return Session("shop", journal=tmp_path / "journal")
+
+    first = await agent.run("Go.", session=session(), key="week-1")
+    again = await agent.run("Go now.", session=session(), key="week-1")
+    assert (again.answer, again.id, again.messages) == (first.answer, first.id, first.messages)
+    assert again.usage == first.usage
+    assert len(model.queries) == 3
+    events = [event async for event in agent.stream("Go.", session=session(), key="week-1")]
+    assert [type(event).__name__ for event in events] == ["RunEnded"]
+    with pytest.raises(AssertionError, match="the script has ended"):
+        await agent.run("Go.", session=session(), key="week-2")
+    with pytest.raises(DefinitionError, match="needs a session"):
+        await agent.run("Go.", key="week-1")
+
+
 async def test_another_prompt_does_not_go_over_a_run_that_is_not_finished(tmp_path: Path) -> None:
     session = Session("shop", journal=tmp_path / "journal")
     shop = Shop()
