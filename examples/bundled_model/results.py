@@ -57,9 +57,8 @@ def _sentences(fields: dict[str, Any], over: str = "") -> list[str]:
         if isinstance(value, dict):
             said += _sentences(value, f"{words} ")
         else:
-            said.append(
-                f"The {words} {'are' if isinstance(value, list) and len(value) != 1 else 'is'} {told(value).removesuffix('.')}."
-            )
+            is_several = isinstance(value, list) and len(value) != 1
+            said.append(f"The {words} {'are' if is_several else 'is'} {told(value).removesuffix('.')}.")
     return said
 
 

@@ -98,12 +98,11 @@ class Scene:
     def two(self) -> None:
         """Two calls in one turn, if there are two that differ."""
         ask = self.asker.two(self.tools)
-        if ask.calls[0] != ask.calls[1]:
-            self.calls(ask, "two_call")
+        self.calls(ask, "two_call") if ask.calls[0] != ask.calls[1] else self.single()
 
     def follow(self) -> None:
         """A call, if there was none, and the same again with another value."""
-        for _ in range(8):
+        for _ in range(4):
             if self.last is None:
                 self.single()
             assert self.last is not None
@@ -118,7 +117,9 @@ class Scene:
         known = {key_words(key): value for result in self.results for key, value in result.fields.items()}
         nouns = {word for tool in self.tools for word in key_words(tool.name).split()}
         known = {key: value for key, value in known.items() if not nouns & set(key.split())}
-        if known:
+        if not known:
+            self.single()
+        else:
             key = self.rng.choice(list(known))
             asked = (
                 self.book.pattern("asked").replace("my {thing}", "the {thing}").format(thing=key, Thing=capital(key))
@@ -135,7 +136,9 @@ class Scene:
     def refuse(self) -> None:
         """A wish that no tool fulfils."""
         other = made_up_tool(self.source)
-        if not any(other.resembles(tool) or other.noun == tool.noun for tool in self.tools):
+        if any(other.resembles(tool) or other.noun == tool.noun for tool in self.tools):
+            self.small_talk()
+        else:
             self.dialogue.turn(self.asker.single(other).sentence, REFUSAL, kind="plain")
 
 
