@@ -7,8 +7,8 @@ dropped; a damaged line before it is an error. One process at a time holds a fil
 
 from __future__ import annotations
 
-import fcntl
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -128,10 +128,7 @@ class Journal:
     def _open(self, path: Path) -> None:
         is_new = not path.exists()
         self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise JournalError(f"{path}: another process holds this journal") from None
+        _lock(self._file, path)
         if is_new:
             _sync_folder(path.parent)
         self._records.clear()
@@ -146,6 +143,17 @@ class Journal:
                 self._add(_DECODER.decode(line))
             except msgspec.DecodeError as error:
                 raise JournalError(f"{path}, line {number}: this is no record: {error}") from None
+
+
+def _lock(file: int, path: Path) -> None:
+    if sys.platform == "win32":
+        raise JournalError(f"{path}: a journal in a file needs the locks of a POSIX system")
+    import fcntl
+
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise JournalError(f"{path}: another process holds this journal") from None
 
 
 def _sync_folder(folder: Path) -> None:
