@@ -86,6 +86,7 @@ class Answer:
             closed_by_budget=is_closed,
             usage=self._usage(),
             timings=None if reason is None else self._timings(now_s),
+            missed=None if reason is None else sequence.missed(),
             parts=() if self._parts is None else self._parts.take(),
         )
         self._text, self._token_ids, self._logprobs = [], [], []
@@ -101,6 +102,7 @@ class Answer:
             finish_reason=reason,
             usage=self._usage(),
             timings=self._timings(now_s),
+            missed=self._sequence.missed(),
             error_code=code,
             error_message=message,
             parts=() if self._parts is None else self._parts.take(),
@@ -121,7 +123,9 @@ class Answer:
         if is_end or self._stop is not None:
             self._reason = "stop"
         elif sequence.length >= sequence.max_len:
-            self._reason = "length"
+            # An answer that nothing may follow has ended by itself, if with its last token.
+            is_over = sequence.guide is not None and sequence.guide.is_over
+            self._reason = "stop" if is_over else "length"
 
     def _read(self, token_id: int) -> str | None:
         """Add a token's text; the stop string that it completes."""
@@ -151,7 +155,10 @@ class Answer:
 
     def _usage(self) -> Usage:
         sequence = self._sequence
-        return Usage(sequence.prompt_len, max(0, sequence.cached_tokens), sequence.num_generated)
+        # What a grammar forces behind the prompt before its first token may be in the tree, too.
+        cached = min(max(0, sequence.cached_tokens), sequence.prompt_len)
+        loaded = [sequence.loaded_tokens if tier == sequence.loaded_from else 0 for tier in ("host", "disk")]
+        return Usage(sequence.prompt_len, cached, sequence.num_generated, 0, *loaded)
 
     def _timings(self, now_s: float) -> Timings:
         sequence = self._sequence

@@ -128,7 +128,7 @@ class Engine:
         """End a request; its slots are free at once, the next step gives its last output. Unknown ids are ignored."""
         running = self._running.pop(request_id, None)
         if running is not None:
-            self.scheduler.finish(running.sequence)
+            self.scheduler.finish(running.sequence, is_turn=False)
             self._ready_outputs.append(running.answer.end("abort", self._clock()))
 
     def has_work(self) -> bool:

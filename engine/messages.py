@@ -64,6 +64,7 @@ class Generate(Message, frozen=True, tag="generate"):
     """Ask for one answer to `token_ids`. `request_id` is unique among running requests.
 
     `tenant` and `cache_salt` choose the root of the prefix tree: prefixes are shared only where both are equal.
+    `session` is an opaque key, unique over all tenants: the end of this request becomes the session's tip, see `Hold`.
     """
 
     request_id: str
@@ -71,6 +72,7 @@ class Generate(Message, frozen=True, tag="generate"):
     params: SamplingParams = SamplingParams()
     tenant: str = ""
     cache_salt: str = ""
+    session: str = ""
 
 
 class Abort(Message, frozen=True, tag="abort"):

@@ -16,13 +16,16 @@ from numpy.typing import NDArray
 from espalier.engine.options import Admission, Batching
 from espalier.engine.sequence import Sequence
 from espalier.engine.slots import SlotAllocator
-from espalier.radix import PrefixTree
+from espalier.engine.tips import Tips
+from espalier.radix import LeaseBudget, Node, PrefixTree, RecomputeCost
 from espalier.radix.run import common_prefix_len
 
 MIN_CHUNK = 16
 """Prompt tokens that a step takes even when decode tokens fill its budget, so that nobody waits for ever."""
 MIN_SHARED = 16
 """Fewer shared tokens than this are not worth waiting for."""
+GHOSTS = 4
+"""So many times the pool's tokens are remembered by their ids when they are gone, to tell why a prompt missed."""
 MAX_LOOK = 64
 """Waiting requests looked at in one step."""
 
@@ -38,6 +41,11 @@ class Limits:
     admission: Admission = "preempt"
     batching: Batching = "continuous"
     prefix_cache: bool = True
+    lease_tokens: int = 0
+    """Slots that sessions may hold in all while their tools run, and each tenant's: all of those where it is None."""
+    tenant_lease_tokens: int | None = None
+    patience_s: float = 10.0
+    """A request waits so long for slots that sessions hold, and lets others pass; then it gets them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +68,7 @@ class Totals:
 
     prompt_tokens: int = 0
     cached_tokens: int = 0
+    evicted_tokens: int = 0
     computed_tokens: int = 0
     preemptions: int = 0
 
@@ -73,6 +82,7 @@ class Scheduler:
 
     limits: Limits
     tree: PrefixTree = field(init=False)
+    tips: Tips = field(init=False)
     waiting: deque[Sequence] = field(default_factory=deque)
     running: list[Sequence] = field(default_factory=list)
     totals: Totals = field(default_factory=Totals)
@@ -87,17 +97,22 @@ class Scheduler:
 
     def __post_init__(self) -> None:
         self.slots = SlotAllocator(self.limits.num_slots)
-        self.tree = PrefixTree(capacity=self.limits.num_slots, ghost_tokens=self.limits.num_slots)
+        self.tree = PrefixTree(capacity=self.limits.num_slots, ghost_tokens=GHOSTS * self.limits.num_slots)
+        limits = self.limits
+        tenant_tokens = limits.lease_tokens if limits.tenant_lease_tokens is None else limits.tenant_lease_tokens
+        self.tips = Tips(self.tree, LeaseBudget(limits.lease_tokens, tenant_tokens), limits.num_slots, RecomputeCost())
         self.slot_table = np.zeros((self.limits.max_running, self.limits.max_context), dtype=np.int32)
         self._rows = list(range(self.limits.max_running - 1, -1, -1))
 
     def add(self, sequence: Sequence) -> None:
         """Queue a request."""
         self.waiting.append(sequence)
+        self.tips.arrive(sequence.request.session)
 
     def schedule(self, now_s: float) -> list[Work]:
         """The work of the next step; slots for it are taken."""
         self._now = now_s
+        self.tips.expire(now_s)
         if self.limits.batching == "continuous" or not self.running:
             self._seats = self.limits.max_running
         plan = self._decodes()
@@ -116,13 +131,20 @@ class Scheduler:
             if work.begin < work.sequence.prompt_len and self.limits.prefix_cache:
                 self._share(work.sequence)
 
-    def finish(self, sequence: Sequence, *, keep: bool = True) -> None:
-        """Take a sequence out, wherever it is; what it computed stays in the tree unless `keep` is false."""
+    def finish(self, sequence: Sequence, *, keep: bool = True, is_turn: bool = True) -> None:
+        """Take a sequence out, wherever it is; what it computed stays in the tree unless `keep` is false.
+
+        If it came to its end, `is_turn`, that is its session's new tip.
+        """
+        session = sequence.request.session
+        self.tips.leave(session, self._now)
         if sequence.row < 0:
             self.waiting = deque(other for other in self.waiting if other is not sequence)
             return
         self.running.remove(sequence)
-        self._release(sequence, keep=keep)
+        node = self._release(sequence, keep=keep)
+        if node is not None and keep and is_turn:
+            self.tips.finish(session, node, self._now)
 
     def is_idle(self) -> bool:
         """Whether there is nothing to do."""
@@ -171,7 +193,7 @@ class Scheduler:
     def _extend(self, sequence: Sequence, length: int) -> bool:
         """Give a sequence slots up to `length`; others are preempted for it, the youngest first, at last itself."""
         need = length - sequence.num_slots
-        while need > 0 and not self._make_room(need):
+        while need > 0 and not self._make_room(need, sequence.request.tenant):
             victim = self.running[-1]
             self._preempt(victim)
             if victim is sequence:
@@ -181,12 +203,16 @@ class Scheduler:
             sequence.num_slots = length
         return True
 
-    def _make_room(self, need: int) -> bool:
-        if self.slots.num_free < need and self.tree.num_evictable:
+    def _make_room(self, need: int, tenant: str) -> bool:
+        """Free as many slots for this tenant; sessions give up their leases for it, if it must be."""
+        while self.slots.num_free < need:
             # A little more than needed: one eviction then serves several steps.
-            for gone in self.tree.evict(need - self.slots.num_free + 32):
-                self.slots.give(gone.slots)
-        return self.slots.num_free >= need
+            gone = self.tree.evict(need - self.slots.num_free + 32, tenant)
+            for run in gone:
+                self.slots.give(run.slots)
+            if not gone and not self.tips.make_room(self._now):
+                return False
+        return True
 
     def _preempt(self, sequence: Sequence) -> None:
         self.running.remove(sequence)
@@ -195,17 +221,20 @@ class Scheduler:
         self.totals.preemptions += 1
         self.waiting.appendleft(sequence)
 
-    def _release(self, sequence: Sequence, *, keep: bool) -> None:
+    def _release(self, sequence: Sequence, *, keep: bool) -> Node | None:
+        """Take its row and its slots; returns where it ended in the tree."""
         if keep and self.limits.prefix_cache:
             self._share(sequence)
         self.slots.give(self.slot_table[sequence.row, sequence.shared_len : sequence.num_slots].copy())
-        if sequence.node is not None:
-            self.tree.unlock(sequence.node)
+        node = sequence.node
+        if node is not None:
+            self.tree.unlock(node)
             if not keep:
-                self.slots.give(self.tree.discard(sequence.node, sequence.inserted_len))
+                self.slots.give(self.tree.discard(node, sequence.inserted_len))
         self._rows.append(sequence.row)
         sequence.row, sequence.node = -1, None
         sequence.num_computed = sequence.num_slots = sequence.shared_len = sequence.inserted_len = 0
+        return node
 
     def _share(self, sequence: Sequence) -> None:
         """Hand what is computed to the tree; where it had the same tokens already, take its slots for ours."""
@@ -224,18 +253,25 @@ class Scheduler:
         sequence.node, sequence.shared_len = match.node, end
 
     def _admit(self, plan: list[Work], budget: int, now_s: float) -> bool:
-        """Start waiting sequences; returns whether, as things are, the next step could start more."""
+        """Start waiting sequences; returns whether, as things are, the next step could start more.
+
+        One that finds no room lets those behind it pass for a while: who has its prompt in the tree needs little.
+        """
         looked: list[Sequence] = []
         fits = True
-        while fits and self.waiting and budget > 0 and self._rows and self._seats and len(looked) < MAX_LOOK:
+        while self.waiting and budget > 0 and self._rows and self._seats and len(looked) < MAX_LOOK:
             sequence = self.waiting.popleft()
             looked.append(sequence)
             slots = self._match(sequence)
             if self._is_computed_soon(sequence, len(slots)):
                 self._let_go(sequence)
                 continue
-            if not (fits := self._fits(sequence, len(slots))):
+            is_patient = now_s - sequence.arrived_s < self.limits.patience_s
+            if not self._fits(sequence, len(slots), may_break=not (self.running and is_patient)):
                 self._let_go(sequence)
+                fits = False
+                if not is_patient:
+                    break
                 continue
             looked.pop()
             self._start(sequence, slots, now_s)
@@ -248,7 +284,7 @@ class Scheduler:
         # The last token is always computed: its logits are wanted.
         end = sequence.length - 1 if self.limits.prefix_cache else 0
         match = self.tree.match(sequence.root, sequence.ids(0, end), self._now)
-        sequence.node = match.node
+        sequence.node, sequence.evicted_tokens = match.node, match.num_evicted
         self.tree.lock(match.node)
         return match.slots
 
@@ -268,8 +304,12 @@ class Scheduler:
             for leader in self.running
         )
 
-    def _fits(self, sequence: Sequence, matched: int) -> bool:
-        room = self.slots.num_free + self.tree.num_evictable
+    def _fits(self, sequence: Sequence, matched: int, *, may_break: bool) -> bool:
+        """Whether there are slots for it; `may_break`, those of leases and of other tenants' shares included."""
+        if may_break:
+            room = self.slots.num_free + self.tree.num_tokens - self.tree.num_locked
+        else:
+            room = self.slots.num_free + self.tree.shares.room(sequence.request.tenant)
         if self.limits.admission == "worst_case":
             promised = sum(other.max_len - other.num_slots for other in self.running)
             return sequence.max_len - matched <= room - promised
@@ -287,4 +327,6 @@ class Scheduler:
             sequence.cached_tokens, sequence.first_admitted_s = matched, now_s
             self.totals.prompt_tokens += sequence.prompt_len
             self.totals.cached_tokens += matched
+            self.totals.evicted_tokens += sequence.evicted_tokens
+            self.tips.miss(sequence.evicted_tokens, matched, now_s)
         self.running.append(sequence)

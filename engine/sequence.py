@@ -26,6 +26,7 @@ class Sequence:
         "arrived_s",
         "cached_tokens",
         "drawn_len",
+        "evicted_tokens",
         "first_admitted_s",
         "first_token_s",
         "guide",
@@ -62,7 +63,7 @@ class Sequence:
         self.tokens[: self.prompt_len] = request.token_ids
         self.arrival, self.arrived_s = arrival, now_s
         self.first_admitted_s = self.first_token_s = -1.0
-        self.cached_tokens = -1
+        self.cached_tokens, self.evicted_tokens = -1, 0
         self.preemptions = 0
         self.row = -1
         self.node: Node | None = None

@@ -8,6 +8,7 @@ from pathlib import Path
 from starlette.routing import Router
 from starlette.types import ASGIApp
 
+from espalier.gateway.answer_check import require_library
 from espalier.gateway.auth import KeyRing
 from espalier.gateway.edge import Edge
 from espalier.gateway.engine_client import EngineClient
@@ -49,12 +50,14 @@ def create_app(
     `checker` judges schemas; default a thread of this process.
     `sessions` is where turns are stored, and stays the caller's to close; without it nothing is.
     """
+    if options.check_answers:
+        require_library()
     prompter = Prompter.load(folder, options)
     form = AnswerFormat.of(prompter.tokenizer, prompter.template, options)
     service = Service(
         client=client,
         prompter=prompter,
-        turns=TurnService(prompter, form, SchemaCheck(checker or ThreadChecker())),
+        turns=TurnService(prompter, form, SchemaCheck(checker or ThreadChecker()), options.check_answers),
         model=model,
         defaults=Defaults.load(folder),
         options=options,

@@ -52,6 +52,12 @@ class ProcessChecker:
             await self._end()
             return Verdict("schema_too_large", f"the schema: over the limit {limit}", is_final=False)
 
+    async def start(self) -> None:
+        """Start the process now, so that the first request need not wait for it."""
+        async with self._turn:
+            if self._process is None:
+                await self._start()
+
     async def close(self) -> None:
         """End the process."""
         async with self._turn:

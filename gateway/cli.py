@@ -39,6 +39,9 @@ COMMANDS = {
         commands={
             "serve": Command("put load on any OpenAI-compatible server", "espalier.gateway.bench.serve"),
             "engine": Command("measure the engine alone, in this process", "espalier.gateway.bench.engine"),
+            "agents": Command(
+                "replay agents and their tools, with leases and without", "espalier.gateway.bench.agents"
+            ),
             "radix": Command("measure the prefix tree beside another", "espalier.gateway.bench.radix"),
             "grammar": Command("measure token masks beside other engines", "espalier.gateway.bench.grammar"),
             "structured": Command("measure constrained beside free decoding", "espalier.gateway.bench.structured"),

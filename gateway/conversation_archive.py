@@ -12,8 +12,8 @@ from msgspec.structs import replace
 from espalier.gateway.errors import ApiError
 from espalier.gateway.history import plain_messages
 from espalier.gateway.live_turn import LiveTurns
-from espalier.gateway.response_archive import Added, Asked, ItemIds, decoded, no_conversation
-from espalier.gateway.response_input import calls_of, check_outputs, messages_from, replayed
+from espalier.gateway.response_archive import Added, Asked, History, ItemIds, decoded, no_conversation
+from espalier.gateway.response_input import calls_of, check_outputs, messages_from
 from espalier.gateway.wire.conversations import Conversation
 from espalier.gateway.wire.items import Item, ItemReference, read_items
 from espalier.gateway.wire.responses import Response
@@ -74,14 +74,15 @@ class ConversationArchive:
     async def items(self, tenant: str, conversation_id: str) -> list[Item]:
         """Its items, oldest first."""
         path = await self._path(tenant, conversation_id)
-        return [item async for part in self._parts(tenant, path) for item in part.items]
+        return [item async for part in self._parts(path) for item in part.items]
 
     async def add(self, tenant: str, conversation_id: str, given: list[Any]) -> list[Item]:
         """Add items at its end. Raises SessionError while a response is made."""
         items = _read(given, "items")
-        path = await self._path(tenant, conversation_id)
-        check_outputs(calls_of([replayed(message) for message in path.messages()]), items, "items")
-        await self._append(tenant, conversation_id, items)
+        history = History(await self._path(tenant, conversation_id))
+        check_outputs(calls_of(history.messages()), items, "items")
+        if new := history.unrecorded(items):
+            await self._append(tenant, conversation_id, new)
         return items
 
     async def item(self, tenant: str, conversation_id: str, item_id: str) -> Item:
@@ -94,7 +95,7 @@ class ConversationArchive:
     async def delete_item(self, tenant: str, conversation_id: str, item_id: str) -> Conversation:
         """Take an item out of its turn; what is left is rendered anew by the next response."""
         path = await self._path(tenant, conversation_id)
-        async for part in self._parts(tenant, path):
+        async for part in self._parts(path):
             if any(item.id == item_id for item in part.items):
                 await self._edit(tenant, part, item_id)
                 return _told(path.session)
@@ -118,9 +119,8 @@ class ConversationArchive:
     async def _append(self, tenant: str, conversation_id: str, items: list[Item]) -> None:
         await self._sessions.append(tenant, conversation_id, _plain(items), request=msgspec.json.encode(Added(items)))
 
-    async def _parts(self, tenant: str, path: Path) -> AsyncIterator[_Part]:
-        for turn in path.turns:
-            record = await self._sessions.record(tenant, turn.id)
+    async def _parts(self, path: Path) -> AsyncIterator[_Part]:
+        for turn, record in zip(path.turns, await self._sessions.records(path), strict=True):
             response = decoded(record.response, Response) if record.response else None
             yield _Part(turn, record, decoded(record.request, Added).items, response)
 

@@ -38,7 +38,7 @@ Later = Callable[[float, Callable[[], None]], Timer]
 
 
 class LiveTurn:
-    """One running turn. `later` sets timers; by default those of the event loop."""
+    """One running turn. `later` sets timers; by default those of the event loop. `maker` is its producer's own."""
 
     def __init__(
         self,
@@ -50,8 +50,9 @@ class LiveTurn:
         grace_s: float = GRACE_S,
         later: Later | None = None,
         on_end: Callable[[LiveTurn], None] | None = None,
+        maker: object = None,
     ) -> None:
-        self.tenant, self.turn_id, self.policy = tenant, turn_id, policy
+        self.tenant, self.turn_id, self.policy, self.maker = tenant, turn_id, policy, maker
         self.log = EventLog()
         self._grace_s = grace_s
         self._later: Later = later or asyncio.get_running_loop().call_later
@@ -65,6 +66,16 @@ class LiveTurn:
     def has_client(self) -> bool:
         """Whether anybody reads it."""
         return self._num_clients > 0
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether its producer has ended, whichever way."""
+        return self._task.done()
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether it has ended without an answer."""
+        return self._task.done() and (self._task.cancelled() or self._task.exception() is not None)
 
     @asynccontextmanager
     async def attached(self) -> AsyncGenerator[EventLog, None]:
@@ -134,11 +145,18 @@ class LiveTurns:
     def __len__(self) -> int:
         return len(self._turns)
 
-    def start(self, tenant: str, turn_id: str, producer: Producer, policy: Policy) -> LiveTurn:
+    def start(self, tenant: str, turn_id: str, producer: Producer, policy: Policy, *, maker: object = None) -> LiveTurn:
         """Run a turn. An id is used once."""
         assert (tenant, turn_id) not in self._turns
         turn = LiveTurn(
-            tenant, turn_id, producer, policy, grace_s=self._grace_s, later=self._later, on_end=self._forget
+            tenant,
+            turn_id,
+            producer,
+            policy,
+            grace_s=self._grace_s,
+            later=self._later,
+            on_end=self._forget,
+            maker=maker,
         )
         self._turns[tenant, turn_id] = turn
         return turn

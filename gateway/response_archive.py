@@ -7,19 +7,22 @@ are those of its turns. Knows no HTTP beyond the errors that it raises, and noth
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import msgspec
 from msgspec.structs import replace
 
 from espalier.gateway.errors import ApiError, invalid
 from espalier.gateway.history import plain_messages
-from espalier.gateway.response_input import messages_from
-from espalier.gateway.wire.items import Item
+from espalier.gateway.response_input import messages_from, replayed
+from espalier.gateway.wire.items import CallOutputItem, Item, text_of
+from espalier.gateway.wire.requests import Message
 from espalier.gateway.wire.responses import Response, ResponseError
-from espalier.sessions import Begun, Completion, Draft, Idempotency, JsonObject, Path, Record, Sessions, Turn, new_id
-from espalier.sessions.errors import NotFoundError
+from espalier.sessions import Begun, Completion, Draft, Idempotency, Path, Record, Session, Sessions, Turn, new_id
+from espalier.sessions.errors import NotFoundError, ToolResultConflictError
+from espalier.sessions.operation import Branch
 
 T = TypeVar("T")
 RESPONSE, CONVERSATION = "resp", "conv"
@@ -41,20 +44,32 @@ class Added(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """What a request continues: a conversation, or the path to an earlier response; nothing where `path` is None."""
+    """What a request continues: the path of a conversation, or to an earlier response; where `is_new`, nothing."""
 
-    path: Path | None = None
-    is_conversation: bool = False
+    path: Path
+    is_new: bool = False
 
-    @property
-    def messages(self) -> list[JsonObject]:
-        """Its messages, as chat templates read them."""
-        return [] if self.path is None else self.path.messages()
+    @classmethod
+    def none(cls, tenant: str) -> History:
+        """No history; the session is stored when its first turn is."""
+        return cls(Path(Session("", tenant, "response", 0.0, 0.0)), is_new=True)
 
-    @property
-    def token_ids(self) -> list[int]:
-        """Its context."""
-        return [] if self.path is None else self.path.token_ids()
+    def messages(self) -> list[Message]:
+        """Its messages, as a request would bring them."""
+        return [replayed(message) for message in self.path.messages()]
+
+    def unrecorded(self, items: Sequence[Item]) -> list[Item]:
+        """`items` without the tool outputs that are recorded already. Raises ToolResultConflictError for others."""
+        return [item for item in items if not (isinstance(item, CallOutputItem) and self._has(item))]
+
+    def _has(self, item: CallOutputItem) -> bool:
+        for turn in self.path.turns:
+            for message in turn.messages:
+                if message["role"] == "tool" and message.get("tool_call_id") == item.call_id:
+                    if message["content"] != text_of(item.output):
+                        raise ToolResultConflictError(item.call_id, turn.id)
+                    return True
+        return False
 
 
 def new_response_id() -> str:
@@ -80,6 +95,12 @@ def no_response() -> ApiError:
     return ApiError(404, "there is no response of this id", "response_id", "response_not_found")
 
 
+def no_previous() -> ApiError:
+    """The same for an id that is unknown, deleted, or another tenant's."""
+    code = "previous_response_not_found"
+    return invalid("there is no previous response of this id", "previous_response_id", code)
+
+
 def no_conversation() -> ApiError:
     """The same for an id that is unknown, deleted, or another tenant's."""
     return ApiError(404, "there is no conversation of this id", "conversation", "conversation_not_found")
@@ -100,23 +121,24 @@ class ResponseArchive:
                 raise no_conversation() from None
             if path.session.kind != "conversation":
                 raise no_conversation()
-            return History(path, is_conversation=True)
+            return History(path)
         if previous_response_id is None:
-            return History()
-        field = "previous_response_id"
+            return History.none(tenant)
         try:
             path = await self._sessions.path_to(tenant, _checked(previous_response_id))
         except NotFoundError:
-            raise invalid("there is no previous response of this id", field, "previous_response_not_found") from None
+            raise no_previous() from None
         if path.tip is None or path.tip.state != "complete":
-            raise invalid("the previous response is not complete", field, "previous_response_not_complete")
+            code = "previous_response_not_complete"
+            raise invalid("the previous response is not complete", "previous_response_id", code)
         return History(path)
 
     async def begin(self, tenant: str, history: History, draft: Draft) -> Begun:
         """Open the turn of a response. Raises SessionError."""
-        path = history.path
-        session = path.session if path is not None else await self._sessions.create(tenant, kind="response")
-        branch: Any = "rollback" if history.is_conversation else "fork"
+        session = history.path.session
+        if history.is_new:
+            session = await self._sessions.create(tenant, kind="response")
+        branch: Branch = "rollback" if session.kind == "conversation" else "fork"
         return await self._sessions.begin(tenant, session.id, draft, branch=branch)
 
     async def complete(

@@ -110,7 +110,7 @@ def begun(
         previous_response_id=request.previous_response_id,
         conversation=None if name is None else ConversationName(name),
         reasoning=request.reasoning,
-        store=request.store,
+        store=bool(request.store),
         temperature=params.temperature,
         top_p=params.top_p,
         presence_penalty=params.presence_penalty,

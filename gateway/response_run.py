@@ -40,6 +40,7 @@ class ResponseRun:
 
     def __init__(self, service: Service, job: Job, growing: ResponseEvents, place: Place | None) -> None:
         self._service, self._job, self._growing, self._place = service, job, growing, place
+        self._output_ids: list[int] = []
         self.has_begun = False
 
     @property
@@ -68,6 +69,7 @@ class ResponseRun:
         async with aclosing(self._service.answer_events([self._job])) as events:
             async for told in events:
                 self._begin(log)
+                self._output_ids += told.token_ids
                 grown = self._growing.add(told.event)
                 if isinstance(told.event, Finished):
                     *grown, end = grown
@@ -85,7 +87,7 @@ class ResponseRun:
         if (place := self._place) is not None:
             events = _kept(log, last)
             storing = asyncio.ensure_future(
-                place.archive.complete(place.tenant, place.turn_id, self.response, events, ())
+                place.archive.complete(place.tenant, place.turn_id, self.response, events, tuple(self._output_ids))
             )
             try:
                 await asyncio.shield(storing)

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from weakref import WeakValueDictionary
 
 import msgspec
+from msgspec.structs import replace
 
 from espalier.engine.errors import RequestError
 from espalier.engine.messages import TokenLogprob
@@ -18,16 +18,23 @@ from espalier.gateway.errors import ApiError, invalid
 from espalier.gateway.history import plain_messages
 from espalier.gateway.live_turn import LiveTurn, Policy
 from espalier.gateway.logprob import spelled
-from espalier.gateway.response_archive import Asked, History, ItemIds, ResponseArchive, new_response_id
+from espalier.gateway.response_archive import (
+    Asked,
+    History,
+    ItemIds,
+    ResponseArchive,
+    new_response_id,
+    no_conversation,
+    no_previous,
+)
 from espalier.gateway.response_events import ResponseEvents
-from espalier.gateway.response_input import calls_of, check_outputs, messages_from, replayed
+from espalier.gateway.response_input import calls_of, check_outputs, messages_from
 from espalier.gateway.response_request import chat_of, conversation_of, tools_of, turn_of
 from espalier.gateway.response_run import Place, ResponseRun
 from espalier.gateway.sampling import sampling_params
 from espalier.gateway.service import Prepared, Service
 from espalier.gateway.wire.answers import ContentLogprob
 from espalier.gateway.wire.items import GivenItem, Item, ItemReference, read_items
-from espalier.gateway.wire.requests import Message
 from espalier.gateway.wire.responses import FunctionTool, Response, ResponsesRequest
 from espalier.sessions import Draft, Idempotency
 from espalier.sessions.errors import BusyError
@@ -63,8 +70,6 @@ class ResponseService:
     def __init__(self, service: Service) -> None:
         self._service = service
         self._archive = None if service.sessions is None else ResponseArchive(service.sessions)
-        # By turn; a run is held by its task.
-        self._runs: WeakValueDictionary[str, ResponseRun] = WeakValueDictionary()
 
     @property
     def archive(self) -> ResponseArchive:
@@ -80,7 +85,7 @@ class ResponseService:
 
         Who `resumes` a stream is never given another one.
         """
-        self._check(asked, idempotency)
+        asked = self._checked(asked, idempotency)
         if idempotency is not None and (known := await self.archive.replay(tenant, idempotency)) is not None:
             return await self.find(tenant, known.response_id or "")
         if resumes:
@@ -89,7 +94,7 @@ class ResponseService:
         if not asked.store:
             plan = await self._plan(asked, tenant)
             run = ResponseRun(self._service, plan.prepared.job, self._growing(asked, plan), None)
-            return Making(run, self._start(tenant, plan.response_id, run, "attached"))
+            return self._start(tenant, plan.response_id, run, "attached")
         for _ in range(ATTEMPTS - 1):
             try:
                 return await self._stored(asked, tenant, idempotency)
@@ -103,14 +108,17 @@ class ResponseService:
         return await self._stored(asked, tenant, idempotency)
 
     async def count(self, asked: ResponsesRequest, tenant: str) -> int:
-        """The tokens of a request's prompt."""
+        """The tokens of a request's prompt. Raises ApiError."""
+        self._service.check_model(asked.model)
         return len((await self._plan(asked, tenant)).prepared.prompt.token_ids)
 
     async def find(self, tenant: str, response_id: str) -> Making | Response:
         """A stored response, running or not. Raises ApiError."""
         turn_id = await self.archive.turn_id(tenant, response_id)
-        making = self._making(tenant, turn_id)
-        return making if making is not None else await self.archive.response(tenant, response_id)
+        turn = self._service.live.get(tenant, turn_id)
+        if turn is not None and isinstance(turn.maker, ResponseRun):
+            return Making(turn.maker, turn)
+        return await self.archive.response(tenant, response_id)
 
     async def cancel(self, tenant: str, response_id: str) -> Response:
         """End a response that runs; it is cancelled, and its KV slots are free, when this returns. Raises ApiError."""
@@ -129,8 +137,11 @@ class ResponseService:
             await found.turn.cancel()
         await self.archive.delete(tenant, response_id)
 
-    def _check(self, asked: ResponsesRequest, idempotency: Idempotency | None) -> None:
+    def _checked(self, asked: ResponsesRequest, idempotency: Idempotency | None) -> ResponsesRequest:
+        """The request with `store` said: what is not said otherwise is stored where anything is."""
         self._service.check_model(asked.model)
+        if asked.store is None:
+            asked = replace(asked, store=self._archive is not None)
         if asked.background and not asked.store:
             raise invalid("background needs store: true; nobody could read the answer", "background")
         if asked.store and self._archive is None:
@@ -139,29 +150,36 @@ class ResponseService:
             raise invalid("an Idempotency-Key needs store: true; there would be no answer to replay", "store")
         if asked.truncation == "auto" and self._service.options.overflow != "truncate":
             raise invalid("truncation is 'auto', and this server truncates nothing; send 'disabled'", "truncation")
+        return asked
 
     async def _plan(self, asked: ResponsesRequest, tenant: str) -> _Plan:
-        name = conversation_of(asked)
-        history = History()
-        if name is not None or asked.previous_response_id is not None:
-            history = await self.archive.history(
-                tenant, previous_response_id=asked.previous_response_id, conversation=name
-            )
+        history = await self._history(asked, tenant)
         response_id = new_response_id()
         ids = ItemIds(response_id)
         items = [await self._resolved(tenant, item, at) for at, item in enumerate(read_items(asked.input, ids))]
-        said: list[Message] = [replayed(message) for message in history.messages]
+        said = history.messages()
         check_outputs(calls_of(said), items)
+        items = history.unrecorded(items)
         tools = tools_of(asked)
         turn = turn_of(asked, tools, said, items)
         params = sampling_params(chat_of(asked), self._service.defaults, self._service.options)
         try:
-            prepared = await self._service.prepare(turn, params, tenant=tenant, cache_salt=asked.cache_salt)
+            prepared = await self._service.prepare(
+                turn, params, tenant=tenant, cache_salt=asked.cache_salt, history=history.path
+            )
         except (ApiError, RequestError) as error:
             # Told in the words of chat completions.
             error.param = _FIELDS.get(error.param or "", error.param)
             raise
         return _Plan(response_id, ids, history, items, tools, prepared)
+
+    async def _history(self, asked: ResponsesRequest, tenant: str) -> History:
+        conversation, previous = conversation_of(asked), asked.previous_response_id
+        if conversation is None and previous is None:
+            return History.none(tenant)
+        if self._archive is None:
+            raise no_previous() if previous is not None else no_conversation()
+        return await self._archive.history(tenant, previous_response_id=previous, conversation=conversation)
 
     async def _resolved(self, tenant: str, item: GivenItem, at: int) -> Item:
         if not isinstance(item, ItemReference):
@@ -181,7 +199,7 @@ class ResponseService:
             return await self.find(tenant, begun.turn.response_id or "")
         run = ResponseRun(self._service, plan.prepared.job, growing, Place(self.archive, tenant, begun.turn.id))
         policy: Policy = "background" if asked.background else "attached" if idempotency is None else "kept"
-        return Making(run, self._start(tenant, begun.turn.id, run, policy))
+        return self._start(tenant, begun.turn.id, run, policy)
 
     def _growing(self, asked: ResponsesRequest, plan: _Plan) -> ResponseEvents:
         response = response_request.begun(
@@ -194,13 +212,8 @@ class ResponseService:
         )
         return ResponseEvents(response, plan.ids, self._spell, self._service.clock)
 
-    def _start(self, tenant: str, turn_id: str, run: ResponseRun, policy: Policy) -> LiveTurn:
-        self._runs[turn_id] = run
-        return self._service.live.start(tenant, turn_id, run.produce, policy)
-
-    def _making(self, tenant: str, turn_id: str) -> Making | None:
-        turn, run = self._service.live.get(tenant, turn_id), self._runs.get(turn_id)
-        return None if turn is None or run is None else Making(run, turn)
+    def _start(self, tenant: str, turn_id: str, run: ResponseRun, policy: Policy) -> Making:
+        return Making(run, self._service.live.start(tenant, turn_id, run.produce, policy, maker=run))
 
     def _spell(self, entries: Sequence[TokenLogprob]) -> list[ContentLogprob]:
         return spelled(self._service.prompter.tokenizer, entries)
@@ -210,22 +223,18 @@ _FIELDS = {"messages": "input", "max_tokens": "max_output_tokens"}
 
 
 def _draft(plan: _Plan, response: Response, idempotency: Idempotency | None, cache_salt: str) -> Draft:
-    path, token_ids = plan.history.path, plan.prepared.prompt.token_ids
-    kept_len = _common_len(plan.history.token_ids, token_ids)
+    path, spliced = plan.history.path, plan.prepared.prompt.splice
+    assert spliced is not None
     return Draft(
-        parent=None if path is None or path.tip is None else path.tip.id,
-        seen_head=None if path is None else path.session.head,
+        parent=None if path.tip is None else path.tip.id,
+        seen_head=path.session.head,
         messages=tuple(plain_messages(messages_from(plan.items))) if plan.items else (),
-        kept_len=kept_len,
-        prompt_ids=tuple(token_ids[kept_len:]),
+        kept_len=spliced.kept_len,
+        prompt_ids=spliced.new_ids,
+        mark=spliced.mark,
         response_id=response.id,
         request=msgspec.json.encode(Asked(plan.items, response)),
         idempotency=idempotency,
         cache_salt=cache_salt,
         is_background=response.background,
     )
-
-
-def _common_len(left: Sequence[int], right: Sequence[int]) -> int:
-    length = min(len(left), len(right))
-    return next((at for at in range(length) if left[at] != right[at]), length)

@@ -61,6 +61,7 @@ async def _serve(engine: EngineOptions, gateway: GatewayOptions, console: Consol
     try:
         with console.status(f"loading {engine.model}"):
             folder = await asyncio.to_thread(locate, engine.model, engine.revision)
+            await checker.start()
             ready = await replica.start()
             model = gateway.served_model_name or model_name(engine.model)
             app = create_app(replica, folder=folder, model=model, options=gateway, keys=keys, checker=checker)

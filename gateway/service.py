@@ -18,7 +18,9 @@ from espalier.engine.errors import EngineError, RequestError
 from espalier.engine.messages import Generate, Output, Ready, SamplingParams
 from espalier.engine.messages import Usage as EngineUsage
 from espalier.engine.sampling_params import check
-from espalier.gateway.answer_event import AnswerEvent
+from espalier.gateway.answer_check import AnswerCheck
+from espalier.gateway.answer_event import AnswerEvent, Finished
+from espalier.gateway.answer_text import Gathered
 from espalier.gateway.deadline import Deadline
 from espalier.gateway.engine_client import EngineClient, UnavailableError, new_request_id
 from espalier.gateway.errors import ApiError
@@ -56,7 +58,8 @@ class Told(NamedTuple):
 class Job:
     """One prompt, and how many answers of it are wanted; their indices start at `first_index`.
 
-    `constraint_field` is the request's field that a constraint came from, for errors.
+    `constraint_field` is the request's field that a constraint came from, for errors. `check` validates the answers
+    again.
     """
 
     token_ids: list[int]
@@ -66,6 +69,7 @@ class Job:
     tenant: str = ""
     cache_salt: str = ""
     constraint_field: str | None = None
+    check: AnswerCheck | None = None
 
     def requests(self) -> list[Generate]:
         """The engine's requests, one for each answer."""
@@ -144,6 +148,7 @@ class Service:
             tenant=tenant,
             cache_salt=cache_salt,
             constraint_field=field if planned.coverage is not None else None,
+            check=planned.check,
         )
         return Prepared(job, planned.prompt, planned.coverage)
 
@@ -154,10 +159,13 @@ class Service:
         """
         readers = {job.first_index + at: self.turns.reader(job.params) for job in jobs for at in range(job.n)}
         untold: dict[int, list[int]] = {at: [] for at in readers}
+        checks = {job.first_index + at: (job.check, Gathered()) for job in jobs for at in range(job.n) if job.check}
         async with aclosing(self.stream(jobs)) as parts:
             async for at, output in parts:
                 untold[at] += output.token_ids
                 for event in readers[at].read(output):
+                    if at in checks:
+                        _check(event, *checks[at])
                     yield Told(at, event, readers[at].usage(output), tuple(untold[at]))
                     untold[at] = []
 
@@ -231,6 +239,13 @@ class Service:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _check(event: AnswerEvent, check: AnswerCheck, whole: Gathered) -> None:
+    """Validate a whole answer before its end is told."""
+    whole.add(event)
+    if isinstance(event, Finished):
+        check.check(whole)
 
 
 def _named(error: RequestError, job: Job) -> RequestError:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import msgspec
 
 from espalier.engine.messages import SamplingParams
+from espalier.gateway.answer_check import AnswerCheck
 from espalier.gateway.prompter import Prompt, Prompter, Room
 from espalier.gateway.schema_check import SchemaCheck
 from espalier.gateway.turn import Turn, check_turn
@@ -31,6 +32,7 @@ class Planned:
     prompt: Prompt
     params: SamplingParams
     coverage: Coverage | None
+    check: AnswerCheck | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +42,7 @@ class TurnService:
     prompter: Prompter
     form: AnswerFormat
     schemas: SchemaCheck
+    check_answers: bool = False
 
     async def plan(self, turn: Turn, params: SamplingParams, room: Room, history: Path | None = None) -> Planned:
         """`history` is what the turn continues. Raises ApiError with the field, TemplateError, ContextOverflowError."""
@@ -52,7 +55,7 @@ class TurnService:
         tools = [tool.told() for tool in turn.tools] or None
         prompt = await self.prompter.chat(turn.messages, room, tools=tools, history=history)
         told = msgspec.structs.replace(params, constraint=constraint, stop_in=STOPPABLE) if constraint else params
-        return Planned(prompt, told, coverage)
+        return Planned(prompt, told, coverage, AnswerCheck.of(turn) if self.check_answers and asked else None)
 
     def reader(self, params: SamplingParams) -> TurnReader:
         """What reads an answer with these parameters."""

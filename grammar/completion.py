@@ -51,7 +51,7 @@ def spelled(trie: TokenTrie, text: bytes) -> list[int]:
     for start in range(size - 1, -1, -1):
         node = 0
         for place in range(start, size):
-            node = trie.children(node).get(text[place], -1)
+            node = trie.child(node, text[place])
             if node < 0:
                 break
             tokens = trie.at(node)

@@ -15,7 +15,7 @@ import numpy as np
 
 from espalier.grammar.key_core import KeyCore
 from espalier.grammar.leaf import is_leaf
-from espalier.grammar.name_paths import Paths, name_paths
+from espalier.grammar.name_paths import Paths, name_ends
 from espalier.grammar.part import FREE
 from espalier.grammar.slice import Slice
 from espalier.grammar.state import Outcome, Pop, Push, State
@@ -27,6 +27,7 @@ from espalier.grammar.vocabulary import Tails
 Watch = frozenset[int]  # depths of frames that compare what they were not told
 UNWATCHED: Watch = frozenset()
 Place = tuple[int, Thread, Watch]  # a node, and who came to it
+_FEW_WANTED = 8  # bytes: more are looked up in a dictionary
 
 
 @dataclass(slots=True)
@@ -112,8 +113,7 @@ class Explorer:
         pending = [(node, thread, watch) for thread in threads]
         while pending and not self.found.is_sensitive:
             at, thread, watched = pending.pop()
-            kids = self._trie.children(at)
-            if not kids:
+            if not self._trie.has_children(at):
                 continue
             state = thread.state
             if isinstance(state, TextState) and not state.pending:
@@ -123,14 +123,14 @@ class Explorer:
             elif is_leaf(state) and not (thread.frame is not None and thread.frame.is_recording):
                 self._leaf(at, thread, watched)
             else:
-                self._step(kids, thread, watched, pending)
+                self._step(at, thread, watched, pending)
         return self.found
 
-    def _step(self, kids: dict[int, int], thread: Thread, watch: Watch, pending: list[Place]) -> None:
+    def _step(self, node: int, thread: Thread, watch: Watch, pending: list[Place]) -> None:
         """One byte further."""
         state, frame = thread.state, thread.frame
         is_simple = not watch and frame is not None and not isinstance(frame.back, Sequel)
-        for byte, kid in kids.items() if state.at_end() is not None else _wanted(kids, state):
+        for byte, kid in self._wanted(node, state):
             step = state.step(byte)
             if is_simple and not isinstance(step, Pop):
                 if step is not None:
@@ -142,6 +142,16 @@ class Explorer:
             inner = threads[0].state if threads and state.is_between else None
             pending.extend(self._arrive(kid, threads, watched, in_doubt or self._may_repeat(kid, inner)))
 
+    def _wanted(self, node: int, state: State) -> Iterable[tuple[int, int]]:
+        """The children of a node that a state may allow, with their bytes."""
+        if state.at_end() is not None:
+            return self._trie.children(node).items()
+        wanted = state.candidates()
+        if len(wanted) <= _FEW_WANTED:
+            kids = [(byte, self._trie.child(node, byte)) for byte in wanted]
+            return [(byte, kid) for byte, kid in kids if kid >= 0]
+        return [(byte, kid) for byte, kid in self._trie.children(node).items() if byte in wanted]
+
     def _inward(self, kid: int, thread: Thread, step: State | Push, byte: int, pending: list[Place]) -> None:
         """The same where no frame ends and nobody watches."""
         if thread.state.is_between and isinstance(step, Push) and self._may_repeat(kid, step.state):
@@ -151,7 +161,7 @@ class Explorer:
         if isinstance(step, Push) and thread.frame.depth >= self._max_depth:
             return
         self.found.nodes.append(kid)
-        if self._trie.children(kid):
+        if self._trie.has_children(kid):
             after = thread.inward(step, byte, self._max_depth)
             assert after is not None
             pending.append((kid, after, UNWATCHED))
@@ -232,7 +242,7 @@ class Explorer:
 
     def _go_on(self, nodes: list[int], thread: Thread, outcome: Outcome, watch: Watch) -> None:
         """From several nodes on with what follows the thread's frame."""
-        nodes = [node for node in nodes if self._trie.children(node)]
+        nodes = [node for node in nodes if self._trie.has_children(node)]
         if not nodes and thread.frame is not None and not thread.frame.back.captures:
             return
         self._resumed.clear()
@@ -333,24 +343,15 @@ class Explorer:
         """The same by the tries of names alone, without making the states in between."""
         special = list[int]()
         known, used = core.nodes
-        if known is not None:
-            paths = self._paths.of(self._trie, node, known)
-            for places, nodes in () if core.has_class else paths.groups:
+        if known is not None and not core.has_class:
+            for places, nodes in self._paths.of(self._trie, node, known).groups:
                 if any(map(core.allows, places)):
                     self.found.nodes.extend(nodes)
-            for quote, place in paths.ends:
-                special.append(quote)
-                if core.allows(place):
-                    self.found.nodes.append(quote)
-                    self._go_on([quote], thread, place, watch)
+        for quote, place in self._paths.ends(self._trie, node, known) if known is not None else ():
+            special.append(quote)
+            if core.allows(place):
+                self.found.nodes.append(quote)
+                self._go_on([quote], thread, place, watch)
         if used is not None:
-            special.extend(quote for quote, _ in name_paths(self._trie, node, used).ends)
+            special.extend(quote for quote, _ in name_ends(self._trie, node, used))
         return special
-
-
-def _wanted(kids: dict[int, int], state: State) -> list[tuple[int, int]]:
-    """The children that a state may allow, with their bytes."""
-    wanted = state.candidates()
-    if len(wanted) <= len(kids):
-        return [(byte, kids[byte]) for byte in wanted if byte in kids]
-    return [(byte, kid) for byte, kid in kids.items() if byte in wanted]

@@ -8,6 +8,7 @@ from espalier.grammar.name_trie import Trie
 from espalier.grammar.trie import TokenTrie
 
 QUOTE = 0x22
+_QUOTE = b'"'
 _ENTRY, _PART, _NODE = 500, 120, 40  # bytes that an entry takes, and each part and node of it
 
 
@@ -36,18 +37,26 @@ def name_paths(trie: TokenTrie, node: int, names: Trie) -> NamePaths:
     pending = [(node, names)]
     while pending:
         at, known = pending.pop()
-        kids = trie.children(at)
         if known.is_single:
             _follow(trie, at, known, groups, ends)
             continue
-        if known.place >= 0 and QUOTE in kids:
-            ends.append((kids[QUOTE], known.place))
+        if known.place >= 0 and (quote := trie.child(at, QUOTE)) >= 0:
+            ends.append((quote, known.place))
         for byte, child in known.children.items():
-            kid = kids.get(byte)
-            if kid is not None:
+            kid = trie.child(at, byte)
+            if kid >= 0:
                 groups.append((child.below, (kid,)))
                 pending.append((kid, child))
     return NamePaths(tuple(groups), tuple(ends))
+
+
+def name_ends(trie: TokenTrie, node: int, names: Trie) -> tuple[tuple[int, int], ...]:
+    """Their `ends` alone."""
+    if not names.is_single:
+        return name_paths(trie, node, names).ends
+    rest, place = names.single
+    quote = trie.find(rest + _QUOTE, node)
+    return () if quote < 0 else ((quote, place),)
 
 
 def _follow(
@@ -61,14 +70,14 @@ def _follow(
     rest, place = known.single
     nodes = list[int]()
     for byte in rest:
-        kid = trie.children(node).get(byte)
-        if kid is None:
+        kid = trie.child(node, byte)
+        if kid < 0:
             break
         nodes.append(kid)
         node = kid
     else:
-        quote = trie.children(node).get(QUOTE)
-        if quote is not None:
+        quote = trie.child(node, QUOTE)
+        if quote >= 0:
             ends.append((quote, place))
     if nodes:
         groups.append(((place,), tuple(nodes)))
@@ -81,6 +90,10 @@ class Paths:
         self._most = most_bytes
         self._known: dict[tuple[TokenTrie, int, Trie], NamePaths] = {}
         self.num_bytes = 0
+
+    def ends(self, trie: TokenTrie, node: int, names: Trie) -> tuple[tuple[int, int], ...]:
+        """The same with only `ends`."""
+        return name_ends(trie, node, names) if names.is_single else self.of(trie, node, names).ends
 
     def of(self, trie: TokenTrie, node: int, names: Trie) -> NamePaths:
         """The paths of the names of a trie, kept where there are several."""

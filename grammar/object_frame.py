@@ -67,6 +67,7 @@ class ObjectFrame:
         self._states: dict[Hashable, ObjectState] = {}
         self._keys: dict[Hashable, Keys] = {}
         self._branches: dict[Hashable, tuple[Branch, ...]] = {}
+        self._last_places: dict[Vector, int] = {}
 
     @property
     def num_states(self) -> int:
@@ -100,9 +101,15 @@ class ObjectFrame:
 
     def last_place(self, vector: Vector) -> int:
         """The last place at which a member can come: in the order of the schema no name passes one that is required."""
-        end = len(self.table.members)
         if self.frames.spelling.property_order != "schema":
-            return end
+            return len(self.table.members)
+        found = self._last_places.get(vector)
+        if found is None:
+            found = self._last_places[vector] = self._last_place(vector)
+        return found
+
+    def _last_place(self, vector: Vector) -> int:
+        end = len(self.table.members)
         index, found = self.table.index, -1
         for formula in vector:
             if formula is FALSE:
@@ -131,11 +138,11 @@ class ObjectFrame:
         """The live outcomes of a member: the shape of its value, and the vector behind it."""
         if place < len(self.table.names) and forbidden >> place & 1:
             return ()
-        key = (vector, forbidden, place)
+        behind = self.after(forbidden, place)  # in the order of the schema the same for all states
+        key = (vector, behind, place)
         found = self._branches.get(key)
         if found is None:
             member, space = self.table.members[place], self.space
-            behind = self.after(forbidden, place)
             derived = tuple(without(space, derive(space, formula, member), self.table, behind) for formula in vector)
             merged: dict[Vector, list[Formula]] = {}
             for shape, left in split(space, derived, self.frames.limits.verdicts, self.search):

@@ -132,10 +132,7 @@ class Shared:
         machine, at, count = read
         if not machine.free(at):
             return None
-        lengths = range(MOST_COUNTED + 1)
-        lives = np.array([machine.lives(at, count + length) for length in lengths])
-        ends = np.array([machine.accepts(at, count + length) for length in lengths])
-        return self._free(state.any_escapes).base(key, lives, ends)
+        return self._free(state.any_escapes).base(key, *machine.lengths(at, count, MOST_COUNTED + 1))
 
     def _immortal(self, key: Hashable, state: TextState, read: _Read) -> TextBase | None:
         """The base of a string that can be completed whatever it says: only where it may end is to be found out."""

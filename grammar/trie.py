@@ -13,6 +13,7 @@ from functools import cached_property
 import numpy as np
 
 FEW_NODES = 48
+_CHILDLESS: dict[int, int] = {}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -65,12 +66,18 @@ class TokenTrie:
         counts = np.bincount(parent[1:], minlength=num_nodes)
         self.kid_first = np.concatenate([[0], np.cumsum(counts)]).astype(np.int32)
         self._first_view, self._tokens_view = self.first.data, self.tokens.data
+        self._view_kids()
         end = list(range(1, num_nodes + 1))
         for node in range(num_nodes - 1, 0, -1):
             above = parents[node]
             end[above] = max(end[above], end[node])
         self.end = np.array(end, dtype=np.int32)
         self._children: dict[int, dict[int, int]] = {}
+
+    def _view_kids(self) -> None:
+        """Python reads single entries of memory faster than those of arrays."""
+        self._kids_view, self._kid_first_view = self.kids.data, self.kid_first.data
+        self._kid_bytes = self.byte[self.kids].tobytes()
 
     def __len__(self) -> int:
         return len(self.byte)
@@ -79,9 +86,21 @@ class TokenTrie:
         """A node's children by their bytes, in ascending order."""
         found = self._children.get(node)
         if found is None:
-            kids = self.kids[self.kid_first[node] : self.kid_first[node + 1]]
-            found = self._children[node] = dict(zip(self.byte[kids].tolist(), kids.tolist(), strict=True))
+            first, last = self._kid_first_view[node], self._kid_first_view[node + 1]
+            if first == last:
+                return _CHILDLESS
+            found = dict(zip(self._kid_bytes[first:last], self._kids_view[first:last], strict=True))
+            self._children[node] = found
         return found
+
+    def has_children(self, node: int) -> bool:
+        """Whether any text goes on behind a node."""
+        return self._kid_first_view[node] != self._kid_first_view[node + 1]
+
+    def child(self, node: int, byte: int) -> int:
+        """The node behind one more byte, -1 if there is none."""
+        place = self._kid_bytes.find(byte, self._kid_first_view[node], self._kid_first_view[node + 1])
+        return self._kids_view[place] if place >= 0 else -1
 
     def toward(self, nodes: np.ndarray) -> TokenTrie:
         """The same nodes with the same numbers, but as children only those on the way to some of them."""
@@ -96,6 +115,7 @@ class TokenTrie:
         found.kids = self.kids[keep[self.kids]]
         counts = np.bincount(self.parent[found.kids], minlength=len(self))
         found.kid_first = np.concatenate([[0], np.cumsum(counts)]).astype(np.int32)
+        found._view_kids()
         return found
 
     @cached_property
@@ -161,7 +181,7 @@ class TokenTrie:
     def find(self, text: bytes, node: int = 0) -> int:
         """The node of a text from a node on, -1 if there is none."""
         for value in text:
-            node = self.children(node).get(value, -1)
+            node = self.child(node, value)
             if node < 0:
                 break
         return node

@@ -42,14 +42,15 @@ class LeaseBudget:
 class Lease:
     """A session's hold on the path to `node`, until `expires`. Higher priorities go later, whatever their value.
 
-    `worth_s` is what computing the path again would take, `expected` when the session is likely back.
+    `worth_s` is what computing the path again would take, `expected` when the session is likely back; None: it is, and
+    waits for its turn to run.
     """
 
     session: Hashable
     node: Node
     root: Root
     expires: float
-    expected: float
+    expected: float | None
     priority: int = 0
     worth_s: float = 0.0
 
@@ -63,7 +64,8 @@ class Lease:
 
         Who is overdue is expected after as long again, as waiting times with long tails have it.
         """
-        return self.worth_s / (max(1, self.num_tokens) * max(_SOON_S, abs(self.expected - now)))
+        left_s = 0.0 if self.expected is None else abs(self.expected - now)
+        return self.worth_s / (max(1, self.num_tokens) * max(_SOON_S, left_s))
 
 
 class LeaseTable:
@@ -115,12 +117,12 @@ class LeaseTable:
         self._note_expiry(lease)
         return self._keep_budget(lease, now)
 
-    def renew(self, session: Hashable, expires: float) -> bool:
-        """Set a new expiry; whether the session has a lease."""
+    def renew(self, session: Hashable, expires: float, expected: float | None) -> bool:
+        """Set when a lease ends and when the session is expected; whether it has a lease."""
         lease = self._leases.get(session)
         if lease is None:
             return False
-        self._leases[session] = replace(lease, expires=expires)
+        self._leases[session] = replace(lease, expires=expires, expected=expected)
         self._note_expiry(self._leases[session])
         return True
 

@@ -30,6 +30,6 @@ agent = Agent(tools=[book_room], settings=Settings(tool_choice="book_room", temp
 session = Session(name, journal=f"{name}.journal")
 if session.is_unfinished():
     print("a run was not finished: it goes on where it ended")
-run = agent.run_sync(words, session=session)
+run = agent.run_sync(words, session=session, key=words)
 print(run.answer)
 print(f"{len(LEDGER.read_text().splitlines())} rooms booked")

@@ -9,6 +9,12 @@ from tools import Parameter, Tool
 from values import Value
 from wordstock import Source
 
+UNITS = {
+    "amount": ("${}", "€{}", "{} euros", "{} EUR", "{}%", "{} percent", "{} dollars"),
+    "degrees": ("{}°", "{} degrees"),
+}
+NUMBER_WORDS = "one two three four five six seven eight nine ten eleven twelve".split()
+
 
 @dataclass(frozen=True, slots=True)
 class Call:
@@ -55,9 +61,17 @@ class Asker:
         return Ask(self.book.dressed(sentence), (Call(tool, given),))
 
     def _worded(self, parameter: Parameter, value: Value) -> Value:
+        """A value as people may write it: a number in letters or with its unit, an option without its underscores."""
+        if parameter.looks == "number" and not isinstance(value, str | bool | list) and self.rng.random() < 0.1:
+            return Phrase(self._counted(parameter, value))
         if parameter.options and isinstance(value, str) and self.rng.random() < 0.5:
             return value.replace("_", " ")
         return value
+
+    def _counted(self, parameter: Parameter, value: float) -> str:
+        if value in range(1, len(NUMBER_WORDS) + 1) and isinstance(value, int):
+            return NUMBER_WORDS[value - 1]
+        return self.rng.choice(UNITS.get(parameter.kind, ("{}",))).format(value)
 
     def _said(self, call: Call) -> list[Said]:
         said = []
@@ -168,14 +182,15 @@ class Asker:
 
     def follow(self, last: Call) -> Ask | None:
         """The last call again, with another value: named, or bare where its looks say which is meant."""
-        scalar = [
-            one for one in last.tool.parameters if one.key in last.arguments and one.looks not in ("flag", "list")
-        ]
-        if not scalar:
+        plain = [one for one in last.tool.parameters if one.looks not in ("flag", "list")]
+        scalar = [one for one in plain if one.key in last.arguments]
+        left_out = [one for one in plain if one.key not in last.arguments]
+        is_added = bool(left_out) and self.rng.random() < 0.15
+        if not scalar and not is_added:
             return None
-        changed = self.rng.choice(scalar)
+        changed = self.rng.choice(left_out if is_added else scalar)
         value = changed.value(self.source)
-        if value == last.arguments[changed.key]:
+        if value == last.arguments.get(changed.key):
             return None
         rivals = [
             one
@@ -183,9 +198,11 @@ class Asker:
             if one.looks == changed.looks and one is not changed and one.key in last.arguments
         ]
         spoken = self.book.spoken(self._worded(changed, value))
-        if not rivals and self.rng.random() < 0.7:
+        if not rivals and not is_added and self.rng.random() < 0.7:
             sentence = self.book.pattern("follow_value").format(value=spoken, Value=spoken)
         else:
             key = key_words(changed.key)
             sentence = self.book.pattern("follow_named").format(value=spoken, key=key, Key=capital(key))
-        return Ask(self.book.dressed(sentence), (Call(last.tool, last.arguments | {changed.key: value}),))
+        given = last.arguments | {changed.key: value}
+        ordered = {one.key: given[one.key] for one in last.tool.parameters if one.key in given}
+        return Ask(self.book.dressed(sentence), (Call(last.tool, ordered),))

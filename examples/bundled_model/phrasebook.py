@@ -102,7 +102,7 @@ class Phrasebook:
 
     def arguments(self, said: Sequence[Said], can_be_bare: bool) -> str:
         """Arguments as the end of a sentence, with the sign or white space that leads them in."""
-        flags = [one for one in said if isinstance(one.value, bool) and self.rng.random() < 0.6]
+        flags = [one for one in said if isinstance(one.value, bool) and (can_be_bare or self.rng.random() < 0.6)]
         rest = [one for one in said if one not in flags]
         if can_be_bare and self.rng.random() < 0.55:
             text = "".join(self.bare(one.kind, self.spoken(one.value)) for one in rest)

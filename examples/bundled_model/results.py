@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from asking import Call
@@ -37,6 +37,7 @@ class Result:
     content: str
     answer: str
     cites: tuple[str, ...]
+    fields: dict[str, Any] = field(default_factory=dict)
 
 
 def told(value: Any) -> str:
@@ -56,16 +57,22 @@ def _sentences(fields: dict[str, Any], over: str = "") -> list[str]:
         if isinstance(value, dict):
             said += _sentences(value, f"{words} ")
         else:
-            said.append(f"The {words} {'are' if isinstance(value, list) and len(value) != 1 else 'is'} {told(value)}.")
+            is_several = isinstance(value, list) and len(value) != 1
+            said.append(f"The {words} {'are' if is_several else 'is'} {told(value).removesuffix('.')}.")
     return said
 
 
-def _cites(value: Any) -> list[str]:
+def cites_of(value: Any) -> list[str]:
+    """The texts of all values within a value."""
     if isinstance(value, dict):
-        return [cite for item in value.values() for cite in _cites(item)]
+        return [cite for item in value.values() for cite in cites_of(item)]
     if isinstance(value, list):
-        return [cite for item in value for cite in _cites(item)]
-    return [told(value)]
+        return [cite for item in value for cite in cites_of(item)]
+    return [told(value).removesuffix(".")]
+
+
+def _flat(fields: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in fields.items() if not isinstance(value, dict | bool)}
 
 
 def _fields(source: Source, call: Call) -> dict[str, Any]:
@@ -77,6 +84,8 @@ def _fields(source: Source, call: Call) -> dict[str, Any]:
         fields[call.tool.noun.replace(" ", "_")] = make_value(source, rng.choice(_KINDS))
     if rng.random() < 0.12:
         fields[rng.choice(("ok", "success", "done"))] = True
+    if rng.random() < 0.03:
+        fields[source.of(KEYS)] = None
     for _ in range(rng.choice((0, 1, 1, 2, 2, 3)) if fields else rng.choice((1, 1, 2, 2, 3, 4))):
         kind, draw = rng.choice(_KINDS), rng.random()
         key = rng.choice(FIELDS) if draw < 0.35 else source.of(KEYS) if draw < 0.6 else made_up_key(source, kind)
@@ -115,7 +124,7 @@ def make_result(source: Source, call: Call) -> Result:
         return Result(str(number), f"The answer is: {number}", (str(number),))
     if draw < 0.24:
         items = make_value(source, rng.choice(("list:word", "list:person", "list:place", "list:code")))
-        return Result(_json(source, items), f"I found {told(items)}.", tuple(_cites(items)))
+        return Result(_json(source, items), f"I found {told(items)}.", tuple(cites_of(items)))
     if draw < 0.3:
         keys = [made_up_key(source, "word"), source.of(KEYS)]
         kinds = [rng.choice(("person", "word", "code", "place")), rng.choice(("count", "amount", "date", "time"))]
@@ -124,7 +133,7 @@ def make_result(source: Source, call: Call) -> Result:
             for _ in range(rng.randint(1, 3))
         ]
         lines = [f"- {', '.join(f'{key_words(key)} {told(value)}' for key, value in row.items())}" for row in rows]
-        return Result(_json(source, rows), "\n".join(["I found this:", *lines]), tuple(_cites(rows)))
+        return Result(_json(source, rows), "\n".join(["I found this:", *lines]), tuple(cites_of(rows)))
     fields = _fields(source, call)
     content = _json(source, {"result": fields} if rng.random() < 0.04 else fields)
-    return Result(content, capital(" ".join(_sentences(fields))), tuple(_cites(fields)))
+    return Result(content, capital(" ".join(_sentences(fields))), tuple(cites_of(fields)), _flat(fields))

@@ -14,10 +14,11 @@ from typing import Any
 from asking import Ask, Asker, Call
 from dialogue import Dialogue
 from memories import Memory, memories
-from phrasebook import Patterns, Phrasebook, capital
-from results import make_result, told
+from phrasebook import Patterns, Phrasebook, capital, key_words
+from results import Result, cites_of, make_result, told
 from small_talk import exchange
-from tools import Tool, known_tool, made_up_tool, offer, toolbox
+from toolbox import known_tool, toolbox
+from tools import Tool, made_up_tool
 from values import make_value
 from wordstock import Source
 
@@ -32,6 +33,28 @@ _REMEMBERED = (
 REFUSAL = "I am sorry, none of my tools can do that."
 
 
+def offer(source: Source, most: int = 8) -> list[Tool]:
+    """One to `most` tools that no sentence confuses, some of them alike in verb or noun."""
+    rng = source.rng
+    wanted, tools = min(most, rng.choice((1, 1, 2, 2, 3, 3, 4, 4, 5, 6, 7, 8))), []
+    known = toolbox("held_out" if source.is_unseen else "train")
+    share = 0.0 if source.is_unseen else rng.choice((0.0, 0.0, 0.3, 1.0))
+    while len(tools) < wanted:
+        draw = rng.random()
+        if draw < share:
+            tool = known_tool(source, rng.choice(known), may_rename=True)
+        elif tools and draw > 0.75 and tools[-1].noun:
+            tool = made_up_tool(source, noun=tools[-1].noun)
+        elif tools and draw > 0.6 and tools[-1].verbs:
+            tool = made_up_tool(source, verbs=tools[-1].verbs)
+        else:
+            tool = made_up_tool(source)
+        if not any(tool.resembles(other) for other in tools):
+            tools.append(tool)
+    rng.shuffle(tools)
+    return tools
+
+
 class Scene:
     """A dialogue that grows turn by turn."""
 
@@ -42,6 +65,7 @@ class Scene:
         self.tools = offer(source) if tools is None else tools
         self.dialogue = Dialogue(tools=[tool.schema() for tool in self.tools])
         self.last: Call | None = None
+        self.results: list[Result] = []
         # The server's grammar writes spaces; clients may send an older call back without.
         styles = (*((", ", ": "),) * 7, (",", ":"))
         self._separators = styles[0] if source.is_spaced else self.rng.choice(styles)
@@ -62,6 +86,7 @@ class Scene:
         results = [make_result(self.source, call) for call in ask.calls]
         for one, result in zip(made, results, strict=True):
             self.dialogue.say("tool", result.content, tool_call_id=one["id"])
+        self.results = results
         cites = [cite for result in results for cite in result.cites]
         self.dialogue.say("assistant", " ".join(result.answer for result in results), kind="answer", cites=cites)
         self.last = ask.calls[-1] if len({call.tool.name for call in ask.calls}) == 1 else None
@@ -71,12 +96,13 @@ class Scene:
         self.calls(self.asker.single(self.rng.choice(self.tools)), "single")
 
     def two(self) -> None:
-        """Two calls in one turn."""
-        self.calls(self.asker.two(self.tools), "two_call")
+        """Two calls in one turn, if there are two that differ."""
+        ask = self.asker.two(self.tools)
+        self.calls(ask, "two_call") if ask.calls[0] != ask.calls[1] else self.single()
 
     def follow(self) -> None:
         """A call, if there was none, and the same again with another value."""
-        for _ in range(8):
+        for _ in range(4):
             if self.last is None:
                 self.single()
             assert self.last is not None
@@ -86,6 +112,23 @@ class Scene:
             self.last = None
         return None
 
+    def look_back(self) -> None:
+        """A question for something in a result that is there already."""
+        known = {key_words(key): value for result in self.results for key, value in result.fields.items()}
+        nouns = {word for tool in self.tools for word in key_words(tool.name).split()}
+        known = {key: value for key, value in known.items() if not nouns & set(key.split())}
+        if not known:
+            self.single()
+        else:
+            key = self.rng.choice(list(known))
+            asked = (
+                self.book.pattern("asked").replace("my {thing}", "the {thing}").format(thing=key, Thing=capital(key))
+            )
+            answer = (
+                f"The {key} {'are' if isinstance(known[key], list) else 'is'} {told(known[key]).removesuffix('.')}."
+            )
+            self.dialogue.turn(self.book.dressed(asked), answer, kind="look back", cites=cites_of(known[key]))
+
     def small_talk(self) -> None:
         """Words that ask for no tool."""
         self.dialogue.turn(*exchange(self.rng, False), kind="plain")
@@ -93,7 +136,9 @@ class Scene:
     def refuse(self) -> None:
         """A wish that no tool fulfils."""
         other = made_up_tool(self.source)
-        if not any(other.resembles(tool) or other.noun == tool.noun for tool in self.tools):
+        if any(other.resembles(tool) or other.noun == tool.noun for tool in self.tools):
+            self.small_talk()
+        else:
             self.dialogue.turn(self.asker.single(other).sentence, REFUSAL, kind="plain")
 
 
@@ -115,16 +160,24 @@ def known_call(source: Source, patterns: Patterns | None = None) -> Dialogue:
 
 def two_calls(source: Source, patterns: Patterns | None = None) -> Dialogue:
     """Two calls in one turn."""
-    scene = Scene(source, patterns)
-    scene.two()
-    return scene.dialogue
+    while True:
+        scene = Scene(source, patterns)
+        scene.two()
+        if _has(scene.dialogue, "two_call"):
+            return scene.dialogue
 
 
 def follow_up(source: Source, patterns: Patterns | None = None) -> Dialogue:
     """A call, and the same with another value."""
-    scene = Scene(source, patterns)
-    scene.follow()
-    return scene.dialogue
+    while True:
+        scene = Scene(source, patterns)
+        scene.follow()
+        if _has(scene.dialogue, "follow_up"):
+            return scene.dialogue
+
+
+def _has(dialogue: Dialogue, kind: str) -> bool:
+    return any(message.get("kind") == kind for message in dialogue.messages)
 
 
 def _memory(scene: Scene) -> Memory:
@@ -147,9 +200,15 @@ def recall(source: Source, patterns: Patterns | None = None) -> Dialogue:
     kept = list({one.answer: one for one in (_memory(scene) for _ in range(rng.randint(1, 4)))}.values())
     # Of two names for one thing nobody could say which is meant.
     kept = list({one.answer.partition(" is ")[0]: one for one in kept}.values())
-    for one in kept:
+    if len(kept) > 1 and rng.random() < 0.2:
+        scene.dialogue.turn(f"{kept[0].statement} {kept[1].statement}", kept[1].reply)
+    else:
+        scene.dialogue.turn(kept[0].statement, kept[0].reply)
+        for one in kept[1:2]:
+            scene.dialogue.turn(one.statement, one.reply)
+    for one in kept[2:]:
         scene.dialogue.turn(one.statement, one.reply)
-    for _ in range(max(0, rng.randint(2, 4) - len(kept) + 1)):
+    for _ in range(max(0, rng.randint(2, 4) - max(0, len(kept) - 2))):
         if scene.tools and rng.random() < 0.5:
             scene.single()
         elif rng.random() < 0.5:
@@ -175,8 +234,10 @@ def agent(source: Source, patterns: Patterns | None = None) -> Dialogue:
             scene.single()
         elif draw < 0.62:
             scene.two()
-        elif draw < 0.88:
+        elif draw < 0.86:
             scene.follow()
+        elif draw < 0.89:
+            scene.look_back()
         elif draw < 0.94:
             scene.small_talk()
         else:

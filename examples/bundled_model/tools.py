@@ -1,17 +1,14 @@
-"""Tools that a dialogue offers: made-up ones by the thousand, and those of the toolbox that people know."""
+"""Tools that a dialogue offers, and how they are made up by the thousand."""
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
 from typing import Any
 
 import lexicon
 from phrasebook import LOOKS, Phrasebook, capital, key_words
 from values import KINDS, Value, make_value
-from wordstock import KEYS, MODIFIERS, TOOLBOX_FILE, Source
+from wordstock import KEYS, MODIFIERS, Source
 
 JsonSchema = dict[str, Any]
 
@@ -159,8 +156,8 @@ def made_up_tool(source: Source, verbs: tuple[str, ...] = (), noun: str = "") ->
     verbs = verbs or rng.choice(lexicon.READING if rng.random() < 0.45 else lexicon.WRITING)
     noun = noun or source.thing()
     taken = {noun}
-    parameters = [_parameter(source, taken) for _ in range(rng.choice((1, 1, 2, 2, 3, 3, 4)))]
-    if not any(one.is_required for one in parameters):
+    parameters = [_parameter(source, taken) for _ in range(rng.choice((0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 4)))]
+    if parameters and not any(one.is_required for one in parameters):
         first = parameters[0]
         parameters[0] = Parameter(first.key, first.kind, True, first.options, first.description)
     verb = verbs[0] if rng.random() < 0.8 else rng.choice(verbs)
@@ -174,9 +171,9 @@ def made_up_tool(source: Source, verbs: tuple[str, ...] = (), noun: str = "") ->
     spoken = rng.choice(verbs)
     text = book.pattern("description").format(
         verb=spoken, Verb=capital(spoken), verbs=_third(spoken), Verbs=capital(_third(spoken)),
-        noun=noun, Noun=capital(noun), key=key_words(parameters[0].key),
+        noun=noun, Noun=capital(noun), key=key_words(parameters[0].key) if parameters else "name",
     )  # fmt: skip
-    return Tool(name, text if described else "", tuple(parameters), verbs, noun, frills=_frills(source))
+    return Tool(name, text if described else "", tuple(parameters), verbs, noun, frills=frills(source))
 
 
 def _third(verb: str) -> str:
@@ -189,51 +186,7 @@ def _third(verb: str) -> str:
     return f"{first} {rest}".rstrip()
 
 
-def _frills(source: Source) -> frozenset[str]:
+def frills(source: Source) -> frozenset[str]:
+    """What one client or another adds to a schema."""
     odds = {"title": 0.08, "closed": 0.25, "bare required": 0.5, "strict": 0.03}
     return frozenset(frill for frill, chance in odds.items() if source.rng.random() < chance)
-
-
-@cache
-def toolbox(part: str, path: Path | None = None) -> tuple[JsonSchema, ...]:
-    """The tools that people know, as the data file has them: those of `train` or of `held_out`."""
-    loaded: dict[str, list[JsonSchema]] = json.loads((path or TOOLBOX_FILE).read_text())
-    return tuple(loaded[part])
-
-
-def known_tool(source: Source, entry: JsonSchema) -> Tool:
-    """A tool of the toolbox."""
-    parameters = []
-    for key, kind in entry["parameters"].items():
-        options = tuple(kind.split("|")) if "|" in kind else ()
-        parameters.append(Parameter(key.rstrip("?"), "word" if options else kind, not key.endswith("?"), options))
-    verbs = next(
-        (group for group in (*lexicon.READING, *lexicon.WRITING) if group[0] == entry["name"].split("_")[0]), ()
-    )
-    noun = entry["name"].split("_")[-1] if entry["name"].count("_") == 1 else ""
-    return Tool(
-        entry["name"], entry["description"], tuple(parameters), verbs, noun, tuple(entry["ask"]),
-        tuple(entry["result"].items()), _frills(source),
-    )  # fmt: skip
-
-
-def offer(source: Source, most: int = 8) -> list[Tool]:
-    """One to `most` tools that no sentence confuses, some of them alike in verb or noun."""
-    rng = source.rng
-    wanted, tools = min(most, rng.choice((1, 1, 2, 2, 3, 3, 4, 4, 5, 6, 7, 8))), []
-    known = toolbox("held_out" if source.is_unseen else "train")
-    share = 0.0 if source.is_unseen else rng.choice((0.0, 0.0, 0.3, 1.0))
-    while len(tools) < wanted:
-        draw = rng.random()
-        if draw < share:
-            tool = known_tool(source, rng.choice(known))
-        elif tools and draw > 0.75 and tools[-1].noun:
-            tool = made_up_tool(source, noun=tools[-1].noun)
-        elif tools and draw > 0.6 and tools[-1].verbs:
-            tool = made_up_tool(source, verbs=tools[-1].verbs)
-        else:
-            tool = made_up_tool(source)
-        if not any(tool.resembles(other) for other in tools):
-            tools.append(tool)
-    rng.shuffle(tools)
-    return tools

@@ -62,6 +62,15 @@ class Training:
             torch.optim.AdamW(others, lr=other_rate, betas=(0.9, 0.95), weight_decay=0.0),
         ]
 
+    def move(self, device: str) -> None:
+        """Go on on another device; what the optimizers know is moved with their parameters."""
+        if device != self.device:
+            states = [optimizer.state_dict() for optimizer in self.optimizers]
+            self.device = device
+            self.network.to(device)
+            for optimizer, state in zip(self.optimizers, states, strict=True):
+                optimizer.load_state_dict(state)
+
     def loss(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Weighted sum of the losses of a batch, and the sum of its weights."""
         ids = torch.from_numpy(batch.token_ids).to(self.device, torch.int64, non_blocking=True)
@@ -198,6 +207,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--precision", choices=("float32", "bfloat16"), default="float32")
     parser.add_argument("--compile", action="store_true", help="have torch compile the layers")
     parser.add_argument("--resume", action="store_true", help="go on from training.pt in the folder")
+    parser.add_argument(
+        "--save-every", type=float, default=0.0, help="seconds between two states in training.pt; 0: none"
+    )
     given = parser.parse_args()
     if (given.seconds is None) == (given.steps is None):
         parser.error("give the length of the run by one of --seconds and --steps")
@@ -217,36 +229,42 @@ def main() -> None:
     given.folder.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(given.seed)
     torch.set_float32_matmul_precision("high")
+    network = load_checkpoint(given.start_from) if given.start_from else Network(_shape(given))
+    training = Training(network, "cpu", given.matrix_rate, given.other_rate, given.precision)
+    state_file = given.folder / "training.pt"
+    if given.resume:
+        training.load(state_file)
     recipe = Recipe(
-        batch_tokens=given.batch_tokens,
-        drill_chunks=given.drill_chunks,
-        chunk_tokens=16 * given.batch_tokens,
+        batch_tokens=given.batch_tokens, drill_chunks=given.drill_chunks, chunk_tokens=16 * given.batch_tokens,
         row_len=given.row_len,
-    )
-    with batch_source(given.tokenizer, given.seed, recipe, given.workers) as source:
+    )  # fmt: skip
+    looks, saves = [0.15, 0.35, 0.6, 0.8], given.save_every
+
+    def look(done: float) -> None:
+        nonlocal saves
+        if looks and done >= looks[0]:
+            del looks[0]
+            show_marks(training, exams, most=100)
+            export(network, given.folder, given.tokenizer)
+        if saves and time.monotonic() - began > saves:
+            saves += given.save_every
+            training.save(state_file)
+
+    # Processes are forked before the device is touched. A resumed run draws other dialogues than the one before.
+    with batch_source(given.tokenizer, given.seed + training.step, recipe, given.workers) as source:
         exams = make_exams(given.tokenizer, given.exams)
-        network = load_checkpoint(given.start_from) if given.start_from else Network(_shape(given))
-        training = Training(network, given.device, given.matrix_rate, given.other_rate, given.precision)
-        if given.resume:
-            training.load(given.folder / "training.pt")
+        training.move(given.device)
         if given.compile:
             compile_layers(training, next(source))
         size = sum(parameter.numel() for parameter in network.parameters())
         print(f"{size:,} parameters; ready after {time.monotonic() - began:.0f} s", flush=True)
         plan = Plan(given.seconds, given.steps, given.decay_from)
-        looks = [0.15, 0.35, 0.6, 0.8]
-
-        def look(done: float) -> None:
-            if looks and done >= looks[0]:
-                del looks[0]
-                show_marks(training, exams, most=100)
-                export(network, given.folder, given.tokenizer)
-
         run(training, plan, source, given.accumulate, Log(given.log_every, time.monotonic()), look)
     export(network, given.folder, given.tokenizer)
     print(f"{training.step} steps, {training.tokens:,} tokens -> {given.folder}", flush=True)
     show_marks(training, exams)
-    training.save(given.folder / "training.pt")
+    if given.save_every:
+        training.save(state_file)
 
 
 if __name__ == "__main__":

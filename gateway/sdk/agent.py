@@ -19,14 +19,14 @@ from typing import TypeVar, overload
 from espalier.gateway.sdk.answer import AnswerShape, answer_shape
 from espalier.gateway.sdk.client import Client
 from espalier.gateway.sdk.errors import DefinitionError
-from espalier.gateway.sdk.event import Event
+from espalier.gateway.sdk.event import Event, RunEnded
 from espalier.gateway.sdk.hooks import Hooks
 from espalier.gateway.sdk.journal import Began, Journal
 from espalier.gateway.sdk.limit import Limit, Turns
 from espalier.gateway.sdk.loop import Loop
-from espalier.gateway.sdk.message import Prompt, messages_of, system
+from espalier.gateway.sdk.message import Message, Prompt, messages_of, system
 from espalier.gateway.sdk.model import Model, Settings
-from espalier.gateway.sdk.opening import new_run_id, open_run, reopen_run
+from espalier.gateway.sdk.opening import finished_run, new_run_id, open_run, reopen_run
 from espalier.gateway.sdk.request import MODES
 from espalier.gateway.sdk.run import Run
 from espalier.gateway.sdk.schema import JsonObject
@@ -85,21 +85,33 @@ class Agent:
         )
 
     @overload
-    async def run(self, prompt: Prompt, *, session: Session | None = None) -> Run[str]: ...
+    async def run(self, prompt: Prompt, *, session: Session | None = None, key: str | None = None) -> Run[str]: ...
     @overload
-    async def run(self, prompt: Prompt, *, answer: type[A], session: Session | None = None) -> Run[A]: ...
+    async def run(
+        self, prompt: Prompt, *, answer: type[A], session: Session | None = None, key: str | None = None
+    ) -> Run[A]: ...
     @overload
-    async def run(self, prompt: Prompt, *, answer: JsonObject, session: Session | None = None) -> Run[object]: ...
+    async def run(
+        self, prompt: Prompt, *, answer: JsonObject, session: Session | None = None, key: str | None = None
+    ) -> Run[object]: ...
 
     async def run(
-        self, prompt: Prompt, *, answer: type[A] | JsonObject | None = None, session: Session | None = None
+        self,
+        prompt: Prompt,
+        *,
+        answer: type[A] | JsonObject | None = None,
+        session: Session | None = None,
+        key: str | None = None,
     ) -> Run[A]:
         """Work until there is an answer, in words or in the type `answer`.
 
-        In a session whose last run did not end, the same prompt goes on with that run. Raises Stop (a limit, an answer
+        In a session whose last run did not end, the same prompt goes on with that run. With a `key` a program may be
+        started again at any moment: the run of that key is gone on with, and if it is over, its answer is told again.
+
+        Raises Stop (a limit, an answer
         that is cut or unfit), ServerError, StreamError, JournalError, DefinitionError.
         """
-        return await self._go(prompt, answer_shape(answer), session)
+        return await self._go(prompt, answer_shape(answer), session, key)
 
     @overload
     async def resume(self, session: Session) -> Run[str]: ...
@@ -113,69 +125,121 @@ class Agent:
         return await self._go(None, answer_shape(answer), session)
 
     @overload
-    def stream(self, prompt: Prompt, *, session: Session | None = None) -> AsyncGenerator[Event[str], None]: ...
+    def stream(
+        self, prompt: Prompt, *, session: Session | None = None, key: str | None = None
+    ) -> AsyncGenerator[Event[str], None]: ...
     @overload
     def stream(
-        self, prompt: Prompt, *, answer: type[A], session: Session | None = None
+        self, prompt: Prompt, *, answer: type[A], session: Session | None = None, key: str | None = None
     ) -> AsyncGenerator[Event[A], None]: ...
     @overload
     def stream(
-        self, prompt: Prompt, *, answer: JsonObject, session: Session | None = None
+        self, prompt: Prompt, *, answer: JsonObject, session: Session | None = None, key: str | None = None
     ) -> AsyncGenerator[Event[object], None]: ...
 
     def stream(
-        self, prompt: Prompt, *, answer: type[A] | JsonObject | None = None, session: Session | None = None
+        self,
+        prompt: Prompt,
+        *,
+        answer: type[A] | JsonObject | None = None,
+        session: Session | None = None,
+        key: str | None = None,
     ) -> AsyncGenerator[Event[A], None]:
         """The same, told as it happens; the last event is `RunEnded`. Closing it ends the run. Raises as `run` does."""
         shape = answer_shape(answer)
-        return watched(lambda emit: self._go(prompt, shape, session, emit))
+        return watched(lambda emit: self._go(prompt, shape, session, key, emit))
 
     @overload
-    def run_sync(self, prompt: Prompt, *, session: Session | None = None) -> Run[str]: ...
+    def run_sync(self, prompt: Prompt, *, session: Session | None = None, key: str | None = None) -> Run[str]: ...
     @overload
-    def run_sync(self, prompt: Prompt, *, answer: type[A], session: Session | None = None) -> Run[A]: ...
+    def run_sync(
+        self, prompt: Prompt, *, answer: type[A], session: Session | None = None, key: str | None = None
+    ) -> Run[A]: ...
     @overload
-    def run_sync(self, prompt: Prompt, *, answer: JsonObject, session: Session | None = None) -> Run[object]: ...
+    def run_sync(
+        self, prompt: Prompt, *, answer: JsonObject, session: Session | None = None, key: str | None = None
+    ) -> Run[object]: ...
 
     def run_sync(
-        self, prompt: Prompt, *, answer: type[A] | JsonObject | None = None, session: Session | None = None
+        self,
+        prompt: Prompt,
+        *,
+        answer: type[A] | JsonObject | None = None,
+        session: Session | None = None,
+        key: str | None = None,
     ) -> Run[A]:
         """`run` for a program without an event loop. Raises as `run` does."""
-        return in_own_loop(self._go(prompt, answer_shape(answer), session))
+        return in_own_loop(self._go(prompt, answer_shape(answer), session, key))
 
     @overload
-    def stream_sync(self, prompt: Prompt, *, session: Session | None = None) -> Generator[Event[str], None, None]: ...
+    def resume_sync(self, session: Session) -> Run[str]: ...
+    @overload
+    def resume_sync(self, session: Session, *, answer: type[A]) -> Run[A]: ...
+    @overload
+    def resume_sync(self, session: Session, *, answer: JsonObject) -> Run[object]: ...
+
+    def resume_sync(self, session: Session, *, answer: type[A] | JsonObject | None = None) -> Run[A]:
+        """`resume` for a program without an event loop. Raises as `run` does."""
+        return in_own_loop(self._go(None, answer_shape(answer), session))
+
     @overload
     def stream_sync(
-        self, prompt: Prompt, *, answer: type[A], session: Session | None = None
+        self, prompt: Prompt, *, session: Session | None = None, key: str | None = None
+    ) -> Generator[Event[str], None, None]: ...
+    @overload
+    def stream_sync(
+        self, prompt: Prompt, *, answer: type[A], session: Session | None = None, key: str | None = None
     ) -> Generator[Event[A], None, None]: ...
     @overload
     def stream_sync(
-        self, prompt: Prompt, *, answer: JsonObject, session: Session | None = None
+        self, prompt: Prompt, *, answer: JsonObject, session: Session | None = None, key: str | None = None
     ) -> Generator[Event[object], None, None]: ...
 
     def stream_sync(
-        self, prompt: Prompt, *, answer: type[A] | JsonObject | None = None, session: Session | None = None
+        self,
+        prompt: Prompt,
+        *,
+        answer: type[A] | JsonObject | None = None,
+        session: Session | None = None,
+        key: str | None = None,
     ) -> Generator[Event[A], None, None]:
         """`stream` for a program without an event loop; it goes on while the next event is waited for.
 
         Raises as `run` does.
         """
         shape = answer_shape(answer)
-        return stepped(watched(lambda emit: self._go(prompt, shape, session, emit)))
+        return stepped(watched(lambda emit: self._go(prompt, shape, session, key, emit)))
 
     async def _go(
-        self, prompt: Prompt | None, shape: AnswerShape[A], session: Session | None, emit: Emit[A] | None = None
+        self,
+        prompt: Prompt | None,
+        shape: AnswerShape[A],
+        session: Session | None,
+        key: str | None = None,
+        emit: Emit[A] | None = None,
     ) -> Run[A]:
-        async with self.model.opened():
-            if session is None:
-                journal = Journal()
-                journal.write(Began(new_run_id(), (*self._instructions, *messages_of(prompt or ()))))
-                return await Loop(self._setup, shape, journal, emit=emit).run()
-            session.model = session.model or self.model
-            with session.journal.opened():
+        if session is None:
+            return await self._alone(messages_of(prompt or ()), shape, key, emit)
+        session.model = session.model or self.model
+        journal = session.journal
+        with journal.opened():
+            if (run := finished_run(journal, key, shape)) is not None:
+                if emit is not None:
+                    await emit(RunEnded(run))
+                return run
+            async with self.model.opened():
                 if prompt is None:
-                    await reopen_run(self.model, session.id, session.journal, self._setup.toolbox)
+                    await reopen_run(self.model, session.id, journal, self._setup.toolbox)
                 else:
-                    await open_run(self.model, session.id, session.journal, self._instructions, messages_of(prompt))
-                return await Loop(self._setup, shape, session.journal, session.id, emit).run()
+                    await open_run(self.model, session.id, journal, self._instructions, messages_of(prompt), key)
+                return await Loop(self._setup, shape, journal, session.id, emit).run()
+
+    async def _alone(
+        self, prompt: tuple[Message, ...], shape: AnswerShape[A], key: str | None, emit: Emit[A] | None
+    ) -> Run[A]:
+        if key is not None:
+            raise DefinitionError("a run with a key needs a session, whose journal knows the key")
+        journal = Journal()
+        journal.write(Began(new_run_id(), (*self._instructions, *prompt)))
+        async with self.model.opened():
+            return await Loop(self._setup, shape, journal, emit=emit).run()

@@ -7,6 +7,7 @@ is a pool for each event loop, open as long as somebody uses it.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -18,7 +19,11 @@ from espalier.gateway.sdk.errors import ServerError, UnavailableError
 from espalier.gateway.sdk.failure import failure_of
 from espalier.gateway.sdk.retry import Retry, is_retried, retry_after_s
 
+_LOG = logging.getLogger("espalier.sdk")
+
 CONNECT_S = 5.0
+# Whoever waits is told why from this attempt on; what passes by itself before is nobody's concern.
+TOLD_ATTEMPT = 3
 
 
 @dataclass(slots=True)
@@ -82,7 +87,7 @@ class Connection:
                 try:
                     answer = await http.request(method, path, content=content, headers=headers)
                 except httpx.TransportError as error:
-                    failure = lost(error)
+                    failure = self.lost(error)
                 else:
                     if answer.is_success:
                         return answer.content
@@ -94,7 +99,14 @@ class Connection:
         delay_s = self._retry.delay_s(attempt, failure.told_s, self._random()) if failure.is_retried else None
         if delay_s is None:
             raise failure.error
+        level = logging.WARNING if attempt == TOLD_ATTEMPT else logging.DEBUG
+        _LOG.log(level, "%s; asking again in %.1f s", failure.error, delay_s)
         await self._sleep(delay_s)
+
+    def lost(self, error: httpx.TransportError) -> Failure:
+        """The failure of a connection that could not be made, or broke."""
+        text = str(error) or type(error).__name__
+        return Failure(UnavailableError(f"no connection to {self._url}: {text}"))
 
     def _http(self) -> httpx.AsyncClient:
         return httpx.AsyncClient(
@@ -105,12 +117,6 @@ class Connection:
             limits=httpx.Limits(max_connections=None),
             verify=self._url.startswith("https:"),  # reading all certificates takes a while
         )
-
-
-def lost(error: httpx.TransportError) -> Failure:
-    """The failure of a connection that could not be made, or broke."""
-    text = str(error) or type(error).__name__
-    return Failure(UnavailableError(f"the connection to the server failed: {text}"))
 
 
 def refused(answer: httpx.Response, body: bytes) -> Failure:

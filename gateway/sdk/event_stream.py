@@ -14,7 +14,7 @@ from contextlib import aclosing
 import httpx
 import msgspec
 
-from espalier.gateway.sdk.connection import Connection, Failure, lost, refused
+from espalier.gateway.sdk.connection import Connection, Failure, refused
 from espalier.gateway.sdk.errors import RefusedError, StreamError, UnavailableError
 from espalier.gateway.sdk.failure import code_of, read_error
 from espalier.gateway.sdk.sse import EventReader, ServerEvent
@@ -113,7 +113,7 @@ class EventStream:
                         self._last_id = event.id
                         yield event
         except httpx.TransportError as error:
-            raise _BrokenError(lost(error)) from None
+            raise _BrokenError(self._connection.lost(error)) from None
         raise _BrokenError(Failure(UnavailableError("the stream ended before its end")))
 
 

@@ -7,8 +7,8 @@ dropped; a damaged line before it is an error. One process at a time holds a fil
 
 from __future__ import annotations
 
-import fcntl
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,11 +24,12 @@ from espalier.gateway.sdk.reply import Reply
 
 
 class Began(Struct, frozen=True, tag="began", omit_defaults=True):
-    """A run: its id, the messages that its first turn sends, and the turn of the session that they follow."""
+    """A run: its id, the messages that its first turn sends, the turn of the session that they follow, and its key."""
 
     run: str
     prompt: tuple[Message, ...]
     head: str | None = None
+    key: str | None = None
 
 
 class TurnDone(Struct, frozen=True, tag="turn"):
@@ -97,7 +98,16 @@ class Journal:
     @property
     def records(self) -> tuple[Record, ...]:
         """The records of the run that is not over, the first of them `Began`; none where all are over."""
-        return tuple(self._records)
+        return () if self._is_over else tuple(self._records)
+
+    @property
+    def finished(self) -> tuple[Record, ...]:
+        """The records of the latest run where it is over, the last of them `Ended`."""
+        return tuple(self._records) if self._is_over else ()
+
+    @property
+    def _is_over(self) -> bool:
+        return bool(self._records) and isinstance(self._records[-1], Ended)
 
     def write(self, record: Record) -> None:
         """Add a record; it is on disk when this returns. Raises OSError."""
@@ -111,18 +121,14 @@ class Journal:
         self._add(record)
 
     def _add(self, record: Record) -> None:
-        if isinstance(record, Began | Ended):
+        if isinstance(record, Began):
             self._records.clear()
-        if not isinstance(record, Ended):
-            self._records.append(record)
+        self._records.append(record)
 
     def _open(self, path: Path) -> None:
         is_new = not path.exists()
         self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise JournalError(f"{path}: another process holds this journal") from None
+        _lock(self._file, path)
         if is_new:
             _sync_folder(path.parent)
         self._records.clear()
@@ -137,6 +143,17 @@ class Journal:
                 self._add(_DECODER.decode(line))
             except msgspec.DecodeError as error:
                 raise JournalError(f"{path}, line {number}: this is no record: {error}") from None
+
+
+def _lock(file: int, path: Path) -> None:
+    if sys.platform == "win32":
+        raise JournalError(f"{path}: a journal in a file needs the locks of a POSIX system")
+    import fcntl
+
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise JournalError(f"{path}: another process holds this journal") from None
 
 
 def _sync_folder(folder: Path) -> None:

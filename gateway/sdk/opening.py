@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import uuid
+from typing import TypeVar
 
+from espalier.gateway.sdk.answer import AnswerShape
 from espalier.gateway.sdk.errors import JournalError
-from espalier.gateway.sdk.journal import Began, CallBegan, Journal, TurnDone
+from espalier.gateway.sdk.journal import Began, CallBegan, Ended, Journal, TurnDone
 from espalier.gateway.sdk.message import Message
 from espalier.gateway.sdk.model import Model
 from espalier.gateway.sdk.progress import Progress
 from espalier.gateway.sdk.reply import Reply
+from espalier.gateway.sdk.run import Run
 from espalier.gateway.sdk.toolbox import Toolbox
+
+A = TypeVar("A")
 
 
 def new_run_id() -> str:
@@ -19,12 +24,20 @@ def new_run_id() -> str:
 
 
 async def open_run(
-    model: Model, session_id: str, journal: Journal, instructions: tuple[Message, ...], prompt: tuple[Message, ...]
+    model: Model,
+    session_id: str,
+    journal: Journal,
+    instructions: tuple[Message, ...],
+    prompt: tuple[Message, ...],
+    key: str | None,
 ) -> None:
-    """Begin a run of `prompt`, or go on with one that was asked the same. Raises JournalError, ServerError."""
+    """Begin a run of `prompt`, or go on with the one of that key, without a key with one that was asked the same.
+
+    Raises JournalError, ServerError.
+    """
     if journal.records:
         began = journal.records[0]
-        if isinstance(began, Began) and began.prompt in (prompt, (*instructions, *prompt)):
+        if isinstance(began, Began) and _is_same(began, instructions, prompt, key):
             return
         raise JournalError(
             f"a run of the session {session_id!r} is not finished: resume it, roll the session back, or abandon the run"
@@ -33,7 +46,23 @@ async def open_run(
     if tip and tip[-1].is_pending:
         raise JournalError(f"the session {session_id!r} waits for the results of calls: resume it, or roll it back")
     head = tip[-1].id if tip else None
-    journal.write(Began(new_run_id(), prompt if tip else (*instructions, *prompt), head))
+    journal.write(Began(new_run_id(), prompt if tip else (*instructions, *prompt), head, key))
+
+
+def _is_same(began: Began, instructions: tuple[Message, ...], prompt: tuple[Message, ...], key: str | None) -> bool:
+    return began.key == key if key else began.prompt in (prompt, (*instructions, *prompt))
+
+
+def finished_run(journal: Journal, key: str | None, shape: AnswerShape[A]) -> Run[A] | None:
+    """The run of a key, where it is over and the latest one. Raises ShapeError if its answer is of another type."""
+    records = journal.finished
+    if not key or not records or not isinstance(records[0], Began) or records[0].key != key:
+        return None
+    if records[-1] != Ended("Answered"):
+        return None
+    progress = Progress(records)
+    answer = shape.decode(progress.messages[-1].content or "")
+    return Run(answer, progress.run_id, tuple(progress.messages), progress.turns, progress.usage, 0.0)
 
 
 async def reopen_run(model: Model, session_id: str, journal: Journal, toolbox: Toolbox) -> None:

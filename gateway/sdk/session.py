@@ -13,6 +13,7 @@ from espalier.gateway.sdk.client import Client
 from espalier.gateway.sdk.errors import DefinitionError
 from espalier.gateway.sdk.journal import Ended, Journal
 from espalier.gateway.sdk.model import Model, SessionTurn
+from espalier.gateway.sdk.watch import in_own_loop
 
 _ID = re.compile(r"[\w.:@-]{1,128}")
 
@@ -57,6 +58,22 @@ class Session:
         """Forget the turns after `to`, all of them for None, and a run that was not finished. Raises ServerError."""
         await self._asked().rollback(self.id, to)
         self.abandon()
+
+    def fork_sync(self, *, at: str | None = None, journal: str | os.PathLike[str] | None = None) -> Session:
+        """`fork` for a program without an event loop."""
+        return in_own_loop(self.fork(at=at, journal=journal))
+
+    def rollback_sync(self, to: str | None) -> None:
+        """`rollback` for a program without an event loop."""
+        in_own_loop(self.rollback(to))
+
+    def tip_sync(self) -> str | None:
+        """`tip` for a program without an event loop."""
+        return in_own_loop(self.tip())
+
+    def turns_sync(self) -> tuple[SessionTurn, ...]:
+        """`turns` for a program without an event loop."""
+        return in_own_loop(self.turns())
 
     def abandon(self) -> None:
         """Give up a run that was not finished; what its tools did stays done. Raises JournalError, OSError."""

@@ -21,6 +21,7 @@ from typing import (
     Protocol,
     TypeAlias,
     TypeVar,
+    Union,
     cast,
     get_args,
     get_origin,
@@ -167,7 +168,7 @@ def _arguments(
     try:
         hints = get_type_hints(function, include_extras=True)
     except NameError as error:
-        raise DefinitionError(f"{name}: an annotation can't be resolved: {error}") from None
+        raise DefinitionError(f"{name}: {error}; types of a tool's parameters stand at the top of a module") from None
     except TypeError:
         raise DefinitionError(f"{name}: a tool is a function or a method, not a {type(function).__name__}") from None
     fields: list[_Field] = []
@@ -192,17 +193,16 @@ def _arguments(
 def _field(parameter: inspect.Parameter, hint: Any, text: str | None) -> _Field:
     """A field of the struct; one with a default may be left out, and then the function's own default holds."""
     notes = list(get_args(hint)[1:]) if get_origin(hint) is Annotated else []
-    kind = described(get_args(hint)[0] if notes else hint)
-    extra: dict[str, Any] = {}
-    if parameter.default is not parameter.empty:
-        kind = kind | msgspec.UnsetType
-        extra = _default(parameter.default)
-    meta = msgspec.Meta(description=description_in(notes) or text, extra_json_schema=extra or None)
-    metas = [note for note in notes if isinstance(note, msgspec.Meta)]
-    annotated: Any = Annotated.__class_getitem__((kind, *metas, meta))  # type: ignore[attr-defined]
+    meta = msgspec.Meta(description=description_in(notes) or text)
     if parameter.default is parameter.empty:
-        return (parameter.name, annotated)
-    return (parameter.name, annotated, msgspec.UNSET)
+        return (parameter.name, _annotated(described(hint), meta))
+    # Bounds hold for the type itself, not for its being left out.
+    meta = msgspec.Meta(description=meta.description, extra_json_schema=_default(parameter.default) or None)
+    return (parameter.name, _annotated(Union.__getitem__((described(hint), msgspec.UnsetType)), meta), msgspec.UNSET)
+
+
+def _annotated(kind: Any, meta: msgspec.Meta) -> Any:
+    return Annotated.__class_getitem__((kind, meta))  # type: ignore[attr-defined]
 
 
 def _default(value: object) -> JsonObject:

@@ -100,7 +100,7 @@ class ResponsesRequest(Struct, frozen=True, kw_only=True):
     instructions: str | None = None
     previous_response_id: str | None = None
     conversation: str | ConversationName | None = None
-    store: bool = True
+    store: bool | None = None
     background: bool = False
     stream: bool = False
     stream_options: ResponseStreamOptions | None = None

@@ -146,6 +146,19 @@ class TextMachine:
             for reach, cell in zip(self._reaches, self._cells, strict=True)
         )
 
+    def lengths(self, state: int, count: int, num: int) -> tuple[np.ndarray, np.ndarray]:
+        """For a `free` state and the `num` numbers of code points from `count` on, whether the text then lives, and
+        whether it may end: bool[num] each.
+        """
+        counts, target = np.arange(count, count + num), self._rows.targets(state)[0]
+        lives, ends = np.zeros(num, dtype=np.bool_), np.zeros(num, dtype=np.bool_)
+        for low, high, formula in self._cells:
+            if self._product.holds(target, formula):
+                is_before_end = counts <= (FAR if high is None else high)
+                lives |= is_before_end
+                ends |= is_before_end & (counts >= low)
+        return lives, ends
+
     @cached_property
     def is_endless(self) -> bool:
         """Whether whatever was read has endlessly many completions; no where that takes long to say."""

@@ -3,41 +3,22 @@
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
 import sys
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import pytest
-import uvicorn
 from starlette.requests import Request
 from starlette.responses import Response
 
+from tests.gateway.live_server import served
 from tests.gateway.sdk.wire_server import Chunks, WireServer, called, compact, said
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "examples" / "agents"
 EXAMPLES = sorted(FOLDER.iterdir())
 MAX_LINES = 40
-
-
-@contextmanager
-def served(server: WireServer) -> Iterator[str]:
-    """The server on a free port, in a thread, for as long as a block runs."""
-    listener = socket.create_server(("127.0.0.1", 0))
-    runner = uvicorn.Server(uvicorn.Config(server.app, log_level="error", lifespan="off"))
-    thread = threading.Thread(target=lambda: runner.run(sockets=[listener]))
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-    finally:
-        runner.should_exit = True
-        thread.join()
-        listener.close()
 
 
 Done: TypeAlias = subprocess.CompletedProcess[str]
@@ -74,7 +55,7 @@ def test_the_agent_with_tools_mends_a_call_that_failed(tmp_path: Path) -> None:
         called(("get_weather", '{"city":"Oslo","unit":"fahrenheit"}')),
         said("It is ", "39.2 degrees."),
     ]
-    with served(WireServer(script)) as url:
+    with served(WireServer(script).app) as url:
         told = checked(run("tool_calls.py", "What is the weather in Oslo?", url=url, folder=tmp_path))
     assert told == [
         """[get_weather {"city":"Olso"}: error: no weather for 'Olso'; there is some for Oslo, Rome, Lima]""",
@@ -86,7 +67,7 @@ def test_the_agent_with_tools_mends_a_call_that_failed(tmp_path: Path) -> None:
 
 def test_the_extraction_gives_typed_values(tmp_path: Path) -> None:
     answer = '{"stops":[{"city":"Oslo","days":3},{"city":"Rome","days":2}],"mood":"holiday"}'
-    with served(WireServer([said(answer)])) as url:
+    with served(WireServer([said(answer)]).app) as url:
         told = checked(run("extraction.py", "To Oslo, then to Rome.", url=url, folder=tmp_path))
     assert told == ["3 days in Oslo", "2 days in Rome", "holiday"]
 
@@ -98,7 +79,7 @@ def test_the_search_goes_on_from_the_best_plan(tmp_path: Path) -> None:
         return said(body["session_id"])
 
     server = WireServer(script)
-    with served(server) as url:
+    with served(server.app) as url:
         told = checked(run("plan_search.py", "Plan a day.", url=url, folder=tmp_path))
     best = next(body["session_id"] for body in server.bodies if body.get("response_format") and body["seed"] == 1)
     assert told == ["plan 1 of 3, score 9: ['walk']", best]
@@ -109,7 +90,7 @@ def test_the_search_goes_on_from_the_best_plan(tmp_path: Path) -> None:
 
 def test_a_run_that_was_killed_goes_on_and_books_once(tmp_path: Path) -> None:
     server = WireServer([called(("book_room", '{"city":"Oslo"}')), said("I could not make sure.")])
-    with served(server) as url:
+    with served(server.app) as url:
         words = ("trip-42", "Book a room in Oslo.")
         killed = run("resume.py", *words, url=url, folder=tmp_path, DIE_AFTER_BOOKING="1")
         assert killed.returncode == -9
@@ -129,8 +110,18 @@ def test_the_chat_with_curl_keeps_its_conversation(tmp_path: Path) -> None:
             return Response(compact({"choices": [{"message": message}]}))
 
     server = Whole([])
-    with served(server) as url:
+    with served(server.app) as url:
         told = checked(run("chat.sh", "trip-42", url, url=url, folder=tmp_path, stdin='He\\said "hi"\nÆ\n'))
     assert [body["messages"][0]["content"] for body in server.bodies] == ['He\\said "hi"', "Æ"]
     assert {body["session_id"] for body in server.bodies} == {"trip-42"}
     assert told == ['> I said: "He\\said "hi""', "again", '> I said: "Æ"', "again", "> "]
+
+
+@pytest.mark.slow
+def test_what_agent_builders_write_passes_strict_checks() -> None:
+    # OpenAI's agents package is not everywhere; its example is checked where the package is.
+    ours = [str(path) for path in EXAMPLES if path.suffix == ".py" and path.name != "openai_agents.py"]
+    done = subprocess.run(
+        [sys.executable, "-m", "mypy", "--strict", *ours], capture_output=True, text=True, cwd=ROOT, check=False
+    )
+    assert done.returncode == 0, done.stdout

@@ -1,4 +1,4 @@
-"""The examples for agent builders against `espalier serve` and the bundled model. What a model says is not judged here."""
+"""The examples for agent builders against `espalier serve` and its own model; what that says is not judged here."""
 
 from __future__ import annotations
 

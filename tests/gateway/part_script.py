@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from espalier.engine.messages import Generate, Output, PartBegun, PartEnded, PartEvent, PartText, Usage
+from espalier.engine.tokenizer import Tokenizer
 from espalier.gateway.scripted_client import Script
 from tests.gateway.answers import Whole, chunks
 
@@ -25,6 +26,17 @@ def tells(whole: Whole, size: int = 5, *, cached_tokens: int = 0) -> Script:
                 usage=Usage(len(request.token_ids), cached_tokens, number + 1),
                 parts=parts,
             )
+
+    return script
+
+
+def writes(tokenizer: Tokenizer, text: str) -> Script:
+    """A script that says `text` at once, in the very tokens that the tokenizer writes, and ends as models end."""
+    token_ids = [*tokenizer.encode(text), min(tokenizer.end_token_ids)]
+
+    def script(request: Generate) -> Iterable[Output | Exception]:
+        usage = Usage(len(request.token_ids), 0, len(token_ids))
+        yield Output(request.request_id, text, token_ids, finish_reason="stop", usage=usage)
 
     return script
 

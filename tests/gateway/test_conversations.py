@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.gateway.answers import Whole
-from tests.gateway.part_script import tells
+from tests.gateway.part_script import tells, writes
 
 pytestmark = pytest.mark.anyio
 PATH = "/v1/conversations"
@@ -46,7 +46,8 @@ async def test_a_body_may_be_left_out(api: Any) -> None:
     assert (await api.http.post(PATH)).status_code == 200
 
 
-async def test_responses_continue_a_conversation_and_become_its_items(api: Any) -> None:
+async def test_responses_continue_a_conversation_and_become_its_items(make: Any, tokenizer: Any) -> None:
+    api = make(writes(tokenizer, "Hello there"))
     conversation = await create(api, "One")
     for text in ("Two", "Three"):
         body = (await api.post("/v1/responses", input=text, conversation={"id": conversation})).json()

@@ -15,7 +15,7 @@ from espalier.engine.messages import Output, TokenLogprob, TopLogprob, Usage
 from espalier.gateway.scripted_client import answer
 from tests.gateway.answers import Whole
 from tests.gateway.asgi_call import events_of
-from tests.gateway.part_script import tells
+from tests.gateway.part_script import tells, writes
 
 pytestmark = pytest.mark.anyio
 PARSER: TypeAdapter[Any] = TypeAdapter(Response)
@@ -104,7 +104,8 @@ async def test_a_stream_ends_with_the_response_that_is_stored(api: Any) -> None:
     assert (await api.http.get(f"/v1/responses/{whole['id']}")).json() == whole
 
 
-async def test_a_response_continues_the_previous_one_without_its_instructions(api: Any) -> None:
+async def test_a_response_continues_the_previous_one_without_its_instructions(make: Any, tokenizer: Any) -> None:
+    api = make(writes(tokenizer, "Hello there"))
     first = await ask(api, "One", instructions="Be brief.")
     await ask(api, "Two", previous_response_id=first["id"], instructions="Be long.")
     second = await ask(api, "Two", previous_response_id=first["id"])
@@ -138,10 +139,45 @@ async def test_a_call_and_its_output_are_items(make: Any) -> None:
     output = {"type": "function_call_output", "call_id": call["call_id"], "output": "1"}
     await ask(api, [output], previous_response_id=first["id"], tools=[TOOL])
     told = api.tokenizer.decode(api.engine.requests[-1].token_ids, skip_special=False)
-    assert "look_up" in told and told.index('"a": 1') < told.index("<tool_response>")
-    # The same, sent whole by a client that keeps its items itself.
+    assert told.index("What is a?") < told.index("<tool_response>\n1\n")
+    # The same, sent whole by a client that keeps its items itself, and as a chat.
     await ask(api, [{"role": "user", "content": "What is a?"}, thought, call, output], tools=[TOOL], store=False)
+    function = {name: TOOL[name] for name in ("name", "description", "parameters", "strict")}
+    made = {"id": call["call_id"], "type": "function", "function": {"name": "look_up", "arguments": call["arguments"]}}
+    messages = [
+        {"role": "user", "content": "What is a?"},
+        {"role": "assistant", "reasoning_content": "I look.", "tool_calls": [made]},
+        {"role": "tool", "tool_call_id": call["call_id"], "content": "1"},
+    ]
+    await api.post("/v1/chat/completions", messages=messages, tools=[{"type": "function", "function": function}])
     assert api.engine.requests[-1].token_ids == api.engine.requests[-2].token_ids
+
+
+async def test_what_was_generated_stays_as_it_was_token_by_token(make: Any, tokenizer: Any) -> None:
+    # "Hello there", written in other tokens than the tokenizer would write it in.
+    odd = [token for text in ("Hel", "lo ", "there") for token in tokenizer.encode(text)]
+    assert odd != tokenizer.encode("Hello there")
+    end = min(tokenizer.end_token_ids)
+    api = make(lambda request: [Output(request.request_id, "Hello there", [*odd, end], finish_reason="stop")])
+    first = await ask(api, "One")
+    await ask(api, "Two", previous_response_id=first["id"])
+    one, two = [request.token_ids for request in api.engine.requests]
+    assert two[: len(one) + len(odd)] == [*one, *odd]
+
+
+async def test_an_output_is_recorded_once(make: Any) -> None:
+    api = make(CALLS)
+    first = await ask(api, tools=[TOOL])
+    output = {"type": "function_call_output", "call_id": first["output"][1]["call_id"], "output": "1"}
+    second = await ask(api, [output], previous_response_id=first["id"], tools=[TOOL])
+    again = await ask(
+        api, [output, {"role": "user", "content": "And?"}], previous_response_id=second["id"], tools=[TOOL]
+    )
+    assert api.tokenizer.decode(api.engine.requests[-1].token_ids, skip_special=False).count("<tool_response>\n1") == 1
+    items = (await api.http.get(f"/v1/responses/{again['id']}/input_items")).json()["data"]
+    assert [item["type"] for item in items] == ["message"]
+    status, _, code = await refused(api, input=[{**output, "output": "2"}], previous_response_id=second["id"])
+    assert (status, code) == (409, "tool_result_conflict")
 
 
 async def test_an_output_of_a_call_that_was_never_made_is_refused(make: Any) -> None:
@@ -255,7 +291,8 @@ async def test_input_items_are_listed_in_pages(api: Any) -> None:
         assert (await api.http.get(path + bad)).status_code == 400
 
 
-async def test_an_item_of_a_stored_response_stands_for_itself(api: Any) -> None:
+async def test_an_item_of_a_stored_response_stands_for_itself(make: Any, tokenizer: Any) -> None:
+    api = make(writes(tokenizer, "Hello there"))
     first = await ask(api, "One")
     (said,) = first["output"]
     (asked,) = (await api.http.get(f"/v1/responses/{first['id']}/input_items")).json()["data"]
@@ -310,8 +347,10 @@ async def test_an_engine_error_in_the_middle_is_told_in_the_stream_and_stored(ma
 
 async def test_a_server_without_a_store_says_so(make_api: Any) -> None:
     api = make_api()
-    assert (await refused(api, input="Hi"))[:2] == (400, "store")
-    await ask(api, store=False)
+    assert not (await ask(api))["store"]
+    assert (await refused(api, input="Hi", store=True))[:2] == (400, "store")
+    assert (await refused(api, input="Hi", background=True))[:2] == (400, "background")
+    assert (await refused(api, input="Hi", previous_response_id="resp_1"))[2] == "previous_response_not_found"
     assert (await api.http.get("/v1/responses/resp_1")).status_code == 404
     assert (await api.post("/v1/conversations")).status_code == 404
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -269,7 +270,7 @@ def _llama_calls(layout: Layout, text: str) -> tuple[str, list[tuple[str, Any]]]
 
 
 def _python_calls(layout: Layout, text: str) -> tuple[str, list[tuple[str, Any]]]:
-    if not text.startswith("[get"):
+    if not re.match(r"\[\w+\(", text):
         return text, []
     tree = ast.parse(text, mode="eval").body
     assert isinstance(tree, ast.List)

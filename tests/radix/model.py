@@ -155,7 +155,7 @@ class Model:
 
     def renew(self) -> None:
         session = self.session()
-        assert self.table.renew(session, self.now + 10) == (session in self.leased)
+        assert self.table.renew(session, self.now + 10, None) == (session in self.leased)
 
     def expire(self) -> None:
         for lease in self.table.expire(self.now):

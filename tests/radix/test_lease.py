@@ -37,9 +37,9 @@ def test_a_lease_ends_at_its_expiry() -> None:
     table.lease(a_lease("t", put(tree, A, ids(2), ids(1)), expires=7), 0)
     assert table.expire(4.9) == ()
     assert [lease.session for lease in table.expire(5)] == ["s"]
-    assert table.renew("t", 20)
+    assert table.renew("t", 20, 15)
     assert table.expire(19) == ()
-    assert not table.renew("s", 20)
+    assert not table.renew("s", 20, 15)
     assert evicted(tree, 9) == [0]
 
 

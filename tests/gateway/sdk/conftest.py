@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from espalier.gateway.sdk import Client, Retry
+from espalier.gateway.sdk import Client
 from tests.gateway.sdk.wire_server import CuttingTransport, WireServer
 
 
@@ -27,7 +27,7 @@ def client_of() -> Callable[..., Client]:
             if waits is not None:
                 waits.append(delay_s)
 
-        more.setdefault("retry", Retry())
-        return Client("http://test", transport=CuttingTransport(server, cuts), sleep=sleep, random=lambda: 0.0, **more)
+        transport = CuttingTransport(server.app, cuts)
+        return Client("http://test", transport=transport, sleep=sleep, random=lambda: 0.0, **more)
 
     return make

@@ -138,8 +138,15 @@ async def test_a_server_that_is_not_there_yet_is_waited_for(client_of: Callable[
     assert waits == [0.125, 0.25, 0.5]
 
 
+async def test_who_waits_is_told_why(client_of: Callable[..., Client], caplog: pytest.LogCaptureFixture) -> None:
+    await asked(client_of(WireServer([said("ok")]), [-1, -1]))
+    assert caplog.messages == []
+    await asked(client_of(WireServer([said("ok")]), [-1, -1, -1, -1]))
+    assert caplog.messages == ["no connection to http://test: refused; asking again in 0.5 s"]
+
+
 async def test_when_all_attempts_are_used_the_last_failure_is_raised(client_of: Callable[..., Client]) -> None:
-    with pytest.raises(UnavailableError, match="refused"):
+    with pytest.raises(UnavailableError, match="no connection to http://test: refused"):
         await asked(client_of(WireServer([]), [-1] * 9, retry=Retry(attempts=3)))
     server = WireServer([], failures=[refusal(503, "draining") for _ in range(3)])
     with pytest.raises(UnavailableError, match=r"this is draining \(status 503\)"):

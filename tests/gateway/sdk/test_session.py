@@ -91,6 +91,20 @@ async def test_forks_share_the_past_and_not_the_future_and_a_rollback_forgets() 
     assert await session.tip() is None
 
 
+def test_a_program_without_an_event_loop_has_all_of_it() -> None:
+    model = ScriptedModel(["a", call("look"), "b", "c"])
+    agent, session = Agent(model, tools=[tool(name="look")(lambda: "up")], limits=[Turns(1)]), Session("trip-42")
+    agent.run_sync("one", session=session)
+    mark = session.tip_sync()
+    with pytest.raises(TurnsReached):
+        agent.run_sync("two", session=session)
+    assert Agent(model, tools=[tool(name="look")(lambda: "up")]).resume_sync(session).answer == "b"
+    fork = session.fork_sync(at=mark)
+    assert len(fork.turns_sync()) == 1
+    session.rollback_sync(mark)
+    assert session.turns_sync() == fork.turns_sync()
+
+
 async def test_a_session_that_is_not_there_can_not_be_forked() -> None:
     with pytest.raises(RefusedError, match="no session"):
         await Session("nowhere", model=ScriptedModel([])).fork()
@@ -170,6 +184,26 @@ def repeating(model: ScriptedModel) -> ScriptedModel:
     lines: list[ScriptedCall | list[ScriptedCall]] = [bread, [milk, eggs]]
     known = dict(zip([query.key for query in model.queries], lines, strict=True))
     return ScriptedModel(lambda query: known.get(query.key, "Done."))
+
+
+async def test_a_run_with_a_key_is_one_however_often_it_is_asked_for(tmp_path: Path) -> None:
+    model, shop = shopping(), Shop()
+    agent = Agent(model, tools=[shop.buy])
+
+    def session() -> Session:
+        return Session("shop", journal=tmp_path / "journal")
+
+    first = await agent.run("Go.", session=session(), key="week-1")
+    again = await agent.run("Go now.", session=session(), key="week-1")
+    assert (again.answer, again.id, again.messages) == (first.answer, first.id, first.messages)
+    assert again.usage == first.usage
+    assert len(model.queries) == 3
+    events = [event async for event in agent.stream("Go.", session=session(), key="week-1")]
+    assert [type(event).__name__ for event in events] == ["RunEnded"]
+    with pytest.raises(AssertionError, match="the script has ended"):
+        await agent.run("Go.", session=session(), key="week-2")
+    with pytest.raises(DefinitionError, match="needs a session"):
+        await agent.run("Go.", key="week-1")
 
 
 async def test_another_prompt_does_not_go_over_a_run_that_is_not_finished(tmp_path: Path) -> None:

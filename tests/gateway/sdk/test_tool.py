@@ -161,6 +161,34 @@ def test_a_plain_function_becomes_a_tool_and_a_tool_stays_what_it_is() -> None:
     assert as_tool(forecast) is forecast
 
 
+async def test_bounds_hold_for_a_parameter_with_a_default() -> None:
+    @tool
+    def repeat(times: Annotated[int, "how often", msgspec.Meta(ge=1)] = 1, word: str | None = None) -> str:
+        return f"{times} {word}"
+
+    assert repeat.spec.parameters["properties"] == {
+        "times": {"description": "how often", "type": "integer", "minimum": 1, "default": 1},
+        "word": {"anyOf": [{"type": "string"}, {"type": "null"}], "default": None},
+    }
+    assert await repeat.execute(asked("{}")) == "1 None"
+    assert await repeat.execute(asked('{"word":null,"times":2}')) == "2 None"
+    with pytest.raises(ShapeError, match="times: Expected `int` >= 1"):
+        await repeat.execute(asked('{"times":0}'))
+
+
+async def test_a_method_is_a_tool() -> None:
+    class Shelf:
+        def __init__(self) -> None:
+            self.items = ["a"]
+
+        async def put(self, item: str) -> int:
+            """Put it there."""
+            self.items.append(item)
+            return len(self.items)
+
+    assert await tool(Shelf().put).execute(asked('{"item":"b"}')) == "2"
+
+
 def untyped(x):  # type: ignore[no-untyped-def]
     return x
 

@@ -17,6 +17,7 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
+from starlette.types import ASGIApp
 
 Chunks = list[dict[str, Any]]
 
@@ -200,8 +201,8 @@ class CuttingTransport(httpx.AsyncBaseTransport):
     None lets a connection live, a negative number refuses it. When there are no more cuts, all live.
     """
 
-    def __init__(self, server: WireServer, cuts: Iterable[int | None] = ()) -> None:
-        self._inner = httpx.ASGITransport(server.app)
+    def __init__(self, app: ASGIApp, cuts: Iterable[int | None] = ()) -> None:
+        self._inner = httpx.ASGITransport(app)
         self._cuts = iter(cuts)
         self.num_connections = 0
 

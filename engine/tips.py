@@ -1,0 +1,134 @@
+"""The tips of sessions in the engine: what is leased while tools run, for how long, and what room costs. No torch.
+
+`sessions` learns how long tools take, `radix` decides what is cheapest; this supplies what computing again costs, and
+what a slot is worth to others, as measured. Time is an argument.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from espalier.radix import Decision, Lease, LeaseBudget, LeaseTable, Node, PrefixTree, RecomputeCost, Rent, Stake
+from espalier.radix import decide as decide_by_cost
+from espalier.radix.decision import UNKNOWN_S, Wait, spread
+
+GRACE_S = 2.0
+"""A tip is held so long after its turn: time for the gateway to say that a tool runs."""
+OVERDUE = 1.5
+"""A tip that is kept is kept for so many times the longest wait that was worth it."""
+WINDOW_S = 30.0
+"""Time over which the price of room is averaged."""
+
+
+@dataclass(slots=True)
+class TipTotals:
+    """Running totals: leases taken, given up for the budget or for a request, and decisions against keeping."""
+
+    leased: int = 0
+    demoted: int = 0
+    declined: int = 0
+
+
+class Tips:
+    """Sessions of one tree. `cost` is replaced as the engine measures its prefill rate."""
+
+    def __init__(self, tree: PrefixTree, budget: LeaseBudget, num_slots: int, cost: RecomputeCost) -> None:
+        self.cost = cost
+        self.totals = TipTotals()
+        self._tree, self._budget, self._num_slots = tree, budget, num_slots
+        self._leases = LeaseTable(tree, budget)
+        self._lost_s_per_s = 0.0
+        self._measured_at = -math.inf
+
+    @property
+    def num_leases(self) -> int:
+        """Leases held now."""
+        return len(self._leases)
+
+    def arrive(self, session: str) -> None:
+        """The session's next turn has come: while it waits, its lease does not end."""
+        if session:
+            self._leases.renew(session, math.inf, None)
+
+    def leave(self, session: str, now: float) -> None:
+        """The turn is gone without an end; its session keeps what it had for a grace time."""
+        if session:
+            self._leases.renew(session, now + GRACE_S, now)
+
+    def finish(self, session: str, node: Node, now: float) -> None:
+        """A turn ended at `node`: the session's new tip."""
+        if session:
+            self._lease(session, node, now, expected=now, hold_s=GRACE_S, priority=0)
+
+    def hold(
+        self, session: str, quantiles_s: Sequence[float], now: float, *, priority: int, ttl_s: float
+    ) -> Decision | None:
+        """A tool runs; its time has these quantiles (`radix.decision.LEVELS`), or () where nothing is known.
+
+        Returns what was decided; None if nothing of the session is in the tree.
+        """
+        node = self._leases.tip(session)
+        if node is None:
+            return None
+        waits = spread(quantiles_s or UNKNOWN_S)
+        recompute_s = self.cost.seconds(0, node.end)
+        decision = decide_by_cost(waits, Stake(node.end, recompute_s), self.rent(now))
+        if decision.choice == "keep":
+            hold_s = min(ttl_s, decision.hold_s * OVERDUE + GRACE_S)
+            self._lease(session, node, now, expected=now + _median(waits), hold_s=hold_s, priority=priority)
+        else:
+            self.totals.declined += 1
+            self._leases.release(session)
+        return decision
+
+    def release(self, session: str) -> None:
+        """End a session's lease."""
+        self._leases.release(session)
+
+    def fork(self, session: str, other: str) -> None:
+        """Give another session the same tip."""
+        self._leases.fork(session, other)
+
+    def drop(self, session: str) -> None:
+        """The session ends: what only it used goes first."""
+        self._leases.drop(session)
+
+    def expire(self, now: float) -> None:
+        """End what is over."""
+        self._leases.expire(now)
+
+    def make_room(self, now: float) -> bool:
+        """Give up the least valuable lease for a request that can't run otherwise; false if there is none."""
+        lease = self._leases.demote(now)
+        self.totals.demoted += lease is not None
+        return lease is not None
+
+    def miss(self, num_evicted: int, begin: int, now: float) -> None:
+        """A request wants `num_evicted` tokens again from `begin` on that were given up: room was too dear by that."""
+        lost_s = self.cost.seconds(begin, begin + num_evicted)
+        passed_s = max(0.0, now - self._measured_at)
+        self._lost_s_per_s = self._lost_s_per_s * math.exp(-passed_s / WINDOW_S) + lost_s / WINDOW_S
+        self._measured_at = now
+
+    def rent(self, now: float) -> Rent:
+        """What a slot costs for a second: what was computed again for want of room, over all slots."""
+        passed_s = max(0.0, now - self._measured_at)
+        return Rent(self._lost_s_per_s * math.exp(-passed_s / WINDOW_S) / self._num_slots)
+
+    def _lease(self, session: str, node: Node, now: float, *, expected: float, hold_s: float, priority: int) -> None:
+        worth_s = self.cost.seconds(0, node.end)
+        lease = Lease(session, node, node.root(), now + hold_s, expected, priority, worth_s)
+        demoted = self._leases.lease(lease, now)
+        self.totals.leased += 1
+        self.totals.demoted += len(demoted)
+
+
+def _median(waits: Sequence[Wait]) -> float:
+    left = 0.5
+    for wait in waits:
+        left -= wait.chance
+        if left <= 0:
+            return wait.seconds
+    return waits[-1].seconds

@@ -1,0 +1,126 @@
+"""`espalier bench agents`: agents that stop for their tools, with leases and with least-recently-used eviction alone.
+
+Scheduler, prefix tree and leases are the engine's own; the model is a formula of a step's time, and time is simulated.
+Both runs have the same agents, pool and admission. The working set is what all living agents' contexts take together.
+
+    hit rate      prompt tokens found in the tree        TTFT    seconds from a turn's arrival to its first token
+    throughput    tokens of answers each second
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from espalier.engine.scheduler import Limits
+from espalier.gateway.bench.agent_run import Figures, Replay, StepModel
+from espalier.gateway.bench.agent_trace import GAPS, AgentMaker
+from espalier.radix import RecomputeCost
+
+STEP_TOKENS = 2048
+MAX_RUNNING = 64
+SAMPLE = 400
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of the command."""
+    parser.add_argument("--pool", type=int, default=150_000, help="KV slots")
+    parser.add_argument("--over", type=float, nargs="+", default=[1.5, 2.0, 3.0], help="working set over the pool")
+    parser.add_argument("--gaps", nargs="+", choices=tuple(GAPS), default=list(GAPS), help="what tools take")
+    parser.add_argument("--lease-share", type=float, default=0.5, help="part of the pool that leases may hold")
+    parser.add_argument("--patience", type=float, default=10.0, help="seconds that a request waits for leased slots")
+    parser.add_argument("--prefill", type=float, default=10_000, help="prompt tokens computed in a second")
+    parser.add_argument("--decode-ms", type=float, default=0.25, help="time of a decode token in a step")
+    parser.add_argument("--fixed-ms", type=float, default=10.0, help="time of a step beside its tokens")
+    parser.add_argument("--seconds", type=float, default=600.0, help="simulated time that is measured")
+    parser.add_argument("--settle", type=float, default=200.0, help="simulated time before")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--json", action="store_true", help="one line of JSON instead of the table")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Replay and report."""
+    console = Console(stderr=args.json)
+    rows: list[dict[str, Any]] = []
+    for gaps in args.gaps:
+        for over in args.over:
+            found = {}
+            for name, share in (("leases", args.lease_share), ("lru", 0.0)):
+                with console.status(f"{gaps} gaps, {over:g} x the pool, {name}"):
+                    found[name] = summary(replay(args, gaps, over, share), args.pool)
+            rows.append({"gaps": gaps, "over": over, **found})
+    if args.json:
+        print(json.dumps({"bench": "agents", "pool": args.pool, "seed": args.seed, "rows": rows}))
+    else:
+        console.print(table(rows))
+    return 0
+
+
+def replay(args: argparse.Namespace, gaps: str, over: float, lease_share: float) -> Figures:
+    """One run."""
+    limits = Limits(
+        num_slots=args.pool,
+        max_context=args.pool,
+        max_running=MAX_RUNNING,
+        step_tokens=STEP_TOKENS,
+        patience_s=args.patience,
+        lease_tokens=int(lease_share * args.pool),
+    )
+    prefill = RecomputeCost(0.0, 1 / args.prefill, 1 / args.prefill / 100_000)
+    model = StepModel(args.fixed_ms / 1000, prefill, args.decode_ms / 1000)
+    num_agents = max(1, round(over * args.pool / mean_context(gaps, args.seed)))
+    maker = AgentMaker(np.random.default_rng(args.seed), GAPS[gaps])
+    return Replay(maker, num_agents, limits, model, settle_s=args.settle).run(args.settle + args.seconds)
+
+
+def mean_context(gaps: str, seed: int) -> float:
+    """Tokens of an agent's context on average over its turns."""
+    maker = AgentMaker(np.random.default_rng(seed + 1), GAPS[gaps])
+    lengths: list[int] = []
+    for _ in range(SAMPLE):
+        added = [len(turn.new_tokens) + len(turn.answer_tokens) for turn in maker.agent().turns]
+        lengths += np.cumsum(added).tolist()
+    return statistics.fmean(lengths)
+
+
+def summary(figures: Figures, pool: int) -> dict[str, float]:
+    """The figures of a run."""
+    waits = np.array(figures.first_token_s)
+    return {
+        "working_set": statistics.fmean(figures.working_set) / pool,
+        "hit_rate": figures.cached_tokens / figures.prompt_tokens,
+        "ttft_p50_s": float(np.quantile(waits, 0.5)),
+        "ttft_p95_s": float(np.quantile(waits, 0.95)),
+        "ttft_p99_s": float(np.quantile(waits, 0.99)),
+        "tokens_per_s": figures.answer_tokens / figures.seconds,
+        "turns": figures.turns,
+    }
+
+
+NAMES = {
+    "hit_rate": "hit rate",
+    "ttft_p50_s": "TTFT p50, s",
+    "ttft_p95_s": "TTFT p95, s",
+    "ttft_p99_s": "TTFT p99, s",
+    "tokens_per_s": "tokens/s",
+}
+
+
+def table(rows: Iterable[dict[str, Any]]) -> Table:
+    """Each figure with leases, without, and their ratio."""
+    shown = Table("gaps", "over", "", "leases", "lru", "ratio", title="agents", title_justify="left")
+    for row in rows:
+        for key, name in NAMES.items():
+            ours, theirs = row["leases"][key], row["lru"][key]
+            over = f"{row['leases']['working_set']:.2f} / {row['lru']['working_set']:.2f}"
+            ratio = f"{ours / theirs:.2f}" if theirs else "-"
+            shown.add_row(row["gaps"], over, name, f"{ours:.3f}", f"{theirs:.3f}", ratio)
+        shown.add_section()
+    return shown

@@ -1,0 +1,161 @@
+"""What a turn's answer may be, byte by byte; keyword arguments; texts that have broken parsers."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from espalier.engine.messages import Output, SamplingParams
+from espalier.engine.part_text import PartTexts
+from espalier.gateway.answer_text import Gathered
+from espalier.gateway.call_format import FORMATS, REASONINGS
+from espalier.gateway.errors import ApiError
+from espalier.gateway.turn import Tool, ToolChoice, Turn
+from espalier.gateway.turn_constraint import AnswerFormat, escaped, parameters
+from espalier.gateway.turn_reader import TurnReader
+from espalier.grammar import Cursor, RejectedError, compile_grammar
+from tests.grammar.small import BYTES
+
+CITY: dict[str, Any] = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
+TOOLS = (Tool("weather", CITY), Tool("now"))
+
+
+def start(form: AnswerFormat, **turn: Any) -> Cursor:
+    constraint = form.constraint(Turn([], **{"tools": TOOLS, **turn}))
+    assert constraint is not None
+    return compile_grammar(constraint, BYTES).start()
+
+
+def whole(form: AnswerFormat, text: bytes, size: int = 10**9, **turn: Any) -> Gathered:
+    """What a text is read as, in pieces of so many bytes. Raises RejectedError, also if it may not end there."""
+    cursor, parts, told = start(form, **turn), PartTexts(SamplingParams()), Gathered()
+    reader = TurnReader(lambda: "call")
+    for at in range(0, len(text), size):
+        parts.feed(cursor.accept_bytes(text[at : at + size]), 1, by_budget=False)
+        for event in reader.read(Output("r", parts=parts.take())):
+            told.add(event)
+    if not cursor.is_complete():
+        raise RejectedError("it may not end here")
+    parts.finish(cursor.unsettled(), 1, by_budget=False)
+    for event in reader.read(Output("r", parts=parts.take(), finish_reason="stop")):
+        told.add(event)
+    return told
+
+
+HERMES, PYTHONIC, LLAMA = (AnswerFormat(FORMATS[name]) for name in ("hermes", "pythonic", "llama3"))
+MARKER = b"<tool_call>"
+
+
+def test_text_is_free_until_the_marker_and_exact_from_there() -> None:
+    call = b'<tool_call>\n{"name": "weather", "arguments": {"city": "Oslo"}}\n</tool_call>'
+    found = whole(HERMES, b"Well: <tool, <tool_cal " + call)
+    assert found.text == "Well: <tool, <tool_cal" and found.calls[0].arguments == '{"city": "Oslo"}'
+    for wrong in (b"<tool_call>{", b"<tool_call>\n{ ", b'<tool_call>\n{"name": "wether', call + b" and"):
+        with pytest.raises(RejectedError):
+            whole(HERMES, wrong)
+
+
+@pytest.mark.parametrize("text", [b"[weather(", b"[other(a=1)]", b" [weather(", b'{"name": "x"', b' { "name" : '])
+def test_where_calls_have_no_marker_a_text_does_not_begin_like_one(text: bytes) -> None:
+    form = PYTHONIC if b"[" in text else LLAMA
+    with pytest.raises(RejectedError):
+        whole(form, text)
+    assert whole(form, b"So: " + text).text == "So: " + text.decode()
+
+
+def test_pythonic_arguments_are_python_and_come_out_as_json() -> None:
+    schema = {
+        "type": "object",
+        "properties": {
+            "a": {"type": "boolean"},
+            "b": {"type": "array", "items": {"type": ["null", "integer"]}},
+            "c": {"$ref": "#/$defs/c"},
+        },
+        "required": ["b"],
+        "$defs": {"c": {"type": "object", "properties": {"x": {"const": None}}, "additionalProperties": False}},
+    }
+    found = whole(PYTHONIC, b'[f(b=[1, None], a=True, c={"x": None}), f(b=[])]', tools=(Tool("f", schema),))
+    assert [json.loads(call.arguments) for call in found.calls] == [
+        {"b": [1, None], "a": True, "c": {"x": None}},
+        {"b": []},
+    ]
+    for wrong in (b"[f()]", b"[f(a=True)]", b"[f(b=[true])]", b"[f(b=[], d=1)]", b"[f(b=[],)]", b"[f(b=[], b=[])]"):
+        with pytest.raises(RejectedError):
+            whole(PYTHONIC, wrong, tools=(Tool("f", schema),))
+    assert whole(PYTHONIC, b"[g(), g(x=1), g(y=2), g(x=1, y=2)]", tools=(Tool("g", two_optional()),)).calls
+
+
+def two_optional() -> dict[str, Any]:
+    return {"type": "object", "properties": {"x": {"const": 1}, "y": {"const": 2}}}
+
+
+@pytest.mark.parametrize(
+    ("schema", "said"),
+    [
+        ({"anyOf": [{"required": ["a"]}], "properties": {"a": True}}, "'anyOf'"),
+        ({"properties": {"a": True}, "minProperties": 1}, "'minProperties'"),
+        ({"properties": {}, "required": ["a"]}, "'a' is required"),
+        ({"properties": {"a-b": True}}, "'a-b'"),
+        ({"properties": {"class": True}}, "'class'"),
+    ],
+)
+def test_what_keyword_arguments_cannot_keep_is_refused_by_name(schema: Any, said: str) -> None:
+    tool = Tool("f", schema, where="tools[3].function.parameters")
+    with pytest.raises(ApiError, match="Python") as caught:
+        PYTHONIC.arguments(tool)
+    assert caught.value.param == tool.where and said in caught.value.message
+
+
+def test_arguments_that_a_tool_does_not_know_are_closed_out_where_its_schema_leaves_them_open() -> None:
+    assert parameters(Tool("f", CITY))["additionalProperties"] is False
+    assert "additionalProperties" not in parameters(Tool("f"))
+    for more in ({"patternProperties": {"x": True}}, {"allOf": [{}]}, {"minProperties": 2}):
+        assert "additionalProperties" not in parameters(Tool("f", {**CITY, **more}))
+    assert parameters(Tool("f", {**CITY, "additionalProperties": True}))["additionalProperties"] is True
+
+
+def test_reasoning_that_is_spelled_in_text_is_no_text() -> None:
+    form = AnswerFormat(FORMATS["hermes"], REASONINGS["think"])
+    found = whole(form, b"<think>\nHm</thin\n</think>\n\nYes <think>", tools=())
+    assert (found.reasoning, found.text) == ("Hm</thin", "Yes <think>")
+    assert whole(form, b"Yes", tools=()).text == "Yes"
+    opened = AnswerFormat(FORMATS["hermes"], REASONINGS["think"], is_reasoning_open=True)
+    assert whole(opened, b"Hm</think>Yes", tools=()).reasoning == "Hm"
+    with pytest.raises(RejectedError):
+        whole(opened, b"Hm", tools=())
+
+
+# T01: what has made parsers hang, or see calls where there are none.
+TRAPS = {
+    "arguments without an end": "[search(" + ", ".join(f"a{at}={at}" for at in range(22)),
+    "separators without an end": "<tool_cal" + "l; " * 50_000,
+    "many calls that are none": "<tool_call >a</tool_call>" * 23 + "X",
+    "half a marker again and again": "<tool_cal<tool_cal" * 5_000,
+}
+
+
+@pytest.mark.parametrize("size", [1, 7, 1000])
+@pytest.mark.parametrize("name", TRAPS)
+def test_traps_are_text_in_whatever_pieces_they_come(name: str, size: int) -> None:
+    text = TRAPS[name]
+    found = whole(HERMES, text.encode(), size)
+    assert (found.text, found.calls) == (text, [])
+
+
+@pytest.mark.parametrize("trap", ["<tool_call>a</tool_call>" * 23 + "X", "<tool_call>" + "; " * 50_000])
+def test_what_begins_as_a_call_and_is_none_cannot_be_said(trap: str) -> None:
+    with pytest.raises(RejectedError, match="not allowed"):
+        whole(HERMES, trap.encode())
+
+
+def test_patterns_of_texts_mean_the_texts() -> None:
+    assert escaped("[TOOL_CALLS](a|b)*{1}.^$+?/\\") == r"\[TOOL_CALLS\]\(a\|b\)\*\{1\}\.\^\$\+\?\/\\"
+
+
+def test_without_tools_answer_or_reasoning_nothing_is_asked_of_an_answer() -> None:
+    assert HERMES.constraint(Turn([])) is None
+    with pytest.raises(ApiError, match="call_format"):
+        AnswerFormat().constraint(Turn([], TOOLS))
+    assert AnswerFormat().constraint(Turn([], TOOLS, ToolChoice("none"))) is not None
