@@ -57,7 +57,7 @@ class Runner:
         wanted: NDArray[np.int64] = ends[[work.wants_logits for work in plan]] - 1
         if len(wanted) == len(hidden_th):
             return hidden_th
-        return hidden_th[torch.from_numpy(wanted).to(hidden_th.device)]
+        return hidden_th[torch.from_numpy(wanted).to(hidden_th.device, non_blocking=True)]
 
 
 def make_runner(loaded: Loaded, scheduler: Scheduler, *, cuda_graphs: bool) -> Runner:

@@ -29,8 +29,8 @@ SCAN = 32
 """Sub-blocks read at once by the first launch; a split has at least so many."""
 TILE = 16
 """Sub-blocks read at once by the second one."""
-PROGRAMS = 1024
-"""The first launch cuts rows into splits up to so many programs: some for each multiprocessor of a large GPU."""
+PROGRAMS = 512
+"""The first launch cuts rows into splits up to so many programs: about four for each multiprocessor of a large GPU."""
 SCAN_WARPS, NUM_WARPS = 4, 8
 
 

@@ -10,27 +10,19 @@ from __future__ import annotations
 
 import argparse
 import sys
-from dataclasses import fields, replace
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 import torch
 from bandwidth import require_cuda, time_cuda
-from grammar_workload import Workload, workload
+from grammar_workload import Workload, on, workload
 
 from espalier.gateway.bench import mask_workload
 from espalier.gateway.bench.mask_workload import Tokens
-from espalier.kernels.automaton import Automaton, Places, Slices, Trie
+from espalier.kernels.automaton import Slices
 from espalier.kernels.grammar_walk import Masks, grammar_advance, grammar_walk
 
 COPIES = 20
-Group = TypeVar("Group", Automaton, Trie, Places, Slices)
-
-
-def on(group: Group, device: torch.device) -> Group:
-    """The same on a device."""
-    return replace(group, **{field.name: getattr(group, field.name).to(device) for field in fields(group)})
 
 
 def check(masks: Masks, work: Workload, end: int) -> None:
@@ -94,7 +86,9 @@ def main() -> None:
     device = require_cuda()
     tokens, end = mask_workload.read_vocabulary(arguments.vocabulary)
     cases = mask_workload.cases_of(arguments.schemas, arguments.every) if arguments.schemas else None
-    measure(workload(tokens, end, list(cases or mask_workload.many_cases(60)), arguments.rows), tokens, end, device)
+    measure(
+        workload(tokens, end, list(cases or mask_workload.many_cases(60)), arguments.rows, device), tokens, end, device
+    )
 
 
 if __name__ == "__main__":

@@ -6,7 +6,8 @@ import json
 import random
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -36,14 +37,25 @@ class Workload:
     kinds: Counter[str]
 
 
-def workload(tokens: Tokens, end: int, cases: list[Case], num_rows: int) -> Workload:
-    """Places along the cases' instances, of different states as far as there are enough, in the shares of MIX."""
+Group = TypeVar("Group", Automaton, Trie, Places, Slices)
+
+
+def on(group: Group, device: torch.device) -> Group:
+    """The same on a device."""
+    return replace(group, **{field.name: getattr(group, field.name).to(device) for field in fields(group)})
+
+
+def workload(tokens: Tokens, end: int, cases: list[Case], num_rows: int, device: torch.device) -> Workload:
+    """Places along the cases' instances, of different states as far as there are enough, in the shares of MIX.
+
+    What walks meet is looked for on the device, and made on the host.
+    """
     vocabulary, rows = Vocabulary(tokens), Rows()
     found = _chosen(_stops(vocabulary, end, cases, Longest(tokens), rows), num_rows)
     trie = Trie(*(torch.tensor(a) for a in (vocabulary.trie.byte, vocabulary.trie.kid_first, vocabulary.trie.kids,
                                             vocabulary.trie.first, vocabulary.trie.tokens)))  # fmt: skip
     places = _places([place for _, place, _ in found])
-    slices = _make_all(rows, trie, places, vocabulary.num_words)
+    slices = _make_all(rows, on(trie, device), on(places, device), vocabulary.num_words)
     kinds = Counter(kind for kind, _, _ in found)
     return Workload(_automaton(rows), trie, places, slices, [cursor for _, _, cursor in found], kinds)
 
@@ -102,33 +114,27 @@ def _automaton(rows: Rows) -> Automaton:
     return Automaton(*(torch.from_numpy(a) for a in (rows.rows, rows.is_made, rows.ends, rows.pushes, rows.resumes)))
 
 
-def _make_inner(rows: Rows, state: int) -> None:
-    """Make all states of the frame that can be reached within it."""
-    pending, seen = [state], {state}
-    while pending:
-        rows.make(number := pending.pop())
-        row = rows.rows[number]
-        following = set(row[(row >= 0) & (row < PUSH)].tolist()) - seen
-        seen |= following
-        pending += following
+def _slice_of(rows: Rows, trie: Trie, state: int, num_words: int) -> Slice | None:
+    """The slice of a state, with the rows made that its tokens meet: a counter has many more."""
+    device = trie.byte.device
+    while isinstance(made := make_slice(on(_automaton(rows), device), trie, state, num_words), torch.Tensor):
+        for number in made.tolist():
+            rows.make(number)
+    return made
 
 
 def _make_all(rows: Rows, trie: Trie, places: Places, num_words: int) -> Slices:
     """Make what the walks meet, and slices of the broad states that they begin in."""
-    found = dict[int, Slice]()
+    device, found = trie.byte.device, dict[int, Slice]()
     for state in places.state.unique().tolist():
-        if _kind(rows, state) == "string":
-            _make_inner(rows, state)
-            made = make_slice(_automaton(rows), trie, state, num_words)
-            assert not isinstance(made, torch.Tensor)
-            if made is not None:
-                found[state] = made
+        if _kind(rows, state) == "string" and (made := _slice_of(rows, trie, state, num_words)) is not None:
+            found[state] = made
     known = set[tuple[int, ...]]()
     while True:
-        slices = join_slices(found, len(rows.rows), num_words, torch.device("cpu"))
+        slices = join_slices(found, len(rows.rows), num_words, device)
+        automaton = on(_automaton(rows), device)
         misses = {
-            tuple(m)
-            for m in grammar_misses(_automaton(rows), trie, places, num_words=num_words, slices=slices).tolist()
+            tuple(m) for m in grammar_misses(automaton, trie, places, num_words=num_words, slices=slices).tolist()
         }
         if not misses - known:
             return slices
