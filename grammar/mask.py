@@ -14,7 +14,7 @@ import numpy as np
 from espalier.grammar.explore import UNWATCHED, Explorer, Found, Rest, Watch
 from espalier.grammar.key_core import KeyCore
 from espalier.grammar.limits import Limits
-from espalier.grammar.name_paths import Paths
+from espalier.grammar.name_paths import Paths, name_ends
 from espalier.grammar.number_frame import NumberState
 from espalier.grammar.part import SpecialState
 from espalier.grammar.shared import Bounded, shared
@@ -69,9 +69,37 @@ class Masks:
         place = (thread.state, self._keys.of(frame))
         found = self._recent.get(place)
         if found is None:
-            found, is_kept = self._by_content(thread)
+            near = self._near(thread)
+            found, is_kept = self._by_content(thread) if near is None else self._of_near(near)
             self._remember(place, found if is_kept else None)
         return found
+
+    def _of_near(self, thread: Thread) -> tuple[Mask, bool]:
+        """The mask of a thread that others are like, and whether it is kept."""
+        place = (thread.state, self._keys.of(thread.frame))
+        found = self._recent.get(place)
+        if found is not None:
+            return found, True
+        found, is_kept = self._by_content(thread)
+        self._remember(place, found if is_kept else None)
+        return found, is_kept
+
+    def _near(self, thread: Thread) -> Thread | None:
+        """A thread that allows the same, as many others do; None if none is known."""
+        state, near = thread.state, thread.state
+        if isinstance(state, NumberState):
+            near = state.near(self._shared.vocabulary.most_digits)
+        elif isinstance(state, TextState) and isinstance(state.core, KeyCore) and self._is_apart(state, state.core):
+            near = state.core.apart().shell(any_escapes=False)
+        return None if near is state else Thread(near, thread.frame, thread.tape)
+
+    def _is_apart(self, state: TextState, core: KeyCore) -> bool:
+        """Whether the name is of the same classes behind each token: no token ends it as one that is known or used."""
+        if state.pending or state.any_escapes or not core.has_class or not core.is_plain:
+            return False
+        trie, (known, used) = self._shared.trie, core.nodes
+        is_ended = (known is not None and self._paths.ends(trie, 0, known)) or (used and name_ends(trie, 0, used))
+        return not is_ended
 
     def _remember(self, place: tuple[State, int], mask: Mask | None) -> None:
         """Only what `_masks` keeps, which bounds it in bytes."""
@@ -83,9 +111,6 @@ class Masks:
 
     def _by_content(self, thread: Thread, depth: int = 0) -> tuple[Mask, bool]:
         """A mask, and whether it is kept."""
-        if isinstance(thread.state, NumberState):
-            near = thread.state.near(self._shared.vocabulary.most_digits)
-            thread = Thread(near, thread.frame, thread.tape)
         key = (thread.key(self._keys), depth)
         found = self._masks.get(key)
         if found is None:

@@ -15,6 +15,7 @@ from espalier.grammar.errors import GrammarTooLargeError
 from espalier.grammar.limits import Limits
 from espalier.grammar.name_trie import Trie, trie_of
 from espalier.grammar.text import Language, TextMachine, text_machine
+from espalier.grammar.text_frame import LanguagesFrame, machines_frame
 
 PLENTY = 1_000  # a class of more names is never used up: a search for members takes fewer steps than that in practice
 _LETTERS = ascii_lowercase.encode()
@@ -46,6 +47,7 @@ class NameTable:
                 known = [name for name in names if machine.contains(name)]
                 machine = text_machine(language & ~Language.literals(known), limits) if known else machine
             classes.append(NameClass(machine, Member(None, inside), language is Language.EVERY))
+        self.frame: LanguagesFrame = machines_frame(tuple(names.machine for names in classes))
         self.names = tuple(dict.fromkeys([*names, *dissolved]))
         self.classes = tuple(classes)
         self.index = {name: place for place, name in enumerate(self.names)}
