@@ -15,6 +15,7 @@ from espalier.engine.errors import RequestError
 from espalier.engine.messages import TokenLogprob
 from espalier.gateway import response_request
 from espalier.gateway.errors import ApiError, invalid
+from espalier.gateway.extras import extras_of
 from espalier.gateway.history import plain_messages
 from espalier.gateway.live_turn import LiveTurn, Policy
 from espalier.gateway.logprob import spelled
@@ -93,7 +94,8 @@ class ResponseService:
             raise ApiError(409, message, "Last-Event-ID", "stream_not_found", {"x-should-retry": "false"})
         if not asked.store:
             plan = await self._plan(asked, tenant)
-            run = ResponseRun(self._service, plan.prepared.job, self._growing(asked, plan), None)
+            response = replace(self._response(asked, plan), espalier=extras_of(plan.prepared))
+            run = ResponseRun(self._service, plan.prepared.job, self._growing(response, plan), None)
             return self._start(tenant, plan.response_id, run, "attached")
         for _ in range(ATTEMPTS - 1):
             try:
@@ -192,17 +194,18 @@ class ResponseService:
     async def _stored(self, asked: ResponsesRequest, tenant: str, idempotency: Idempotency | None) -> Making | Response:
         """Begin a response that is stored. Raises BusyError where its conversation has another one running."""
         plan = await self._plan(asked, tenant)
-        growing = self._growing(asked, plan)
-        draft = _draft(plan, growing.response, idempotency, asked.cache_salt)
+        response = self._response(asked, plan)
+        draft = _draft(plan, response, idempotency, asked.cache_salt)
         begun = await self.archive.begin(tenant, plan.history, draft)
         if begun.is_replay:
             return await self.find(tenant, begun.turn.response_id or "")
+        growing = self._growing(replace(response, espalier=extras_of(plan.prepared, begun.turn)), plan)
         run = ResponseRun(self._service, plan.prepared.job, growing, Place(self.archive, tenant, begun.turn.id))
         policy: Policy = "background" if asked.background else "attached" if idempotency is None else "kept"
         return self._start(tenant, begun.turn.id, run, policy)
 
-    def _growing(self, asked: ResponsesRequest, plan: _Plan) -> ResponseEvents:
-        response = response_request.begun(
+    def _response(self, asked: ResponsesRequest, plan: _Plan) -> Response:
+        return response_request.begun(
             asked,
             plan.tools,
             plan.prepared.job.params,
@@ -210,6 +213,8 @@ class ResponseService:
             model=self._service.model,
             created_at=int(self._service.clock()),
         )
+
+    def _growing(self, response: Response, plan: _Plan) -> ResponseEvents:
         return ResponseEvents(response, plan.ids, self._spell, self._service.clock)
 
     def _start(self, tenant: str, turn_id: str, run: ResponseRun, policy: Policy) -> Making:

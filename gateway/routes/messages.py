@@ -15,6 +15,7 @@ from starlette.types import Receive, Scope, Send
 from espalier.gateway import message_error
 from espalier.gateway.connection import read_body, while_connected
 from espalier.gateway.errors import ApiError
+from espalier.gateway.extras import extras_of
 from espalier.gateway.log import request_id_var
 from espalier.gateway.message_events import MessageEvents
 from espalier.gateway.message_request import chat_of, turn_of
@@ -60,7 +61,7 @@ class MessagesEndpoint:
         asked = await _read(service, Request(scope, receive), MessagesRequest, "messages")
         params = sampling_params(chat_of(asked), service.defaults, service.options)
         prepared = await service.prepare(turn_of(asked), params, tenant=scope["tenant"], cache_salt=asked.cache_salt)
-        growing = MessageEvents(f"msg_{uuid.uuid4().hex}", service.model)
+        growing = MessageEvents(f"msg_{uuid.uuid4().hex}", service.model, extras_of(prepared))
         events = self._events(prepared.job, growing)
         headers = truncation_headers([prepared.prompt])
         if asked.stream:

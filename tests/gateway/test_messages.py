@@ -130,6 +130,8 @@ async def test_a_structured_answer_constrains_as_its_twin_of_chat_completions(ap
     await api.post("/v1/chat/completions", messages=HI, response_format=format, max_tokens=50)
     first, second = api.engine.requests
     assert first.params == second.params and first.params.constraint is not None
+    body = (await ask(api, output_config={"format": {"type": "json_schema", "schema": SCHEMA}})).json()
+    assert "required" in body["espalier"]["schema"]["enforced"]
 
 
 async def test_sampling_parameters_reach_the_engine(api: Any) -> None:

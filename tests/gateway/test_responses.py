@@ -232,6 +232,20 @@ async def test_structured_answers_and_named_tools_come_together(api: Any) -> Non
     assert all(request.params.constraint is not None for request in api.engine.requests)
 
 
+async def test_an_answer_says_its_turn_and_what_of_a_schema_is_enforced(make: Any, tokenizer: Any) -> None:
+    api = make(writes(tokenizer, "Hello there"))
+    first = await ask(api)
+    second = await ask(api, "And?", previous_response_id=first["id"])
+    for body in (first, second):
+        said = body["espalier"]
+        assert said["session_id"].startswith("chain_") and said["turn_id"].startswith("turn_") and said["lossless"]
+    assert first["espalier"]["session_id"] == second["espalier"]["session_id"]
+    assert "espalier" not in await ask(api, store=False)
+    format = {"type": "json_schema", "name": "x", "schema": {"type": "integer", "minimum": 3}}
+    said = (await ask(api, store=False, text={"format": format}))["espalier"]
+    assert "minimum" in said["schema"]["enforced"]
+
+
 async def test_log_probabilities_come_where_they_are_asked_for(make: Any) -> None:
     def script(request: Any) -> Any:
         entry = TokenLogprob(70, -0.5, (TopLogprob(70, -0.5),))
