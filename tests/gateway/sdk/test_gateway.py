@@ -101,6 +101,30 @@ async def test_a_stream_of_the_gateway_cut_anywhere_tells_the_same_and_runs_no_t
         assert len(api.engine.requests) == 3, cut
 
 
+async def test_a_session_of_the_gateway_knows_what_was_said(make: Make, tokenizer: Tokenizer) -> None:
+    api, shop = make(says(tokenizer, *LINES, "Welcome back.")), Shop()
+    agent = Agent(client_of(api), tools=[shop.buy], instructions="Be brief.")
+    await agent.run("Go shopping.", session=Session("shop"))
+    run = await agent.run("Hello again.", session=Session("shop"))
+    assert run.answer == "Welcome back."
+    prompt = api.tokenizer.decode(api.engine.requests[-1].token_ids, skip_special=False)
+    assert prompt.count("Be brief.") == 1
+    assert "eggs is bought" in prompt and "Hello again." in prompt
+
+
+async def test_forks_and_rollbacks_of_the_gateway(make: Make, tokenizer: Tokenizer) -> None:
+    api = make(says(tokenizer, *(f"Answer {number}." for number in range(9))))
+    agent, session = Agent(client_of(api)), Session("plans")
+    await agent.run("one", session=session)
+    mark = await session.tip()
+    forks = [await session.fork() for _ in range(2)]
+    answers = [(await agent.run("two", session=one)).answer for one in (session, *forks)]
+    assert answers == ["Answer 1.", "Answer 2.", "Answer 3."]
+    await session.rollback(mark)
+    assert [turn.messages[-1].content for turn in await session.turns()] == ["one"]
+    assert [turn.messages[-1].content for turn in await forks[0].turns()] == ["one", "two"]
+
+
 @pytest.mark.parametrize("crash_in", [1, 2, 3])
 async def test_a_client_that_died_goes_on_and_buys_nothing_twice(
     make: Make, tokenizer: Tokenizer, tmp_path: Path, crash_in: int
