@@ -137,7 +137,7 @@ class Client:
         while ref and (last is None or len(found) < last):
             # The turns of a fork that lie before it are those of another session, which only their ids lead to.
             path = f"{_path(session_id)}/turns/{quote(ref, safe='')}"
-            turn = known.get(ref) or await self._ask("GET", path, TurnObject)
+            turn = known[ref] if ref in known else await self._ask("GET", path, TurnObject)
             found.append(turn.told())
             ref = turn.parent
         return tuple(reversed(found))
