@@ -11,10 +11,10 @@ import numpy as np
 
 from espalier.grammar.completion import Completion, completion, spelled
 from espalier.grammar.errors import RejectedError
-from espalier.grammar.event import Event, Piece, Trail, settle, told_of
+from espalier.grammar.event import Event, Piece, Told, Trail, settle, told_of
 from espalier.grammar.part import SpecialState
 from espalier.grammar.rows import Rows, Stack
-from espalier.grammar.spot import FEW_THEN, MOST_AHEAD, MOST_THEN, Ahead, Link, Spot, Threads, Told
+from espalier.grammar.spot import FEW_THEN, MOST_AHEAD, MOST_THEN, Ahead, Link, Spot, Threads
 from espalier.grammar.thread import END, Sequel, Thread, behind, closure
 from espalier.grammar.token_mask import Mask
 
@@ -130,9 +130,9 @@ class Cursor:
         return link.events
 
     def _link(self, spot: Spot, token: int, told: Told, events: tuple[Event, ...]) -> None:
-        after, begun = self._spot(), told_of(self._place.trails)
-        if begun is not None:
-            trails = tuple(Trail.of(thread, is_begun) for thread, is_begun in zip(after.threads, begun, strict=False))
+        after, held = self._spot(), told_of(self._place.trails)
+        if held is not None:
+            trails = tuple(Trail.of(thread, *one) for thread, one in zip(after.threads, held, strict=False))
             self._grammar.spots.link(spot, token, told, Link(after, events, trails))
 
     def _accept_special(self, token: int) -> tuple[Event, ...]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from espalier.engine.messages import Output, SamplingParams
+from espalier.engine.messages import Output, PartText, SamplingParams
 from espalier.engine.part_text import PartTexts
 from espalier.gateway.answer_text import Gathered
 from espalier.gateway.call_format import FORMATS, REASONINGS
@@ -130,9 +130,9 @@ def test_reasoning_that_is_spelled_in_text_is_no_text() -> None:
 # T01: what has made parsers hang, or see calls where there are none.
 TRAPS = {
     "arguments without an end": "[search(" + ", ".join(f"a{at}={at}" for at in range(22)),
-    "separators without an end": "<tool_cal" + "l; " * 50_000,
+    "separators without an end": "<tool_cal" + "l; " * 1_000,
     "many calls that are none": "<tool_call >a</tool_call>" * 23 + "X",
-    "half a marker again and again": "<tool_cal<tool_cal" * 5_000,
+    "half a marker again and again": "<tool_cal<tool_cal" * 100,
 }
 
 
@@ -144,7 +144,17 @@ def test_traps_are_text_in_whatever_pieces_they_come(name: str, size: int) -> No
     assert (found.text, found.calls) == (text, [])
 
 
-@pytest.mark.parametrize("trap", ["<tool_call>a</tool_call>" * 23 + "X", "<tool_call>" + "; " * 50_000])
+def test_a_long_text_takes_as_long_as_it_is() -> None:
+    cursor, parts = start(HERMES), PartTexts(SamplingParams())
+    cursor.closing_cost()
+    text = b"<tool_cal" + b"l; " * 50_000
+    for byte in text:
+        parts.feed(cursor.accept(byte), 1, by_budget=False)
+    told = [event.text for event in parts.take() if isinstance(event, PartText)]
+    assert "".join(told).encode() == text[: len("".join(told))] and len(told) > 140_000
+
+
+@pytest.mark.parametrize("trap", ["<tool_call>a</tool_call>" * 23 + "X", "<tool_call>" + "; " * 1_000])
 def test_what_begins_as_a_call_and_is_none_cannot_be_said(trap: str) -> None:
     with pytest.raises(RejectedError, match="not allowed"):
         whole(HERMES, trap.encode())
