@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -12,12 +12,15 @@ from typing import Any
 import httpx
 import pytest
 
+from espalier.engine.errors import EngineDiedError
+from espalier.engine.messages import Generate, Output
 from espalier.engine.tokenizer import Tokenizer
 from espalier.gateway.sdk import (
     Agent,
     Call,
     Client,
     Hooks,
+    RefusedError,
     Replied,
     RunEnded,
     Session,
@@ -261,3 +264,49 @@ async def test_a_running_turn_goes_on_while_its_client_is_away(make_api: Make, t
     assert run.answer == "All is bought."
     assert sorted(shop.items) == ["bread", "eggs", "milk"]
     assert (len(api.engine.requests), api.engine.aborted) == (3, [])
+
+
+@pytest.mark.parametrize("session", [None, "s"])
+async def test_a_turn_under_which_the_engine_died_is_made_anew(
+    make: Make, tokenizer: Tokenizer, session: str | None
+) -> None:
+    deaths = [EngineDiedError("the engine ended"), EngineDiedError("the engine ended")]
+    whole = says(tokenizer, "One two three.")
+
+    def script(request: Generate) -> Iterator[Output | Exception]:
+        outputs = iter(whole(request))
+        if deaths:
+            yield next(outputs)
+            yield deaths.pop()
+        yield from outputs
+
+    api = make(script)
+    stream = Agent(client_of(api)).stream("Count.", session=Session(session) if session else None)
+    events = [event async for event in stream]
+    assert sum(isinstance(event, TurnRestarted) for event in events) == 2
+    last = events[-1]
+    assert isinstance(last, RunEnded) and last.run.answer == "One two three."
+    assert len(api.engine.requests) == 3
+
+
+async def test_an_engine_that_is_not_there_yet_is_waited_for(make: Make, tokenizer: Tokenizer) -> None:
+    api = make(says(tokenizer, "Here."))
+    ready, api.engine.ready = api.engine.ready, None
+    waits: list[float] = []
+
+    async def wait(delay_s: float) -> None:
+        waits.append(delay_s)
+        api.engine.ready = ready if len(waits) > 2 else None
+
+    client = Client("http://test", transport=CuttingTransport(api.app), sleep=wait)
+    assert (await Agent(client).run("Anybody?")).answer == "Here."
+    assert waits == [1.0, 1.0, 1.0]  # what Retry-After says
+
+
+async def test_a_schema_that_can_not_be_satisfied_is_refused_by_its_path(make: Make, tokenizer: Tokenizer) -> None:
+    api = make(says(tokenizer, "1"))
+    with pytest.raises(RefusedError) as caught:
+        await Agent(client_of(api)).run("Go.", answer={"type": "integer", "minimum": 3, "maximum": 2})
+    assert caught.value.status == 400
+    assert (caught.value.param or "").startswith("response_format")
+    assert api.engine.requests == []
