@@ -113,8 +113,6 @@ class Explorer:
         pending = [(node, thread, watch) for thread in threads]
         while pending and not self.found.is_sensitive:
             at, thread, watched = pending.pop()
-            if not self._trie.has_children(at):
-                continue
             state = thread.state
             if isinstance(state, TextState) and not state.pending:
                 self._text(at, thread, watched)
@@ -132,7 +130,7 @@ class Explorer:
         is_simple = not watch and frame is not None and not isinstance(frame.back, Sequel)
         for byte, kid in self._wanted(node, state):
             step = state.step(byte)
-            if is_simple and not isinstance(step, Pop):
+            if is_simple and (not isinstance(step, Pop) or self._is_last(kid, thread, step)):
                 if step is not None:
                     self._inward(kid, thread, step, byte, pending)
                 continue
@@ -142,18 +140,23 @@ class Explorer:
             inner = threads[0].state if threads and state.is_between else None
             pending.extend(self._arrive(kid, threads, watched, in_doubt or self._may_repeat(kid, inner)))
 
+    def _is_last(self, kid: int, thread: Thread, step: Pop) -> bool:
+        """Whether a byte ends a frame and every token that it is in, so that nobody asks what follows."""
+        assert thread.frame is not None
+        return not (step.again or thread.frame.back.captures or self._trie.has_children(kid))
+
     def _wanted(self, node: int, state: State) -> Iterable[tuple[int, int]]:
         """The children of a node that a state may allow, with their bytes."""
         if state.at_end() is not None:
             return self._trie.children(node).items()
         wanted = state.candidates()
         if len(wanted) <= _FEW_WANTED:
-            kids = [(byte, self._trie.child(node, byte)) for byte in wanted]
-            return [(byte, kid) for byte, kid in kids if kid >= 0]
+            child = self._trie.child
+            return [(byte, kid) for byte in wanted if (kid := child(node, byte)) >= 0]
         return [(byte, kid) for byte, kid in self._trie.children(node).items() if byte in wanted]
 
-    def _inward(self, kid: int, thread: Thread, step: State | Push, byte: int, pending: list[Place]) -> None:
-        """The same where no frame ends and nobody watches."""
+    def _inward(self, kid: int, thread: Thread, step: State | Push | Pop, byte: int, pending: list[Place]) -> None:
+        """The same where nobody asks what follows a frame that ends, and nobody watches."""
         if thread.state.is_between and isinstance(step, Push) and self._may_repeat(kid, step.state):
             self.found.doubtful.append(kid)
             return
@@ -161,7 +164,7 @@ class Explorer:
         if isinstance(step, Push) and thread.frame.depth >= self._max_depth:
             return
         self.found.nodes.append(kid)
-        if self._trie.has_children(kid):
+        if not isinstance(step, Pop) and self._trie.has_children(kid):
             after = thread.inward(step, byte, self._max_depth)
             assert after is not None
             pending.append((kid, after, UNWATCHED))
@@ -185,7 +188,7 @@ class Explorer:
             return []
         if threads:
             self.found.nodes.append(kid)
-        return [(kid, after, watch) for after in threads]
+        return [(kid, after, watch) for after in threads] if self._trie.has_children(kid) else []
 
     def _advance(self, thread: Thread, byte: int, watch: Watch) -> tuple[list[Thread], Watch, bool]:
         """The threads behind a byte, the depths watched there, and whether it takes knowledge to say so."""
@@ -279,18 +282,30 @@ class Explorer:
             self._go_on(found.exits[found.outcomes == outcome].tolist(), thread, base + outcome, watch)
 
     def _behind_quotes(self, found: Slice, thread: Thread, base: int, watch: Watch, quotes: Quotes) -> None:
-        which, rows = quotes.tails.rows(found.exits)
-        tokens, places, outcomes = quotes.tails.tokens[rows], quotes.tails.places[rows], found.outcomes[which]
+        tails = quotes.tails
+        if found.exits.size == 1:  # as nearly always: the tokens below one quote
+            rows = tails.below(found.exits.item(0))
+            tokens, places = tails.tokens[rows], tails.places[rows]
+            self._behind_quote(tokens, places, thread, base + found.outcomes.item(0), watch, quotes)
+            return
+        which, places = tails.rows(found.exits)
+        outcomes = found.outcomes[which]
+        for outcome in dict.fromkeys(found.outcomes.tolist()):
+            here = places[outcomes == outcome]
+            self._behind_quote(tails.tokens[here], tails.places[here], thread, base + outcome, watch, quotes)
+
+    def _behind_quote(
+        self, tokens: np.ndarray, places: np.ndarray, thread: Thread, outcome: Outcome, watch: Watch, quotes: Quotes
+    ) -> None:
+        """Of tokens with a quote in them, those that go on behind it with what follows the string."""
         if self._is_exact:
             self.found.doubtful_tokens.append(tokens)
             return
-        for outcome in dict.fromkeys(found.outcomes.tolist()):
-            rest = quotes.rest(thread, base + outcome, watch)
-            here = outcomes == outcome
-            self.found.is_sensitive |= rest.is_sensitive
-            self.found.tokens.append(tokens[here & rest.live[places]])
-            if rest.doubtful is not None:
-                self.found.doubtful_tokens.append(tokens[here & rest.doubtful[places]])
+        rest = quotes.rest(thread, outcome, watch)
+        self.found.is_sensitive |= rest.is_sensitive
+        self.found.tokens.append(tokens[rest.live[places]])
+        if rest.doubtful is not None:
+            self.found.doubtful_tokens.append(tokens[rest.doubtful[places]])
 
     def rest(self, thread: Thread, outcome: Outcome, watch: Watch, number: Callable[[np.ndarray], int]) -> Rest:
         """What may follow the thread's string, in a walk over tails from their root."""

@@ -22,10 +22,11 @@ from espalier.grammar.state import Outcome, State
 from espalier.grammar.text_base import MOST_COUNTED
 from espalier.grammar.text_frame import MachineCore, TextState
 from espalier.grammar.thread import END, FrameKeys, Thread, closure
-from espalier.grammar.token_mask import FEW, Mask, changed, difference, few
+from espalier.grammar.token_mask import Mask, changed, difference, few
 from espalier.grammar.vocabulary import Tails, Vocabulary
 
 MOST_RECENT = 4_096  # masks that are found by the state itself
+_FEWER = 40  # tokens: more are packed faster as an array than one by one
 
 
 class Masks:
@@ -141,7 +142,7 @@ class Masks:
             return self._walk(thread, is_exact=True)
         if not found.is_listed:
             tokens, in_doubt = self._decided(thread, found)
-            return self._few(tokens.tolist() if tokens.size <= FEW else tokens), in_doubt or is_exact
+            return self._few(tokens.tolist() if tokens.size <= _FEWER else tokens), in_doubt or is_exact
         return self._few(self._shared.trie.ids_of(found.nodes)), is_exact
 
     def _explorer(self, is_exact: bool = False) -> Explorer:
@@ -224,6 +225,6 @@ class Masks:
 
     def _few(self, tokens: list[int] | np.ndarray) -> Mask:
         """The mask of some tokens, in no order."""
-        if isinstance(tokens, np.ndarray) or len(tokens) > FEW:
+        if isinstance(tokens, np.ndarray) or len(tokens) > _FEWER:
             return difference(self._shared.vocabulary.packed(np.asarray(tokens, dtype=np.int32)), self._shared.nothing)
         return few(self._shared.nothing, sorted(set(tokens)))
