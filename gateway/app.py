@@ -26,6 +26,9 @@ from espalier.gateway.routes import (
     responses,
     tokens,
 )
+from espalier.gateway.routes import (
+    sessions as session_routes,
+)
 from espalier.gateway.sampling import Defaults
 from espalier.gateway.schema_check import SchemaCheck, SchemaChecker, ThreadChecker
 from espalier.gateway.service import Service
@@ -66,6 +69,6 @@ def create_app(
         sessions=sessions,
         live=LiveTurns(grace_s=options.resume_grace_s),
     )
-    parts = (chat_completions, completions, responses, conversations, messages, models, tokens, health)
+    parts = (chat_completions, completions, responses, conversations, session_routes, messages, models, tokens, health)
     router = Router(routes=[route for part in parts for route in part.routes(service)], redirect_slashes=False)
     return Edge(router, keys or KeyRing())

@@ -7,23 +7,25 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path as FilePath
 from typing import Generic, TypeVar
 
 from espalier.sessions import archive, deletion, operation
+from espalier.sessions.errors import NotFoundError
 from espalier.sessions.operation import Begun, Branch
 from espalier.sessions.path import Path
 from espalier.sessions.removal import Removed
-from espalier.sessions.session import Kind, Session
+from espalier.sessions.session import ID_PREFIXES, Kind, Session
 from espalier.sessions.store import Store
 from espalier.sessions.store.reader import Order, Reader
 from espalier.sessions.store.transaction import Transaction
 from espalier.sessions.turn import Completion, Draft, Idempotency, Record, Turn
-from espalier.sessions.value import JsonObject
+from espalier.sessions.value import JsonObject, JsonValue
 
 T = TypeVar("T")
+Metadata = Mapping[str, JsonValue]
 SWEEP_LIMIT = 100
 """Most sessions that one sweep deletes, so that it doesn't hold up turns."""
 
@@ -71,17 +73,39 @@ class Sessions:
         return self._store.failure
 
     async def create(
-        self, tenant: str, *, kind: Kind = "session", metadata: JsonObject | None = None, ttl_s: float | None = None
+        self,
+        tenant: str,
+        *,
+        kind: Kind = "session",
+        name: str | None = None,
+        metadata: Metadata | None = None,
+        ttl_s: float | None = None,
     ) -> Session:
-        """Make a session."""
-        return await self._create(tenant, kind, None, metadata, ttl_s)
+        """Make a session. Raises NameTakenError."""
+        ttl_s = self._ttl_s if ttl_s is None else ttl_s
+        return await self._commit(
+            lambda tx, now: operation.create(tx, tenant, kind, name, dict(metadata or {}), ttl_s, now)
+        )
 
     async def named(self, tenant: str, name: str) -> Session:
         """The session that the tenant calls so, made when it is first used."""
         known = await self._store.read(lambda reader: reader.named(tenant, name))
         if known is not None and not known.is_expired(self._clock()):
             return known
-        return await self._create(tenant, "session", name, None, None)
+        return await self._commit(lambda tx, now: operation.named(tx, tenant, name, self._ttl_s, now))
+
+    async def find(self, tenant: str, ref: str) -> Session:
+        """A session by its id or by its name. Raises NotFoundError."""
+
+        def read(reader: Reader, now: float) -> Session:
+            if not ref.startswith(ID_PREFIXES):
+                known = reader.named(tenant, ref)
+                if known is None or known.is_expired(now):
+                    raise NotFoundError("session", ref)
+                return known
+            return reader.session(tenant, ref, now)
+
+        return await self._read(read)
 
     async def get(self, tenant: str, session_id: str) -> Session:
         """A session. Raises NotFoundError."""
@@ -97,18 +121,27 @@ class Sessions:
         return _page(found, limit)
 
     async def update(
-        self, tenant: str, session_id: str, *, metadata: JsonObject | None = None, ttl_s: float | None = None
+        self,
+        tenant: str,
+        session_id: str,
+        *,
+        metadata: Metadata | None = None,
+        ttl_s: float | None = None,
     ) -> Session:
         """Replace what is given."""
-        return await self._commit(lambda tx, now: operation.update(tx, tenant, session_id, metadata, ttl_s, now))
+        told = None if metadata is None else dict(metadata)
+        return await self._commit(lambda tx, now: operation.update(tx, tenant, session_id, told, ttl_s, now))
 
     async def delete(self, tenant: str, session_id: str) -> Removed:
         """Delete a session; none of its text is left on disk when this returns. Raises NotFoundError."""
         return await self._commit(lambda tx, now: deletion.delete(tx, tenant, session_id), scrubs=True)
 
-    async def fork(self, tenant: str, session_id: str, *, at: str | None = None) -> Session:
-        """A new session that goes on where this one stands, or at one of its turns (by turn or response id)."""
-        return await self._commit(lambda tx, now: operation.fork(tx, tenant, session_id, at, now))
+    async def fork(self, tenant: str, session_id: str, *, at: str | None = None, name: str | None = None) -> Session:
+        """A new session that goes on where this one stands, or at one of its turns (by turn or response id).
+
+        Raises NotFoundError, NameTakenError.
+        """
+        return await self._commit(lambda tx, now: operation.fork(tx, tenant, session_id, at, name, now))
 
     async def rollback(self, tenant: str, session_id: str, *, to: str | None) -> Session:
         """Go back to a turn (or to another branch's); None: to the beginning. Raises NotFoundError, BusyError."""
@@ -248,12 +281,6 @@ class Sessions:
     async def load(self, tenant: str, data: bytes) -> Session:
         """A new session from an exported one. Raises InvalidArchiveError."""
         return await self._commit(lambda tx, now: archive.load(tx, tenant, data, now))
-
-    async def _create(
-        self, tenant: str, kind: Kind, name: str | None, metadata: JsonObject | None, ttl_s: float | None
-    ) -> Session:
-        ttl_s = self._ttl_s if ttl_s is None else ttl_s
-        return await self._commit(lambda tx, now: operation.create(tx, tenant, kind, name, metadata or {}, ttl_s, now))
 
     async def _abandon(self, tenant: str, opening: asyncio.Future[Begun]) -> None:
         try:

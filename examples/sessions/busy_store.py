@@ -18,7 +18,6 @@ from pathlib import Path
 from phase import PhaseFile, announcing
 
 from espalier.sessions import Completion, Draft, Idempotency, Sessions
-from espalier.sessions.errors import SessionError
 from espalier.sessions.store import Store
 
 NUM_SESSIONS = 8
@@ -74,8 +73,8 @@ def main() -> None:
         if pid == 0:
             try:
                 asyncio.run(busy(folder, phase, json.loads(line)))
-            except SessionError as error:
-                tell(f"error {error}")
+            except BaseException as error:  # whatever it is, it has to be told before this process ends
+                tell(f"error {error!r}")
             finally:
                 os._exit(1)
         tell(f"pid {pid}")

@@ -111,9 +111,9 @@ class Killer:
                 pass
 
     def _take(self, line: str) -> None:
-        kind, name, number = line.split(" ", 2)
-        if kind != "ack":
-            raise RuntimeError(line)
+        if not line.startswith("ack "):
+            raise RuntimeError(f"the process that was to be killed says: {line}")
+        _, name, number = line.split(" ", 2)
         self._acknowledged[name] = int(number) + 1
         self.report.acknowledged += 1
 
