@@ -27,7 +27,7 @@ from espalier.engine.errors import (
 )
 from espalier.engine.guides import Guides
 from espalier.engine.loader import Loaded, load
-from espalier.engine.messages import Generate, Output, Ready, Stats, StepOutputs
+from espalier.engine.messages import Generate, Output, Ready, SessionNote, Stats, StepOutputs
 from espalier.engine.options import EngineOptions
 from espalier.engine.output_head import OutputHead
 from espalier.engine.runner import make_runner
@@ -130,6 +130,10 @@ class Engine:
         if running is not None:
             self.scheduler.finish(running.sequence, is_turn=False)
             self._ready_outputs.append(running.answer.end("abort", self._clock()))
+
+    def note(self, note: SessionNote) -> None:
+        """Heed what is told of a session; one that is not known is ignored."""
+        self.scheduler.note(note, self._clock())
 
     def has_work(self) -> bool:
         """Whether `step` would do anything."""

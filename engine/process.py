@@ -28,10 +28,15 @@ from espalier.engine.messages import (
     Drain,
     Drained,
     Failed,
+    Forget,
+    Fork,
     FromEngine,
     Generate,
+    Hold,
     Output,
     Ready,
+    Release,
+    SessionNote,
     Stats,
     StepOutputs,
     ToEngine,
@@ -60,6 +65,10 @@ class StepEngine(Protocol):
 
     def abort(self, request_id: str) -> None:
         """End a request, if it still runs: the next step returns its last output and its slots are free."""
+        ...
+
+    def note(self, note: SessionNote) -> None:
+        """Heed what the gateway tells of a session."""
         ...
 
     def step(self) -> StepOutputs:
@@ -124,6 +133,8 @@ class EngineLoop:
                 self._abort(request_id)
             case Drain():
                 self.drain()
+            case Hold() | Release() | Fork() | Forget():
+                self._engine.note(message)
 
     def _begin(self, request: Generate) -> None:
         """Submit a request, at once or when it is prepared."""

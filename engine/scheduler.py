@@ -13,11 +13,12 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from espalier.engine.messages import Forget, Fork, Hold, Release, SessionNote
 from espalier.engine.options import Admission, Batching
 from espalier.engine.sequence import Sequence
 from espalier.engine.slots import SlotAllocator
 from espalier.engine.tips import Tips
-from espalier.radix import LeaseBudget, Node, PrefixTree, RecomputeCost
+from espalier.radix import LeaseBudget, Node, PrefixTree, RecomputeCost, Root
 from espalier.radix.run import common_prefix_len
 
 MIN_CHUNK = 16
@@ -145,6 +146,20 @@ class Scheduler:
         node = self._release(sequence, keep=keep)
         if node is not None and keep and is_turn:
             self.tips.finish(session, node, self._now)
+
+    def note(self, note: SessionNote, now_s: float) -> None:
+        """Heed what is told of a session."""
+        match note:
+            case Hold():
+                self.tips.hold(note.session, note.waits_s, now_s, priority=note.priority, ttl_s=note.ttl_s)
+            case Release():
+                self.tips.release(note.session)
+            case Fork():
+                self.tips.fork(note.session, note.other)
+            case Forget():
+                self.tips.drop(note.session)
+                root, token_ids = Root(note.tenant, note.cache_salt), np.array(note.token_ids, dtype=np.int32)
+                self.slots.give(self.tree.forget(root, token_ids, now_s))
 
     def is_idle(self) -> bool:
         """Whether there is nothing to do."""
