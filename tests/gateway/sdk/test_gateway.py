@@ -24,6 +24,7 @@ from espalier.gateway.sdk import (
     Replied,
     RunEnded,
     Session,
+    Settings,
     ToolFinished,
     ToolStarted,
     TurnRestarted,
@@ -140,6 +141,21 @@ async def test_a_client_that_died_goes_on_and_buys_nothing_twice(
     assert run.answer == "All is bought."
     assert sorted(shop.items) == ["bread", "eggs", "milk"]
     assert len(api.engine.requests) == 3
+
+
+async def test_a_run_that_is_gone_on_with_by_another_agent_is_told_so(
+    make: Make, tokenizer: Tokenizer, tmp_path: Path
+) -> None:
+    api, shop, journal = make(says(tokenizer, *LINES)), Shop(), tmp_path / "journal"
+    copying = Copying(journal)
+    await Agent(client_of(api), tools=[shop.buy], hooks=copying).run("Go.", session=Session("shop", journal=journal))
+    journal.write_bytes(b"".join(copying.lines[:9]))
+    other = Agent(client_of(api), tools=[shop.buy], settings=Settings(temperature=1))
+    with pytest.raises(RefusedError) as caught:
+        await other.resume(Session("shop", journal=journal))
+    assert caught.value.__notes__ == [
+        "The run began with other tools, settings or another type of answer: go on with those, or abandon it."
+    ]
 
 
 class Copying(Hooks):
