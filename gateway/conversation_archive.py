@@ -13,7 +13,7 @@ from espalier.gateway.errors import ApiError
 from espalier.gateway.history import plain_messages
 from espalier.gateway.live_turn import LiveTurns
 from espalier.gateway.response_archive import Added, Asked, History, ItemIds, decoded, no_conversation
-from espalier.gateway.response_input import calls_of, check_outputs, messages_from
+from espalier.gateway.response_input import calls_of, check_outputs, items_of, messages_from
 from espalier.gateway.wire.conversations import Conversation
 from espalier.gateway.wire.items import Item, ItemReference, read_items
 from espalier.gateway.wire.responses import Response
@@ -122,7 +122,7 @@ class ConversationArchive:
     async def _parts(self, path: Path) -> AsyncIterator[_Part]:
         for turn, record in zip(path.turns, await self._sessions.records(path), strict=True):
             response = decoded(record.response, Response) if record.response else None
-            yield _Part(turn, record, decoded(record.request, Added).items, response)
+            yield _Part(turn, record, _given(turn, record), response)
 
     async def _path(self, tenant: str, conversation_id: str) -> Path:
         await self._session(tenant, conversation_id)
@@ -136,6 +136,15 @@ class ConversationArchive:
         if session.kind != "conversation":
             raise no_conversation()
         return session
+
+
+def _given(turn: Turn, record: Record) -> list[Item]:
+    """The items of a turn's input; of a deleted response, which others continue, all that it still says."""
+    if record.request:
+        return decoded(record.request, Added).items
+    ids = ItemIds(turn.id)
+    said = [] if turn.answer is None else [turn.answer]
+    return [item for message in (*turn.messages, *said) for item in items_of(message, ids)]
 
 
 def _read(given: list[Any], field: str) -> list[Item]:

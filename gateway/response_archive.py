@@ -48,6 +48,7 @@ class History:
 
     path: Path
     is_new: bool = False
+    is_conversation: bool = False
 
     @classmethod
     def none(cls, tenant: str) -> History:
@@ -121,7 +122,7 @@ class ResponseArchive:
                 raise no_conversation() from None
             if path.session.kind != "conversation":
                 raise no_conversation()
-            return History(path)
+            return History(path, is_conversation=True)
         if previous_response_id is None:
             return History.none(tenant)
         try:
@@ -138,7 +139,10 @@ class ResponseArchive:
         session = history.path.session
         if history.is_new:
             session = await self._sessions.create(tenant, kind="response")
-        branch: Branch = "rollback" if session.kind == "conversation" else "fork"
+        elif session.kind == "conversation" and not history.is_conversation:
+            # It continues a response of the conversation, and is none itself.
+            session = await self._sessions.fork(tenant, session.id, at=draft.parent)
+        branch: Branch = "rollback" if history.is_conversation else "fork"
         return await self._sessions.begin(tenant, session.id, draft, branch=branch)
 
     async def complete(

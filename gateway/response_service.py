@@ -5,8 +5,10 @@ One that runs is a live turn, one that has ended is in the archive, if it is sto
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
+from weakref import WeakValueDictionary
 
 import msgspec
 from msgspec.structs import replace
@@ -71,6 +73,7 @@ class ResponseService:
     def __init__(self, service: Service) -> None:
         self._service = service
         self._archive = None if service.sessions is None else ResponseArchive(service.sessions)
+        self._locks: WeakValueDictionary[tuple[str, str], asyncio.Lock] = WeakValueDictionary()
 
     @property
     def archive(self) -> ResponseArchive:
@@ -87,27 +90,13 @@ class ResponseService:
         Who `resumes` a stream is never given another one.
         """
         asked = self._checked(asked, idempotency)
-        if idempotency is not None and (known := await self.archive.replay(tenant, idempotency)) is not None:
-            return await self.find(tenant, known.response_id or "")
-        if resumes:
-            message = "the stream that Last-Event-ID would resume is gone; send the request without it"
-            raise ApiError(409, message, "Last-Event-ID", "stream_not_found", {"x-should-retry": "false"})
-        if not asked.store:
-            plan = await self._plan(asked, tenant)
-            response = replace(self._response(asked, plan), espalier=extras_of(plan.prepared))
-            run = ResponseRun(self._service, plan.prepared.job, self._growing(response, plan), None)
-            return self._start(tenant, plan.response_id, run, "attached")
-        for _ in range(ATTEMPTS - 1):
-            try:
-                return await self._stored(asked, tenant, idempotency)
-            except BusyError as busy:
-                # Either it has ended since the history was read, or whoever it was read to has left: it gives way.
-                live = self._service.live.get(tenant, busy.turn_id)
-                if live is not None and (live.has_client or live.policy == "background"):
-                    raise
-                if live is not None:
-                    await live.cancel()
-        return await self._stored(asked, tenant, idempotency)
+        if idempotency is None:
+            return await self._begun(asked, tenant, None, resumes=resumes)
+        lock = self._locks.setdefault((tenant, idempotency.key), asyncio.Lock())
+        async with lock:  # the second of two at once finds what the first has begun
+            if (known := await self.archive.replay(tenant, idempotency)) is not None:
+                return await self.find(tenant, known.response_id or "")
+            return await self._begun(asked, tenant, idempotency, resumes=resumes)
 
     async def count(self, asked: ResponsesRequest, tenant: str) -> int:
         """The tokens of a request's prompt. Raises ApiError."""
@@ -190,6 +179,32 @@ class ResponseService:
         if found is None:
             raise invalid(f"input[{at}] refers to an item that there is not", f"input[{at}].id", "item_not_found")
         return found
+
+    async def _begun(
+        self, asked: ResponsesRequest, tenant: str, idempotency: Idempotency | None, *, resumes: bool
+    ) -> Making | Response:
+        if resumes:
+            message = "the stream that Last-Event-ID would resume is gone; send the request without it"
+            raise ApiError(409, message, "Last-Event-ID", "stream_not_found", {"x-should-retry": "false"})
+        if not asked.store:
+            plan = await self._plan(asked, tenant)
+            response = replace(self._response(asked, plan), espalier=extras_of(plan.prepared))
+            run = ResponseRun(self._service, plan.prepared.job, self._growing(response, plan), None)
+            return self._start(tenant, plan.response_id, run, "attached")
+        for _ in range(ATTEMPTS - 1):
+            try:
+                return await self._stored(asked, tenant, idempotency)
+            except BusyError as busy:
+                await self._make_way(tenant, busy)
+        return await self._stored(asked, tenant, idempotency)
+
+    async def _make_way(self, tenant: str, busy: BusyError) -> None:
+        """End the turn that is in the way, if whoever it was told to has left. Raises it where nobody has."""
+        live = self._service.live.get(tenant, busy.turn_id)
+        if live is not None and (live.has_client or live.policy == "background"):
+            raise busy
+        if live is not None:  # else it has ended since the history was read
+            await live.cancel()
 
     async def _stored(self, asked: ResponsesRequest, tenant: str, idempotency: Idempotency | None) -> Making | Response:
         """Begin a response that is stored. Raises BusyError where its conversation has another one running."""
