@@ -76,7 +76,7 @@ class ChatService:
 
     def __init__(self, service: Service) -> None:
         self._service = service
-        self._replays = Replays(service.options.resume_grace_s, service.clock)
+        self._replays: Replays[ChatRun] = Replays(service.options.resume_grace_s, service.clock)
 
     async def create(self, asked: Asked) -> Making | Stored:
         """Begin an answer, or find the one that the request's key has begun. Raises ApiError, SessionError."""

@@ -9,33 +9,34 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
-from espalier.gateway.chat_run import ChatRun
 from espalier.gateway.live_turn import LiveTurn
 from espalier.sessions import Idempotency
 from espalier.sessions.errors import IdempotencyConflictError
 
+R = TypeVar("R")
 MAX_REPLAYS = 512
 
 
 @dataclass(frozen=True, slots=True)
-class Replay:
+class Replay(Generic[R]):
     """A request by its key: what makes its answer, and the log that its clients read."""
 
     body_digest: bytes
-    run: ChatRun
+    run: R
     live: LiveTurn
     until: float
 
 
-class Replays:
+class Replays(Generic[R]):
     """Those of all tenants. `clock` counts seconds; each is kept for `keep_s` after it began, and while it runs."""
 
     def __init__(self, keep_s: float, clock: Callable[[], float], max_replays: int = MAX_REPLAYS) -> None:
         self._keep_s, self._clock, self._max_replays = keep_s, clock, max_replays
-        self._known: OrderedDict[tuple[str, str], Replay] = OrderedDict()
+        self._known: OrderedDict[tuple[str, str], Replay[R]] = OrderedDict()
 
-    def find(self, tenant: str, idempotency: Idempotency) -> Replay | None:
+    def find(self, tenant: str, idempotency: Idempotency) -> Replay[R] | None:
         """What the key has begun, unless that failed or is too long ago. Raises IdempotencyConflictError."""
         self._drop()
         known = self._known.get((tenant, idempotency.key))
@@ -45,12 +46,13 @@ class Replays:
             raise IdempotencyConflictError
         return known
 
-    def add(self, tenant: str, idempotency: Idempotency, run: ChatRun, live: LiveTurn) -> None:
+    def add(self, tenant: str, idempotency: Idempotency, run: R, live: LiveTurn) -> Replay[R]:
         """Remember a request that begins."""
-        until = self._clock() + self._keep_s
-        self._known[tenant, idempotency.key] = Replay(idempotency.body_digest, run, live, until)
+        added = Replay(idempotency.body_digest, run, live, self._clock() + self._keep_s)
+        self._known[tenant, idempotency.key] = added
         self._known.move_to_end((tenant, idempotency.key))
         self._drop()
+        return added
 
     def _drop(self) -> None:
         now = self._clock()

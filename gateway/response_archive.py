@@ -20,7 +20,19 @@ from espalier.gateway.response_input import messages_from, replayed
 from espalier.gateway.wire.items import CallOutputItem, Item, text_of
 from espalier.gateway.wire.requests import Message
 from espalier.gateway.wire.responses import Response, ResponseError
-from espalier.sessions import Begun, Completion, Draft, Idempotency, Path, Record, Session, Sessions, Turn, new_id
+from espalier.sessions import (
+    Begun,
+    Completion,
+    Draft,
+    Idempotency,
+    Path,
+    Record,
+    Removed,
+    Session,
+    Sessions,
+    Turn,
+    new_id,
+)
 from espalier.sessions.errors import NotFoundError, ToolResultConflictError
 from espalier.sessions.operation import Branch
 
@@ -179,10 +191,10 @@ class ResponseArchive:
         """The items that a response was asked with. Raises ApiError."""
         return decoded((await self._find(tenant, response_id))[1].request, Asked).items
 
-    async def delete(self, tenant: str, response_id: str) -> None:
+    async def delete(self, tenant: str, response_id: str) -> Removed:
         """Delete a response; its text goes as soon as no other one continues it. Raises ApiError, SessionError."""
         await self._find(tenant, response_id)
-        await self._sessions.delete_turn(tenant, response_id)
+        return await self._sessions.delete_turn(tenant, response_id)
 
     async def item(self, tenant: str, item_id: str) -> Item | None:
         """An item of a stored response, by its own id."""

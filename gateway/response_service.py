@@ -36,6 +36,7 @@ from espalier.gateway.response_request import chat_of, conversation_of, tools_of
 from espalier.gateway.response_run import Place, ResponseRun
 from espalier.gateway.sampling import sampling_params
 from espalier.gateway.service import Prepared, Service
+from espalier.gateway.session_upkeep import forget
 from espalier.gateway.wire.answers import ContentLogprob
 from espalier.gateway.wire.items import GivenItem, Item, ItemReference, read_items
 from espalier.gateway.wire.responses import FunctionTool, Response, ResponsesRequest
@@ -126,7 +127,7 @@ class ResponseService:
         found = await self.find(tenant, response_id)
         if isinstance(found, Making):
             await found.turn.cancel()
-        await self.archive.delete(tenant, response_id)
+        forget(self._service.client, await self.archive.delete(tenant, response_id))
 
     def _checked(self, asked: ResponsesRequest, idempotency: Idempotency | None) -> ResponsesRequest:
         """The request with `store` said: what is not said otherwise is stored where anything is."""
