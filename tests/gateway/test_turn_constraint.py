@@ -127,6 +127,29 @@ def test_reasoning_that_is_spelled_in_text_is_no_text() -> None:
         whole(opened, b"Hm", tools=())
 
 
+WRITTEN = {
+    "hermes": "<think>\nHé?\n</think>\n\nSo: <tool_\n<tool_call>\n"
+    '{"name": "weather", "arguments": {"city": "Å</tool_call>"}}\n</tool_call>\n<tool_call>\n{"name": "now", "arguments": {}}\n</tool_call>',
+    "mistral": 'So: [TOOL_[TOOL_CALLS][{"name": "weather", "arguments": {"city": "Å]"}}, '
+    '{"name": "now", "arguments": {}}]',
+    "mistral-args": 'So: [TOOL_[TOOL_CALLS]weather[ARGS]{"city": "Å"}[TOOL_CALLS]now[ARGS]{}',
+    "llama3": '{"name": "weather", "parameters": {"city": "Å"}}; {"name": "now", "parameters": {}}',
+    "pythonic": '[weather(city="Å, b=1)]"), now()]',
+}
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 5, 8, 13, 40])
+@pytest.mark.parametrize("name", WRITTEN)
+def test_a_turn_is_read_alike_in_pieces_of_any_number_of_bytes(name: str, size: int) -> None:
+    form = AnswerFormat(FORMATS[name], REASONINGS["think"] if name == "hermes" else None)
+    text = WRITTEN[name].encode()
+    found = whole(form, text, size)
+    assert found == whole(form, text)
+    assert [call.name for call in found.calls] == ["weather", "now"] and all(call.is_complete for call in found.calls)
+    assert found.text == ({"hermes": "So: <tool_"}.get(name, "So: [TOOL_") if "So" in WRITTEN[name] else "")
+    assert found.reasoning == ("Hé?" if name == "hermes" else "")
+
+
 # T01: what has made parsers hang, or see calls where there are none.
 TRAPS = {
     "arguments without an end": "[search(" + ", ".join(f"a{at}={at}" for at in range(22)),
