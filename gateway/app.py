@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 from starlette.routing import Router
@@ -70,5 +72,12 @@ def create_app(
         live=LiveTurns(grace_s=options.resume_grace_s),
     )
     parts = (chat_completions, completions, responses, conversations, session_routes, messages, models, tokens, health)
-    router = Router(routes=[route for part in parts for route in part.routes(service)], redirect_slashes=False)
-    return Edge(router, keys or KeyRing())
+
+    @asynccontextmanager
+    async def lifespan(router: object) -> AsyncGenerator[None, None]:
+        yield
+        # What still runs, in the background, ends before the store is closed.
+        await service.live.close()
+
+    all_routes = [route for part in parts for route in part.routes(service)]
+    return Edge(Router(routes=all_routes, redirect_slashes=False, lifespan=lifespan), keys or KeyRing())

@@ -23,7 +23,7 @@ class GatewayOptions:
     served_model_name: str | None = option(None, "the model's name in the API; default the checkpoint's own")
     api_keys_file: Path | None = option(None, "file of lines '<tenant> <sha256 of the key in hex>'")
     data_dir: Path | None = option(
-        None, "where things are stored (so far the compiled kernels); default the user's cache"
+        None, "where sessions and compiled kernels are stored; default the user's data and cache"
     )
     overflow: Overflow = option(
         "error", "a conversation longer than the context: an error, or drop its oldest messages"

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 from espalier.engine.messages import Forget
 from espalier.gateway.engine_client import EngineClient
 from espalier.gateway.log import Log
 from espalier.gateway.options import GatewayOptions
+from espalier.gateway.setting import SettingError
 from espalier.sessions import Removed, Sessions
-from espalier.sessions.errors import LockedError, SessionError
+from espalier.sessions.errors import LockedError, SessionError, StoreError
 
 SWEEP_EVERY_S = 60.0
 _LOG = Log("sessions")
@@ -26,16 +28,34 @@ def sessions_folder(options: GatewayOptions, environment: Mapping[str, str]) -> 
     return (Path(base) if base else Path.home() / ".local" / "share") / "espalier" / "sessions"
 
 
-async def open_sessions(options: GatewayOptions) -> Sessions | None:
-    """Open the store. None where no data_dir was chosen and another server uses the user's. Raises StoreError."""
+@asynccontextmanager
+async def kept_sessions(options: GatewayOptions, client: EngineClient) -> AsyncGenerator[Sessions | None, None]:
+    """The store, kept up and at last closed. Raises SettingError where it can't be opened.
+
+    None where no data_dir was chosen and another server has the user's open: that one keeps the sessions.
+    """
+    sessions = await _opened(options)
+    if sessions is None:
+        yield None
+        return
+    upkeep = asyncio.create_task(keep_up(sessions, client), name="sessions")
+    try:
+        yield sessions
+    finally:
+        upkeep.cancel()
+        await asyncio.wait({upkeep})
+        await sessions.close()
+
+
+async def _opened(options: GatewayOptions) -> Sessions | None:
     folder = sessions_folder(options, os.environ)
     try:
         return await Sessions.open(folder, ttl_s=options.session_ttl_s)
-    except LockedError as error:
-        if options.data_dir is not None:
-            raise
-        _LOG.warning("no_sessions", reason=str(error))
-        return None
+    except StoreError as error:
+        if isinstance(error, LockedError) and options.data_dir is None:
+            _LOG.warning("no_sessions", reason=str(error))
+            return None
+        raise SettingError(f"{folder}: {error}") from None
 
 
 def session_key(tenant: str, session_id: str) -> str:
