@@ -128,8 +128,9 @@ def test_reasoning_that_is_spelled_in_text_is_no_text() -> None:
 
 
 WRITTEN = {
-    "hermes": "<think>\nHé?\n</think>\n\nSo: <tool_\n<tool_call>\n"
-    '{"name": "weather", "arguments": {"city": "Å</tool_call>"}}\n</tool_call>\n<tool_call>\n{"name": "now", "arguments": {}}\n</tool_call>',
+    "hermes": "<think>\nHé?\n</think>\n\nSo: <tool_\n"
+    '<tool_call>\n{"name": "weather", "arguments": {"city": "Å</tool_call>"}}\n</tool_call>\n'
+    '<tool_call>\n{"name": "now", "arguments": {}}\n</tool_call>',
     "mistral": 'So: [TOOL_[TOOL_CALLS][{"name": "weather", "arguments": {"city": "Å]"}}, '
     '{"name": "now", "arguments": {}}]',
     "mistral-args": 'So: [TOOL_[TOOL_CALLS]weather[ARGS]{"city": "Å"}[TOOL_CALLS]now[ARGS]{}',
