@@ -179,17 +179,16 @@ class ResponseArchive:
             raise no_response() from None
 
     async def response(self, tenant: str, response_id: str) -> Response:
-        """A stored response, as far as the store knows it. Raises ApiError."""
-        turn, record = await self._find(tenant, response_id)
-        return response_of(turn, record)
+        """A stored response that does not run. Raises ApiError."""
+        return response_of(await self._find(tenant, response_id))
 
     async def events(self, tenant: str, response_id: str) -> tuple[bytes, ...]:
         """The events of a response that has ended. Raises ApiError."""
-        return (await self._find(tenant, response_id))[1].events
+        return (await self._find(tenant, response_id)).events
 
     async def input_items(self, tenant: str, response_id: str) -> list[Item]:
         """The items that a response was asked with. Raises ApiError."""
-        return decoded((await self._find(tenant, response_id))[1].request, Asked).items
+        return decoded((await self._find(tenant, response_id)).request, Asked).items
 
     async def delete(self, tenant: str, response_id: str) -> Removed:
         """Delete a response; its text goes as soon as no other one continues it. Raises ApiError, SessionError."""
@@ -201,31 +200,28 @@ class ResponseArchive:
         if not (found := _ID.fullmatch(item_id)):
             return None
         try:
-            turn, record = await self._find(tenant, f"{RESPONSE}_{found[1]}")
+            record = await self._find(tenant, f"{RESPONSE}_{found[1]}")
         except ApiError:
             return None
-        items = [*decoded(record.request, Asked).items, *response_of(turn, record).output]
+        items = [*decoded(record.request, Asked).items, *response_of(record).output]
         return next((item for item in items if item.id == item_id), None)
 
     async def replay(self, tenant: str, idempotency: Idempotency) -> Turn | None:
         """The response that a key has opened. Raises SessionError."""
         return await self._sessions.replay(tenant, idempotency)
 
-    async def _find(self, tenant: str, response_id: str) -> tuple[Turn, Record]:
+    async def _find(self, tenant: str, response_id: str) -> Record:
         try:
-            turn = await self._sessions.turn(tenant, _checked(response_id))
-            return turn, await self._sessions.record(tenant, turn.id)
+            return await self._sessions.record(tenant, _checked(response_id))
         except NotFoundError:
             raise no_response() from None
 
 
-def response_of(turn: Turn, record: Record) -> Response:
-    """A response from its record. One that ran when the server ended has failed."""
+def response_of(record: Record) -> Response:
+    """A response from its record. One that does not run any more, and left none, has failed: the server ended."""
     if record.response:
         return decoded(record.response, Response)
     begun = decoded(record.request, Asked).response
-    if turn.state == "running":
-        return begun
     error = ResponseError("server_error", "the server ended while this response was made")
     return replace(begun, status="failed", error=error)
 
