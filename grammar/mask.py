@@ -11,7 +11,8 @@ from collections.abc import Hashable
 
 import numpy as np
 
-from espalier.grammar.explore import UNWATCHED, Explorer, Found, Rest, Watch
+from espalier.grammar.explore import Explorer
+from espalier.grammar.found import UNWATCHED, Found, Rest, Watch
 from espalier.grammar.key_core import KeyCore
 from espalier.grammar.limits import Limits
 from espalier.grammar.name_paths import Paths, name_ends
