@@ -47,7 +47,7 @@ def test_langchain_calls_tools_streams_and_types_answers(serve: Any) -> None:
     from langchain_core.messages import HumanMessage, ToolMessage
     from langchain_core.tools import tool
 
-    @tool
+    @tool  # type: ignore[untyped-decorator,unused-ignore]
     def look_up(a: int) -> str:
         """Looks things up."""
         return str(a)
@@ -86,7 +86,7 @@ def test_pydantic_ai_calls_tools_and_types_answers(serve: Any) -> None:
     model = OpenAIChatModel("tiny", provider=OpenAIProvider(base_url=url, api_key="k"))
     agent = pydantic_ai.Agent(model, output_type=Answer)
 
-    @agent.tool_plain
+    @agent.tool_plain  # type: ignore[untyped-decorator,unused-ignore]
     def look_up(a: int) -> str:
         """Looks things up."""
         return str(a)
@@ -118,7 +118,7 @@ async def test_openai_agents_run_tools_handoffs_and_typed_answers(serve: Any) ->
     agents = pytest.importorskip("agents")
     agents.set_tracing_disabled(True)
 
-    @agents.function_tool
+    @agents.function_tool  # type: ignore[untyped-decorator,unused-ignore]
     def look_up(a: int) -> str:
         """Looks things up."""
         return f"value {a}"
