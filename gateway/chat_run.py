@@ -17,11 +17,13 @@ from msgspec import UNSET
 from espalier.engine.errors import EngineError
 from espalier.gateway.answer_text import Gathered
 from espalier.gateway.chat_answer import ChatAnswer
+from espalier.gateway.engine_client import EngineClient
 from espalier.gateway.errors import ApiError, from_engine
 from espalier.gateway.event_log import EventLog
 from espalier.gateway.history import plain_messages
 from espalier.gateway.service import Told
 from espalier.gateway.session_errors import from_session
+from espalier.gateway.session_lease import hold
 from espalier.gateway.sse import UNNAMED, event
 from espalier.gateway.wire.answers import ChatChunk, ChatCompletion, Extras
 from espalier.gateway.wire.requests import Function, Message, ToolCall
@@ -31,9 +33,10 @@ from espalier.sessions.errors import SessionError
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where an answer is stored: a running turn, and what the answer says of it."""
+    """Where an answer is stored: a running turn, the engine that keeps its state, and what the answer says of it."""
 
     sessions: Sessions
+    client: EngineClient
     turn: Turn
     extras: Extras
 
@@ -120,7 +123,7 @@ class ChatRun:
         )
         storing = asyncio.ensure_future(place.sessions.complete(place.turn.tenant, place.turn.id, completion))
         try:
-            await asyncio.shield(storing)
+            hold(place.client, place.sessions, await asyncio.shield(storing))
         except asyncio.CancelledError:
             await storing
         except SessionError as error:

@@ -7,7 +7,7 @@ second is refused, unless the first one's client has left, which ends that one.
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import msgspec
 
@@ -21,6 +21,7 @@ from espalier.gateway.replay import Replays
 from espalier.gateway.response_input import replayed
 from espalier.gateway.sampling import sampling_params
 from espalier.gateway.service import Prepared, Service
+from espalier.gateway.session_lease import session_key
 from espalier.gateway.wire.answers import Divergence, Extras, LostAnswer
 from espalier.gateway.wire.requests import ChatRequest, Message
 from espalier.sessions import Draft, Idempotency, Path, Session, Sessions, Turn
@@ -158,12 +159,13 @@ class ChatService:
         history = path.up_to(aligned.parent)
         whole = [*map(replayed, history.messages()), *(given[id(one)] for one in aligned.new)]
         prepared = await self._prepare(asked, whole, history)
+        prepared = replace(prepared, job=replace(prepared.job, session=session_key(tenant, session.id)))
         answer = ChatAnswer(self._service, chat, prepared)
         draft = _draft(asked, path, aligned, prepared, answer.answer_id)
         begun = await sessions.begin(tenant, session.id, draft, if_match=asked.if_match)
         if begun.is_replay:
             return await self._again(begun.turn)
-        place = Place(sessions, begun.turn, _extras(begun.turn, aligned, prepared))
+        place = Place(sessions, self._service.client, begun.turn, _extras(begun.turn, aligned, prepared))
         run = ChatRun(answer, place, is_streamed=chat.stream)
         return Making(run, self._start(asked, begun.turn.id, run))
 

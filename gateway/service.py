@@ -59,7 +59,7 @@ class Job:
     """One prompt, and how many answers of it are wanted; their indices start at `first_index`.
 
     `constraint_field` is the request's field that a constraint came from, for errors. `check` validates the answers
-    again.
+    again. `session` is what the engine calls the session whose next turn this is.
     """
 
     token_ids: list[int]
@@ -70,11 +70,19 @@ class Job:
     cache_salt: str = ""
     constraint_field: str | None = None
     check: AnswerCheck | None = None
+    session: str = ""
 
     def requests(self) -> list[Generate]:
         """The engine's requests, one for each answer."""
         return [
-            Generate(new_request_id(), self.token_ids, _with_seed(self.params, index), self.tenant, self.cache_salt)
+            Generate(
+                new_request_id(),
+                self.token_ids,
+                _with_seed(self.params, index),
+                self.tenant,
+                self.cache_salt,
+                self.session,
+            )
             for index in range(self.n)
         ]
 

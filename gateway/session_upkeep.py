@@ -12,6 +12,7 @@ from espalier.engine.messages import Forget
 from espalier.gateway.engine_client import EngineClient
 from espalier.gateway.log import Log
 from espalier.gateway.options import GatewayOptions
+from espalier.gateway.session_lease import session_key
 from espalier.gateway.setting import SettingError
 from espalier.sessions import Removed, Sessions
 from espalier.sessions.errors import LockedError, SessionError, StoreError
@@ -56,11 +57,6 @@ async def _opened(options: GatewayOptions) -> Sessions | None:
             _LOG.warning("no_sessions", reason=str(error))
             return None
         raise SettingError(f"{folder}: {error}") from None
-
-
-def session_key(tenant: str, session_id: str) -> str:
-    """What the engine calls a session."""
-    return f"{tenant}/{session_id}"
 
 
 def forget(client: EngineClient, removed: Removed) -> None:

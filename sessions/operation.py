@@ -33,6 +33,7 @@ class Begun:
     turn: Turn
     session: Session
     is_replay: bool = False
+    parent: Turn | None = None
 
 
 def create(
@@ -87,7 +88,7 @@ def begin(
     tx.put_session(session)
     tx.put_turn(turn)
     tx.put_record(turn.id, Record(draft.request))
-    return Begun(turn, session)
+    return Begun(turn, session, parent=parent)
 
 
 def replay(reader: Reader, tenant: str, idempotency: Idempotency, now: float) -> Turn | None:

@@ -13,6 +13,7 @@ from pathlib import Path as FilePath
 from typing import Generic, TypeVar
 
 from espalier.sessions import archive, deletion, operation
+from espalier.sessions.call import calls_of, results_of
 from espalier.sessions.errors import NotFoundError
 from espalier.sessions.operation import Begun, Branch
 from espalier.sessions.path import Path
@@ -23,6 +24,7 @@ from espalier.sessions.store.reader import Order, Reader
 from espalier.sessions.store.transaction import Transaction
 from espalier.sessions.turn import Completion, Draft, Idempotency, Record, Turn
 from espalier.sessions.value import JsonObject, JsonValue
+from espalier.sessions.wait import Waits
 
 T = TypeVar("T")
 Metadata = Mapping[str, JsonValue]
@@ -43,6 +45,7 @@ class Sessions:
 
     def __init__(self, store: Store, clock: Callable[[], float], ttl_s: float | None) -> None:
         self._store, self._clock, self._ttl_s = store, clock, ttl_s
+        self._waits = Waits()
 
     @classmethod
     async def open(
@@ -215,10 +218,12 @@ class Sessions:
             self._commit(lambda tx, now: operation.begin(tx, tenant, session_id, draft, if_match, branch, now))
         )
         try:
-            return await asyncio.shield(opening)
+            begun = await asyncio.shield(opening)
         except asyncio.CancelledError:
             await self._abandon(tenant, opening)
             raise
+        self._learn(begun)
+        return begun
 
     async def complete(self, tenant: str, turn_id: str, completion: Completion) -> Turn:
         """End a running turn with its answer: acknowledged when this returns. Raises TurnEndedError, NotFoundError."""
@@ -232,6 +237,14 @@ class Sessions:
         `response` and `events` are what `record` gives of it from now on.
         """
         return await self._commit(lambda tx, now: operation.interrupt(tx, tenant, turn_id, now, response, events))
+
+    def waits_of(self, turn: Turn) -> tuple[float, ...] | None:
+        """Quantiles, at `wait.LEVELS`, of the seconds until a turn's calls are answered; () where they aren't known.
+
+        None for a turn that waits for no results.
+        """
+        names = [call.name for call in calls_of(turn.answer)]
+        return self._waits.quantiles(turn.tenant, names) if names else None
 
     async def append(
         self,
@@ -281,6 +294,15 @@ class Sessions:
     async def load(self, tenant: str, data: bytes) -> Session:
         """A new session from an exported one. Raises InvalidArchiveError."""
         return await self._commit(lambda tx, now: archive.load(tx, tenant, data, now))
+
+    def _learn(self, begun: Begun) -> None:
+        """How long the tools took, from a turn that brings their results."""
+        parent, turn = begun.parent, begun.turn
+        if begun.is_replay or parent is None or parent.ended_at is None:
+            return
+        results = results_of(turn.messages)
+        if answered := [call.name for call in calls_of(parent.answer) if call.call_id in results]:
+            self._waits.observe(turn.tenant, answered, turn.created_at - parent.ended_at)
 
     async def _abandon(self, tenant: str, opening: asyncio.Future[Begun]) -> None:
         try:

@@ -11,6 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from espalier.gateway import session_lease
 from espalier.gateway.connection import read_body
 from espalier.gateway.errors import ApiError, invalid
 from espalier.gateway.item_page import limit_of
@@ -82,12 +83,16 @@ class SessionEndpoints:
         """POST /v1/sessions/{session}/fork."""
         asked, session = await self._read(request, ForkSession), await self._session(request)
         forked = await self._sessions.fork(session.tenant, session.id, at=asked.at, name=asked.name)
+        if asked.at is None:
+            session_lease.fork(self._service.client, session, forked)
         return JsonResponse(session_object(forked))
 
     async def roll_back(self, request: Request) -> Response:
         """POST /v1/sessions/{session}/rollback."""
         asked, session = await self._read(request, RollBackSession, null=True), await self._session(request)
-        return JsonResponse(session_object(await self._sessions.rollback(session.tenant, session.id, to=asked.to)))
+        rolled = await self._sessions.rollback(session.tenant, session.id, to=asked.to)
+        session_lease.release(self._service.client, rolled)
+        return JsonResponse(session_object(rolled))
 
     async def turns(self, request: Request) -> Response:
         """GET /v1/sessions/{session}/turns: all that it has opened, abandoned and interrupted ones too."""

@@ -7,10 +7,12 @@ from typing import Any
 
 import pytest
 
-from espalier.engine.messages import Forget
+from espalier.engine.messages import Forget, Fork, Hold, Release
 from espalier.gateway.auth import KeyRing, digest
 from espalier.gateway.scripted_client import answer
-from espalier.sessions import Sessions
+from espalier.gateway.session_lease import hold
+from espalier.radix.decision import LEVELS
+from espalier.sessions import Completion, Draft, Sessions
 from espalier.sessions.store import Store
 from espalier.sessions.store.store import connect
 from tests.gateway.conftest import Api
@@ -111,8 +113,30 @@ async def test_a_deleted_session_is_forgotten_by_the_engine(make: Make) -> None:
     said = await say(api, "one")
     await api.http.delete("/v1/sessions/s")
     (note,) = api.engine.notes
-    assert isinstance(note, Forget) and note.session.endswith(said["session_id"])
+    assert isinstance(note, Forget)
+    assert note.session.endswith(said["session_id"])
     assert note.token_ids[: len(api.engine.requests[0].token_ids)] == api.engine.requests[0].token_ids
+
+
+async def test_the_engine_is_told_whose_a_prompt_is_and_what_waits_for_tools(make: Make, sessions: Sessions) -> None:
+    api = make()
+    said = await say(api, "one")
+    key = api.engine.requests[-1].session
+    assert key.endswith(said["session_id"])
+    call = {"id": "c1", "type": "function", "function": {"name": "find", "arguments": {"a": 1}}}
+    path = await sessions.path("", said["session_id"])
+    for results in ((), ({"role": "tool", "tool_call_id": "c1", "content": "7"},)):
+        begun = await sessions.begin("", said["session_id"], Draft(path.session.head, path.session.head, results))
+        answered = {"role": "assistant", "content": "", "tool_calls": [call]}
+        turn = await sessions.complete("", begun.turn.id, Completion(answered, (1,), "tool_calls"))
+        path = await sessions.path("", said["session_id"])
+        hold(api.engine, sessions, turn)
+    unknown, known = api.engine.notes
+    assert isinstance(unknown, Hold) and unknown.session == key and unknown.waits_s == ()
+    assert isinstance(known, Hold) and len(known.waits_s) == len(LEVELS)
+    await api.post("/v1/sessions/s/fork")
+    await api.http.post("/v1/sessions/s/rollback", json={"to": None})
+    assert isinstance(api.engine.notes[2], Fork) and isinstance(api.engine.notes[3], Release)
 
 
 @pytest.mark.parametrize(
