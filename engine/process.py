@@ -79,6 +79,10 @@ class StepEngine(Protocol):
         """Whether a request runs or waits, or an output was not yet returned."""
         ...
 
+    def close(self) -> None:
+        """Finish what is being written; nothing is asked of it afterwards."""
+        ...
+
     def stats(self) -> Stats:
         """Gauges and totals now."""
         ...
@@ -105,6 +109,7 @@ class EngineLoop:
         self._send(self._engine.ready())
         while not self._is_draining or self._preparing or self._engine.has_work():
             self._turn()
+        self._engine.close()
         self._send(Drained())
 
     def drain(self) -> None:

@@ -69,6 +69,9 @@ class ScriptedEngine:
     def note(self, note: SessionNote) -> None:
         """See `StepEngine.note`; it holds nothing between requests."""
 
+    def close(self) -> None:
+        """See `StepEngine.close`; it writes nothing."""
+
     def step(self) -> StepOutputs:
         """See `StepEngine.step`."""
         self._step += 1

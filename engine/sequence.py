@@ -31,6 +31,7 @@ class Sequence:
         "first_admitted_s",
         "first_token_s",
         "guide",
+        "has_looked_down",
         "inserted_len",
         "length",
         "loaded_from",
@@ -71,6 +72,7 @@ class Sequence:
         self.missed_cause: MissCause = "new"
         self.loaded_from: Tier | None = None
         self.loaded_tokens = 0
+        self.has_looked_down = False
         self.preemptions = 0
         self.row = -1
         self.node: Node | None = None

@@ -37,6 +37,10 @@ class LowerTiers(Protocol):
         """Begin to bring up the last tokens of those found into these device slots; returns a ticket."""
         ...
 
+    def seconds(self, num_tokens: int) -> float:
+        """What bringing up so many tokens takes at best."""
+        ...
+
     def poll(self, wait_s: float = 0.0) -> dict[int, bool]:
         """The tickets that are done, and whether their slots are right now; waits that long if none is."""
         ...
