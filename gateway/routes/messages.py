@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from typing import TypeVar
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -26,9 +27,11 @@ from espalier.gateway.sampling import sampling_params
 from espalier.gateway.service import Job, Prepared, Service
 from espalier.gateway.sse import logged, send_events
 from espalier.gateway.turn import check_turn
-from espalier.gateway.wire.body import convert, parse
+from espalier.gateway.wire.body import convert, parse, without_nulls
 from espalier.gateway.wire.messages import AnswerMessage, CountRequest, MessageEvent, MessagesRequest, TokenCount
 from espalier.sessions import Idempotency
+
+T = TypeVar("T", bound=CountRequest)
 
 
 class MessagesEndpoint:
@@ -41,7 +44,7 @@ class MessagesEndpoint:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request, service = Request(scope, receive), self._service
         body = await read_body(request, service.options.max_body_bytes)
-        asked = convert(select(parse(body), "messages"), MessagesRequest)
+        asked = _read(body, MessagesRequest, "messages")
         service.check_model(asked.model)
         key, start = idempotency_of(request, body), first_event_of(request)
         if key is not None or start:
@@ -107,6 +110,12 @@ class MessagesEndpoint:
                     yield one
 
 
+def _read(body: bytes, kind: type[T], route: str) -> T:
+    fields = select(parse(body), route)
+    options = {name: without_nulls(fields[name]) for name in ("tool_choice", "output_config") if name in fields}
+    return convert(fields | options, kind)
+
+
 async def _whole(events: AsyncGenerator[MessageEvent, None], growing: MessageEvents) -> AnswerMessage:
     async with aclosing(events) as told:
         async for _ in told:
@@ -119,7 +128,7 @@ def routes(service: Service) -> list[Route]:
 
     async def count_tokens(request: Request) -> Response:
         body = await read_body(request, service.options.max_body_bytes)
-        asked = convert(select(parse(body), "count_tokens"), CountRequest)
+        asked = _read(body, CountRequest, "count_tokens")
         service.check_model(asked.model)
         turn = turn_of(asked)
         check_turn(turn)

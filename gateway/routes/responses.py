@@ -19,9 +19,11 @@ from espalier.gateway.resumption import first_event_of, idempotency_of
 from espalier.gateway.service import Service
 from espalier.gateway.sse import LOGGED, logged, send_events
 from espalier.gateway.wire import responses as wire
-from espalier.gateway.wire.body import convert, parse
+from espalier.gateway.wire.body import convert, parse, without_nulls
 from espalier.gateway.wire.responses import DeletedResponse, ResponsesRequest
 from espalier.sessions import Idempotency
+
+_OPTIONS = ("text", "tool_choice", "reasoning", "conversation", "stream_options")
 
 
 class CreateEndpoint:
@@ -33,7 +35,7 @@ class CreateEndpoint:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive)
         body = await read_body(request, self._service.options.max_body_bytes)
-        asked = convert(select(parse(body), "responses"), ResponsesRequest)
+        asked = _read(body)
         key = idempotency_of(request, body)
         start = first_event_of(request)
         work = self._answer(asked, scope["tenant"], key, start, send)
@@ -96,6 +98,12 @@ async def _numbered(events: tuple[bytes, ...], start: int) -> AsyncGenerator[tup
         yield number, events[number]
 
 
+def _read(body: bytes) -> ResponsesRequest:
+    fields = select(parse(body), "responses")
+    options = {name: without_nulls(fields[name]) for name in _OPTIONS if name in fields}
+    return convert(fields | options, ResponsesRequest)
+
+
 def _is_true(request: Request, name: str) -> bool:
     given = request.query_params.get(name, "false")
     if given not in ("true", "false"):
@@ -121,7 +129,7 @@ def routes(service: Service) -> list[Route]:
 
     async def input_tokens(request: Request) -> Response:
         body = await read_body(request, service.options.max_body_bytes)
-        asked = convert(select(parse(body), "responses"), ResponsesRequest)
+        asked = _read(body)
         num_tokens = await responses.count(asked, request.scope["tenant"])
         return JsonResponse({"object": "response.input_tokens", "input_tokens": num_tokens})
 

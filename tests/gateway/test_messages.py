@@ -155,6 +155,8 @@ async def test_what_has_no_effect_here_is_accepted(api: Any) -> None:
         "cache_control": {"type": "ephemeral"}, "output_config": {"effort": "low"}, "container": None, "system": None,
     }  # fmt: skip
     assert (await ask(api, **more)).status_code == 200
+    nulls = {"tool_choice": {"type": "auto", "disable_parallel_tool_use": None}, "output_config": {"format": None}}
+    assert (await ask(api, tools=[{**TOOL, "strict": None, "cache_control": None}], **nulls)).status_code == 200
 
 
 @pytest.mark.parametrize(

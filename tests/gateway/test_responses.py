@@ -94,6 +94,11 @@ async def test_null_means_absent_for_every_optional_parameter(api: Any) -> None:
     )
     names += "include metadata truncation max_output_tokens temperature top_p reasoning user prompt service_tier model"
     await ask(api, **dict.fromkeys(names.split()))
+    tool = {**TOOL, "strict": None, "description": None}
+    for text in ({"format": None, "verbosity": None}, {"format": {"type": "text", "name": None}}):
+        await ask(
+            api, text=text, tools=[tool], reasoning={"effort": None}, stream_options={"include_obfuscation": None}
+        )
 
 
 async def test_a_stream_ends_with_the_response_that_is_stored(api: Any) -> None:
