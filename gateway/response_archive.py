@@ -14,9 +14,11 @@ from typing import TypeVar
 import msgspec
 from msgspec.structs import replace
 
+from espalier.gateway.engine_client import EngineClient
 from espalier.gateway.errors import ApiError, invalid
 from espalier.gateway.history import plain_messages
 from espalier.gateway.response_input import messages_from, replayed
+from espalier.gateway.session_lease import hold
 from espalier.gateway.wire.items import CallOutputItem, Item, text_of
 from espalier.gateway.wire.requests import Message
 from espalier.gateway.wire.responses import Response, ResponseError
@@ -159,12 +161,16 @@ class ResponseArchive:
 
     async def complete(
         self, tenant: str, turn_id: str, response: Response, events: tuple[bytes, ...], output_ids: tuple[int, ...]
-    ) -> None:
+    ) -> Turn:
         """Keep a response that is whole, or was cut. Raises SessionError."""
         said = plain_messages(messages_from(response.output))
         reason = "length" if response.status == "incomplete" else "stop"
         completion = Completion(said[0], output_ids, reason, msgspec.json.encode(response), events)
-        await self._sessions.complete(tenant, turn_id, completion)
+        return await self._sessions.complete(tenant, turn_id, completion)
+
+    def hold(self, client: EngineClient, turn: Turn) -> None:
+        """Have the engine keep the state of a turn that ended in calls, while the tools run."""
+        hold(client, self._sessions, turn)
 
     async def end_early(self, tenant: str, turn_id: str, response: Response | None, events: tuple[bytes, ...]) -> None:
         """Give a turn up; what is told of it afterwards is `response`, cancelled or failed. Raises SessionError."""

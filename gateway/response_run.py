@@ -23,6 +23,7 @@ from espalier.gateway.session_errors import from_session
 from espalier.gateway.sse import event
 from espalier.gateway.wire.response_stream import Event
 from espalier.gateway.wire.responses import Response
+from espalier.sessions import Turn
 from espalier.sessions.errors import SessionError
 
 
@@ -91,7 +92,7 @@ class ResponseRun:
                 archive.complete(place.tenant, place.turn_id, self.response, events, output_ids)
             )
             try:
-                await _unhurried(storing)
+                archive.hold(self._service.client, await _unhurried(storing))
             except SessionError as error:
                 told = from_session(error)
                 _write(log, self._growing.retract(told))
@@ -109,12 +110,12 @@ class ResponseRun:
             _write(log, last)
 
 
-async def _unhurried(storing: asyncio.Future[None]) -> None:
+async def _unhurried(storing: asyncio.Future[Turn]) -> Turn:
     """Wait for it, whoever wants this to end meanwhile."""
     try:
-        await asyncio.shield(storing)
+        return await asyncio.shield(storing)
     except asyncio.CancelledError:
-        await storing
+        return await storing
 
 
 def _frames(events: Sequence[Event]) -> list[bytes]:

@@ -6,6 +6,7 @@ One that runs is a live turn, one that has ended is in the archive, if it is sto
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from weakref import WeakValueDictionary
@@ -36,6 +37,7 @@ from espalier.gateway.response_request import chat_of, conversation_of, tools_of
 from espalier.gateway.response_run import Place, ResponseRun
 from espalier.gateway.sampling import sampling_params
 from espalier.gateway.service import Prepared, Service
+from espalier.gateway.session_lease import fork, session_key
 from espalier.gateway.session_upkeep import forget
 from espalier.gateway.wire.answers import ContentLogprob
 from espalier.gateway.wire.items import GivenItem, Item, ItemReference, read_items
@@ -216,7 +218,11 @@ class ResponseService:
         if begun.is_replay:
             return await self.find(tenant, begun.turn.response_id or "")
         growing = self._growing(replace(response, espalier=extras_of(plan.prepared, begun.turn)), plan)
-        run = ResponseRun(self._service, plan.prepared.job, growing, Place(self.archive, tenant, begun.turn.id))
+        before = plan.history.path.session
+        if not plan.history.is_new and begun.session.id != before.id:
+            fork(self._service.client, before, begun.session)
+        job = dataclasses.replace(plan.prepared.job, session=session_key(tenant, begun.session.id))
+        run = ResponseRun(self._service, job, growing, Place(self.archive, tenant, begun.turn.id))
         policy: Policy = "background" if asked.background else "attached" if idempotency is None else "kept"
         return self._start(tenant, begun.turn.id, run, policy)
 

@@ -170,6 +170,20 @@ async def test_what_was_generated_stays_as_it_was_token_by_token(make: Any, toke
     assert two[: len(one) + len(odd)] == [*one, *odd]
 
 
+async def test_the_engine_is_told_whose_turn_it_is_and_what_waits_for_tools(make: Any) -> None:
+    api = make(CALLS)
+    first = await ask(api, tools=[TOOL])
+    output = {"type": "function_call_output", "call_id": first["output"][1]["call_id"], "output": "1"}
+    for _ in range(2):
+        await ask(api, [output], previous_response_id=first["id"], tools=[TOOL])
+    one, two, branch = [request.session for request in api.engine.requests]
+    assert one == two == f"/{first['espalier']['session_id']}" and branch not in (one, "")
+    kinds = [type(note).__name__ for note in api.engine.notes]
+    assert kinds == ["Hold", "Hold", "Fork", "Hold"]
+    await api.http.delete(f"/v1/responses/{first['id']}")
+    assert len(api.engine.notes) == 4  # others continue it
+
+
 async def test_an_output_is_recorded_once(make: Any) -> None:
     api = make(CALLS)
     first = await ask(api, tools=[TOOL])
