@@ -147,7 +147,8 @@ class Service:
         """
         ready = self.ready()
         check(params, ready.vocab_size)
-        planned = await self.turns.plan(turn, params, Room(ready.max_context, params.max_tokens), history)
+        room = Room(ready.max_context, params.max_tokens)
+        planned = await self.turns.plan(turn, params, room, tenant=tenant, history=history)
         field = turn.answer_where if turn.answer is not None else "tools"
         job = Job(
             planned.prompt.token_ids,

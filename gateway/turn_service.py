@@ -44,14 +44,16 @@ class TurnService:
     schemas: SchemaCheck
     check_answers: bool = False
 
-    async def plan(self, turn: Turn, params: SamplingParams, room: Room, history: Path | None = None) -> Planned:
+    async def plan(
+        self, turn: Turn, params: SamplingParams, room: Room, *, tenant: str = "", history: Path | None = None
+    ) -> Planned:
         """`history` is what the turn continues. Raises ApiError with the field, TemplateError, ContextOverflowError."""
         check_turn(turn)
         constraint = self._constraint(turn, params)
         asked: list[tuple[str, AnyConstraint]] = [(t.where, self.form.arguments(t)) for t in turn.callable_tools]
         if turn.answer is not None:
             asked.append((turn.answer_where, turn.answer))
-        coverage = await self.schemas.check(asked) if asked else None
+        coverage = await self.schemas.check(asked, tenant) if asked else None
         tools = [tool.told() for tool in turn.tools] or None
         prompt = await self.prompter.chat(turn.messages, room, tools=tools, history=history)
         told = msgspec.structs.replace(params, constraint=constraint, stop_in=STOPPABLE) if constraint else params
