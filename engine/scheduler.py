@@ -15,13 +15,15 @@ from numpy.typing import NDArray
 
 from espalier.engine.loading import Loading
 from espalier.engine.messages import Forget, Fork, Hold, Release, SessionNote
-from espalier.engine.options import Admission, Batching
 from espalier.engine.sequence import Sequence
 from espalier.engine.slots import SlotAllocator
 from espalier.engine.tier import LowerTiers
 from espalier.engine.tips import Tips
+from espalier.engine.work import Limits, Totals, Work
 from espalier.radix import LeaseBudget, Node, PrefixTree, RecomputeCost, Root
 from espalier.radix.run import EMPTY, common_prefix_len
+
+__all__ = ["Limits", "Scheduler", "Totals", "Work"]
 
 MIN_CHUNK = 16
 """Prompt tokens that a step takes even when decode tokens fill its budget, so that nobody waits for ever."""
@@ -30,52 +32,11 @@ MIN_SHARED = 16
 GHOSTS = 4
 """So many times the pool's tokens are remembered by their ids when they are gone, to tell why a prompt missed."""
 LOAD_WAIT_S = 0.002
+"""An engine that has nothing to compute waits so long at a time for state that is being loaded."""
+BLOCKED_S = 0.1
+"""Who found no room is not matched again for so long, unless there is as much room as it lacked."""
 MAX_LOOK = 64
 """Waiting requests looked at in one step."""
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What a step and the engine may hold; sizes in tokens."""
-
-    num_slots: int
-    max_context: int
-    max_running: int
-    step_tokens: int
-    admission: Admission = "preempt"
-    batching: Batching = "continuous"
-    prefix_cache: bool = True
-    lease_tokens: int = 0
-    """Slots that sessions may hold in all while their tools run, and each tenant's: all of those where it is None."""
-    tenant_lease_tokens: int | None = None
-    patience_s: float = 10.0
-    """A request waits so long for slots that sessions hold, and lets others pass; then it gets them."""
-
-
-@dataclass(frozen=True, slots=True)
-class Work:
-    """Tokens [begin, end) of a sequence, to be computed in this step."""
-
-    sequence: Sequence
-    begin: int
-    end: int
-
-    @property
-    def wants_logits(self) -> bool:
-        """Whether a token is drawn after it."""
-        return self.end == self.sequence.length
-
-
-@dataclass(slots=True)
-class Totals:
-    """Running totals since the start."""
-
-    prompt_tokens: int = 0
-    cached_tokens: int = 0
-    loaded_tokens: int = 0
-    evicted_tokens: int = 0
-    computed_tokens: int = 0
-    preemptions: int = 0
 
 
 @dataclass(slots=True)
@@ -99,6 +60,8 @@ class Scheduler:
     """Rows of the slot table in which more changed than slots for new tokens; who copies the table takes them out."""
     _rows: list[int] = field(init=False)
     _now: float = 0.0
+    _blocked_at: float | None = None
+    """When it was last seen that somebody waits for room."""
     _seats: int = 0
     """Requests that the batch may still take: a static one is made up once, in as many steps as its prompts need."""
 
@@ -303,6 +266,9 @@ class Scheduler:
         while self.waiting and budget > 0 and self._rows and self._seats and len(looked) < MAX_LOOK:
             sequence = self.waiting.popleft()
             looked.append(sequence)
+            if self._is_blocked(sequence, now_s):
+                fits = False
+                continue
             slots = self._match(sequence)
             if self._is_computed_soon(sequence, len(slots)):
                 self._let_go(sequence)
@@ -310,6 +276,7 @@ class Scheduler:
             is_patient = now_s - sequence.arrived_s < self.limits.patience_s
             if not self._fits(sequence, len(slots), may_break=not (self.running and is_patient)):
                 self._let_go(sequence)
+                sequence.blocked_at, sequence.lacked = now_s, sequence.length - len(slots)
                 fits = False
                 if not is_patient:
                     break
@@ -321,6 +288,9 @@ class Scheduler:
             self._seats -= 1
             budget -= self._chunk(plan, sequence, budget)
         self.waiting.extendleft(reversed(looked))
+        if not fits and self._blocked_at is not None:
+            self.tips.block(now_s - self._blocked_at, now_s)
+        self._blocked_at = None if fits else now_s
         return fits and bool(self.waiting)
 
     def _match(self, sequence: Sequence) -> NDArray[np.int32]:
@@ -363,6 +333,13 @@ class Scheduler:
             >= matched + MIN_SHARED
             for leader in (*self.running, *(self.loading.sequences() if self.loading else ()))
         )
+
+    def _is_blocked(self, sequence: Sequence, now_s: float) -> bool:
+        """Whether it is known without matching it that a patient request still finds no room."""
+        if now_s - sequence.blocked_at >= BLOCKED_S or now_s - sequence.arrived_s >= self.limits.patience_s:
+            return False
+        room = self.slots.num_free + self.tree.shares.room(sequence.request.tenant)
+        return bool(self.running) and room < sequence.lacked
 
     def _fits(self, sequence: Sequence, matched: int, *, may_break: bool) -> bool:
         """Whether there are slots for it; `may_break`, those of leases and of other tenants' shares included."""

@@ -7,6 +7,8 @@ Legend of its positions: [0, shared_len) lie in slots of the prefix tree, [share
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -25,6 +27,7 @@ class Sequence:
     __slots__ = (
         "arrival",
         "arrived_s",
+        "blocked_at",
         "cached_tokens",
         "drawn_len",
         "evicted_tokens",
@@ -33,6 +36,7 @@ class Sequence:
         "guide",
         "has_looked_down",
         "inserted_len",
+        "lacked",
         "length",
         "loaded_from",
         "loaded_tokens",
@@ -73,6 +77,7 @@ class Sequence:
         self.loaded_from: Tier | None = None
         self.loaded_tokens = 0
         self.has_looked_down = False
+        self.blocked_at, self.lacked = -math.inf, 0
         self.preemptions = 0
         self.row = -1
         self.node: Node | None = None

@@ -120,15 +120,21 @@ class Tips:
 
     def miss(self, num_evicted: int, begin: int, now: float) -> None:
         """A request wants `num_evicted` tokens again from `begin` on that were given up: room was too dear by that."""
-        lost_s = self.cost.seconds(begin, begin + num_evicted)
+        self._lose(self.cost.seconds(begin, begin + num_evicted), now)
+
+    def block(self, waited_s: float, now: float) -> None:
+        """Somebody has waited for room for so many seconds more; that others wait too makes room no dearer."""
+        self._lose(waited_s, now)
+
+    def rent(self, now: float) -> Rent:
+        """What a slot costs for a second: what was computed again or waited for want of room, over all slots."""
+        passed_s = max(0.0, now - self._measured_at)
+        return Rent(self._lost_s_per_s * math.exp(-passed_s / WINDOW_S) / self._num_slots)
+
+    def _lose(self, lost_s: float, now: float) -> None:
         passed_s = max(0.0, now - self._measured_at)
         self._lost_s_per_s = self._lost_s_per_s * math.exp(-passed_s / WINDOW_S) + lost_s / WINDOW_S
         self._measured_at = now
-
-    def rent(self, now: float) -> Rent:
-        """What a slot costs for a second: what was computed again for want of room, over all slots."""
-        passed_s = max(0.0, now - self._measured_at)
-        return Rent(self._lost_s_per_s * math.exp(-passed_s / WINDOW_S) / self._num_slots)
 
     def _lease(self, session: str, node: Node, now: float, *, expected: float, hold_s: float, priority: int) -> None:
         worth_s = self.cost.seconds(0, node.end)
