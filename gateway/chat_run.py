@@ -63,14 +63,14 @@ class ChatRun:
     """Makes one answer; `place` is None for one that is not stored. `whole` is the answer, where it is not streamed."""
 
     def __init__(self, answer: ChatAnswer, place: Place | None, *, is_streamed: bool) -> None:
-        self._answer, self._place, self._is_streamed = answer, place, is_streamed
+        self._answer, self._place, self.is_streamed = answer, place, is_streamed
         self._said = _Said()
         self.whole = b""
 
     async def produce(self, log: EventLog) -> None:
         """Make it. Raises ApiError for what failed, told in the log or not."""
         try:
-            last = await (self._stream(log) if self._is_streamed else self._gather())
+            last = await (self._stream(log) if self.is_streamed else self._gather())
         except asyncio.CancelledError:
             await self._roll_back()
             raise

@@ -22,6 +22,7 @@ from espalier.gateway.response_input import replayed
 from espalier.gateway.sampling import sampling_params
 from espalier.gateway.service import Prepared, Service
 from espalier.gateway.session_lease import session_key
+from espalier.gateway.stored_answer import events_of, whole_of
 from espalier.gateway.wire.answers import Divergence, Extras, LostAnswer
 from espalier.gateway.wire.requests import ChatRequest, Message
 from espalier.sessions import Draft, Idempotency, Path, Session, Sessions, Turn
@@ -117,21 +118,26 @@ class ChatService:
         if not asked.session:
             return self._replayed(asked)
         turn = await self._sessions.replay(asked.tenant, key)
-        return None if turn is None else await self._again(turn)
+        return None if turn is None else await self._again(turn, asked)
 
     def _replayed(self, asked: Asked) -> Making | None:
         found = None if asked.idempotency is None else self._replays.find(asked.tenant, asked.idempotency)
         return None if found is None else Making(found.run, found.live)
 
-    async def _again(self, turn: Turn) -> Making | Stored:
-        """A turn that is there: as it runs, or from the store."""
+    async def _again(self, turn: Turn, asked: Asked) -> Making | Stored:
+        """A turn that is there: as it runs, or from the store, in the form that is asked for now."""
         live = self._service.live.get(turn.tenant, turn.id)
-        if live is not None and isinstance(live.maker, ChatRun):
+        if live is not None and isinstance(live.maker, ChatRun) and live.maker.is_streamed == asked.chat.stream:
             return Making(live.maker, live)
         if turn.state != "complete":
             raise BusyError(turn.id)
         record = await self._sessions.record(turn.tenant, turn.id)
-        return Stored(record.response, record.events)
+        model, options = self._service.model, asked.chat.stream_options
+        if not asked.chat.stream:
+            return Stored(record.response or whole_of(turn, model), ())
+        if record.events or asked.first_event:
+            return Stored(b"", record.events)
+        return Stored(b"", events_of(turn, model, include_usage=options is not None and bool(options.include_usage)))
 
     async def _alone(self, asked: Asked) -> Making:
         chat = asked.chat
@@ -154,7 +160,7 @@ class ChatService:
         plain = plain_messages(chat.messages)
         aligned = align(path, plain, chat.session_mode)
         if aligned.replayed is not None:
-            return await self._again(aligned.replayed)
+            return await self._again(aligned.replayed, asked)
         given = {id(one): message for one, message in zip(plain, chat.messages, strict=True)}
         history = path.up_to(aligned.parent)
         whole = [*map(replayed, history.messages()), *(given[id(one)] for one in aligned.new)]
@@ -164,7 +170,7 @@ class ChatService:
         draft = _draft(asked, path, aligned, prepared, answer.answer_id)
         begun = await sessions.begin(tenant, session.id, draft, if_match=asked.if_match)
         if begun.is_replay:
-            return await self._again(begun.turn)
+            return await self._again(begun.turn, asked)
         place = Place(sessions, self._service.client, begun.turn, _extras(begun.turn, aligned, prepared))
         run = ChatRun(answer, place, is_streamed=chat.stream)
         return Making(run, self._start(asked, begun.turn.id, run))

@@ -274,6 +274,28 @@ async def test_results_of_tools_are_recorded_once(make: Make) -> None:
     assert other.json()["error"]["code"] == "tool_result_conflict"
 
 
+async def test_an_answer_that_was_streamed_is_told_again_whole_and_back(make: Make) -> None:
+    result = {"role": "tool", "tool_call_id": "c1", "content": "7"}
+    call = {"id": "c1", "type": "function", "function": {"name": "find", "arguments": "{}"}}
+    messages = [user("one"), {"role": "assistant", "content": None, "tool_calls": [call]}, result]
+    for stream in (False, True):
+        api = make()
+        body = {"session_id": f"{stream}", "messages": messages}
+        await api.http.post(CHAT, json=body | {"stream": stream})
+        usage = {"stream_options": {"include_usage": True}} if not stream else {}
+        again = await api.http.post(CHAT, json=body | {"stream": not stream} | usage)
+        assert again.status_code == 200 and len(api.engine.requests) == 1
+        if stream:
+            told = again.json()
+            assert told["choices"][0]["message"]["content"] == "Hello there"
+        else:
+            chunks = [json.loads(data) for _, data in events(again.content)[:-1]]
+            assert [chunk["choices"][0]["finish_reason"] for chunk in chunks[:2]] == [None, "stop"]
+            assert chunks[0]["choices"][0]["delta"] == {"role": "assistant", "content": "Hello there"}
+            told = chunks[2]
+        assert told["usage"]["completion_tokens"] == 3
+
+
 def events(content: bytes) -> list[tuple[str, bytes]]:
     """Id and data of each event."""
     found = []
