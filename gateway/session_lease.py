@@ -19,6 +19,11 @@ def hold(client: EngineClient, sessions: Sessions, turn: Turn) -> None:
         client.note(Hold(session_key(turn.tenant, turn.session_id), waits_s))
 
 
+def lease(client: EngineClient, session: Session, ttl_s: float, priority: int) -> None:
+    """Have a session's state kept at its client's wish, whatever it waits for."""
+    client.note(Hold(session_key(session.tenant, session.id), (), priority, ttl_s))
+
+
 def release(client: EngineClient, session: Session) -> None:
     """The state at the session's end is no more to be kept than others': it was rolled back."""
     client.note(Release(session_key(session.tenant, session.id)))

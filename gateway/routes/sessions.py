@@ -1,4 +1,4 @@
-"""/v1/sessions: create, list, read, update, delete, fork, roll back, export and import, and their turns.
+"""/v1/sessions: create, list, read, update, delete, fork, roll back, lease, export and import, and their turns.
 
 A session is named by its id or by the name that its client gave it.
 """
@@ -23,6 +23,8 @@ from espalier.gateway.wire.sessions import (
     CreateSession,
     Deleted,
     ForkSession,
+    Lease,
+    LeaseSession,
     RollBackSession,
     SessionPage,
     UpdateSession,
@@ -93,6 +95,18 @@ class SessionEndpoints:
         rolled = await self._sessions.rollback(session.tenant, session.id, to=asked.to)
         session_lease.release(self._service.client, rolled)
         return JsonResponse(session_object(rolled))
+
+    async def lease(self, request: Request) -> Response:
+        """POST /v1/sessions/{session}/lease."""
+        asked, session = await self._read(request, LeaseSession), await self._session(request)
+        session_lease.lease(self._service.client, session, asked.ttl_s, asked.priority)
+        return JsonResponse(Lease(session.id, asked.ttl_s, asked.priority))
+
+    async def release(self, request: Request) -> Response:
+        """DELETE /v1/sessions/{session}/lease."""
+        session = await self._session(request)
+        session_lease.release(self._service.client, session)
+        return JsonResponse(Deleted(session.id, "session.lease.deleted"))
 
     async def turns(self, request: Request) -> Response:
         """GET /v1/sessions/{session}/turns: all that it has opened, abandoned and interrupted ones too."""
@@ -172,6 +186,8 @@ def routes(service: Service) -> list[Route]:
         Route(ONE, ends.delete, methods=["DELETE"]),
         Route(f"{ONE}/fork", ends.fork, methods=["POST"]),
         Route(f"{ONE}/rollback", ends.roll_back, methods=["POST"]),
+        Route(f"{ONE}/lease", ends.lease, methods=["POST"]),
+        Route(f"{ONE}/lease", ends.release, methods=["DELETE"]),
         Route(f"{ONE}/export", ends.export, methods=["GET"]),
         Route(f"{ONE}/turns", ends.turns, methods=["GET"]),
         Route(f"{ONE}/turns/{{turn}}", ends.turn, methods=["GET"]),

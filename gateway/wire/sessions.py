@@ -42,6 +42,22 @@ class RollBackSession(Struct, frozen=True, forbid_unknown_fields=True):
     to: str | None
 
 
+class LeaseSession(Struct, frozen=True, forbid_unknown_fields=True):
+    """POST /v1/sessions/{id}/lease: keep its state warm for so long, sessions of higher priority before others."""
+
+    ttl_s: Annotated[float, Meta(gt=0, le=3600)] = 600.0
+    priority: Annotated[int, Meta(ge=-100, le=100)] = 0
+
+
+class Lease(Struct, frozen=True):
+    """What was asked of the engine; it keeps to its budgets all the same."""
+
+    id: str
+    ttl_s: float
+    priority: int
+    object: Literal["session.lease"] = "session.lease"
+
+
 class SessionObject(Struct, frozen=True):
     """A session. `head` is its latest turn, `running` the one that is being made, `forked_at` where it was forked."""
 
@@ -79,7 +95,7 @@ class Deleted(Struct, frozen=True):
     """Answer of DELETE."""
 
     id: str
-    object: Literal["session.deleted", "session.turn.deleted"]
+    object: Literal["session.deleted", "session.lease.deleted"]
     deleted: bool = True
 
 

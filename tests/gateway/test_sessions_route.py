@@ -137,6 +137,10 @@ async def test_the_engine_is_told_whose_a_prompt_is_and_what_waits_for_tools(mak
     await api.post("/v1/sessions/s/fork")
     await api.http.post("/v1/sessions/s/rollback", json={"to": None})
     assert isinstance(api.engine.notes[2], Fork) and isinstance(api.engine.notes[3], Release)
+    leased = await api.post("/v1/sessions/s/lease", ttl_s=5, priority=2)
+    assert leased.json() == {"id": said["session_id"], "ttl_s": 5.0, "priority": 2, "object": "session.lease"}
+    assert (await api.http.delete("/v1/sessions/s/lease")).json()["deleted"]
+    assert api.engine.notes[4:] == [Hold(key, (), 2, 5.0), Release(key)]
 
 
 @pytest.mark.parametrize(
@@ -149,6 +153,8 @@ async def test_the_engine_is_told_whose_a_prompt_is_and_what_waits_for_tools(mak
         ("POST", "/v1/sessions", {"colour": 1}, None),
         ("POST", "/v1/sessions", {"metadata": {"k": 5}}, "metadata[...]"),
         ("POST", "/v1/sessions/s/rollback", {}, None),
+        ("POST", "/v1/sessions/s/lease", {"ttl_s": 3601}, "ttl_s"),
+        ("POST", "/v1/sessions/s/lease", {"priority": 1.5}, "priority"),
         ("GET", "/v1/sessions?limit=0", None, "limit"),
         ("GET", "/v1/sessions?limit=1e9", None, "limit"),
         ("GET", "/v1/sessions?order=up", None, "order"),
@@ -182,6 +188,8 @@ async def test_another_tenants_session_answers_as_one_that_there_is_not(make: Ma
             ("POST", f"{one}/rollback", {"to": turn}),
             ("POST", f"{one}/rollback", {"to": None}),
             ("GET", f"{one}/export", None),
+            ("POST", f"{one}/lease", {}),
+            ("DELETE", f"{one}/lease", None),
             ("GET", f"{one}/turns", None),
             ("GET", f"{one}/turns/{turn}", None),
             ("GET", f"{one}/turns/{response}", None),
