@@ -30,19 +30,10 @@ def routes(service: Service) -> list[Route]:
         return Response(service.metrics.render(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
     async def index(request: Request) -> Response:
-        paths = [
-            "/v1/chat/completions",
-            "/v1/responses",
-            "/v1/conversations",
-            "/v1/messages",
-            "/v1/completions",
-            "/v1/sessions",
-            "/v1/models",
-            "/tokenize",
-            "/detokenize",
-        ]
+        paths = ["/v1/chat/completions", "/v1/responses", "/v1/messages", "/v1/completions", "/v1/models"]
+        paths += ["/tokenize", "/detokenize"]
         if service.sessions is not None:
-            paths.append("/v1/sessions")
+            paths += ["/v1/conversations", "/v1/sessions"]
         return JsonResponse(
             {"name": "espalier", "model": service.model, "paths": [*paths, "/live", "/ready", "/metrics"]}
         )
