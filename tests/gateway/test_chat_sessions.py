@@ -274,6 +274,22 @@ async def test_results_of_tools_are_recorded_once(make: Make) -> None:
     assert other.json()["error"]["code"] == "tool_result_conflict"
 
 
+@pytest.mark.parametrize(
+    "arguments", ['{"a": 1' + "0" * 40 + "}", '{"a": 1e400}', '{"a":' * 400 + "1" + "}" * 400, "no json", "", "[1]"]
+)
+async def test_calls_with_any_arguments_are_kept_and_aligned(make: Make, arguments: str) -> None:
+    api = make()
+    call = {"id": "c1", "type": "function", "function": {"name": "find", "arguments": arguments}}
+    asked = [user("one"), {"role": "assistant", "content": None, "tool_calls": [call]}, user("two")]
+    first = await api.chat(session_id="s", messages=asked)
+    if first.status_code == 400:  # what the template can't render is refused before anything is stored
+        assert first.json()["error"]["code"] == "chat_template_error" and not await turns(api, "s")
+        return
+    second = await api.chat(session_id="s", messages=[*asked, assistant("Hello there"), user("three")])
+    assert second.status_code == 200 and "diverged" not in second.json()["espalier"]
+    assert len(await turns(api, "s")) == 2
+
+
 async def test_an_answer_that_was_streamed_is_told_again_whole_and_back(make: Make) -> None:
     result = {"role": "tool", "tool_call_id": "c1", "content": "7"}
     call = {"id": "c1", "type": "function", "function": {"name": "find", "arguments": "{}"}}
