@@ -119,8 +119,16 @@ class Forget(Message, frozen=True, tag="forget"):
     session: str = ""
 
 
-SessionNote = Hold | Release | Fork | Forget
-"""What the gateway tells of sessions; nothing comes back, and unknown sessions are ignored."""
+class Ahead(Message, frozen=True, tag="ahead"):
+    """A prompt will begin with these tokens: their state is computed now, if nobody waits for anything else."""
+
+    token_ids: list[int]
+    tenant: str = ""
+    cache_salt: str = ""
+
+
+SessionNote = Hold | Release | Fork | Forget | Ahead
+"""What the gateway tells of sessions and of what is to come; nothing comes back, unknown sessions are ignored."""
 
 
 class Drain(Message, frozen=True, tag="drain"):
@@ -306,5 +314,5 @@ class Drained(Message, frozen=True, tag="drained"):
     """All accepted work is finished; the process ends."""
 
 
-ToEngine = Generate | Abort | Drain | Hold | Release | Fork | Forget
+ToEngine = Generate | Abort | Drain | Hold | Release | Fork | Forget | Ahead
 FromEngine = StepOutputs | Ready | Beat | Failed | Drained

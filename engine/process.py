@@ -24,6 +24,7 @@ from espalier.engine.errors import EngineDiedError, EngineError, OverloadedError
 from espalier.engine.link import Link, LinkClosedError
 from espalier.engine.messages import (
     Abort,
+    Ahead,
     Beat,
     Drain,
     Drained,
@@ -36,6 +37,7 @@ from espalier.engine.messages import (
     Output,
     Ready,
     Release,
+    SamplingParams,
     SessionNote,
     Stats,
     StepOutputs,
@@ -103,6 +105,7 @@ class EngineLoop:
         self._is_draining = False
         self._workshop = Workshop()
         self._preparing: dict[str, Generate] = {}
+        self._num_ahead = 0
 
     def run(self) -> None:
         """Say Ready, turn until a drain is asked and nothing is left to do, say Drained."""
@@ -140,6 +143,17 @@ class EngineLoop:
                 self.drain()
             case Hold() | Release() | Fork() | Forget():
                 self._engine.note(message)
+            case Ahead():
+                self._compute_ahead(message)
+
+    def _compute_ahead(self, ahead: Ahead) -> None:
+        """As a request of one token that nobody reads: its outputs have an id that the gateway does not know."""
+        if self._engine.stats().waiting or self._is_draining:
+            return
+        self._num_ahead += 1
+        params = SamplingParams(max_tokens=1, temperature=0)
+        name = f"ahead-{self._num_ahead}"
+        self._submit(Generate(name, ahead.token_ids, params, ahead.tenant, ahead.cache_salt))
 
     def _begin(self, request: Generate) -> None:
         """Submit a request, at once or when it is prepared."""

@@ -18,6 +18,7 @@ from espalier.gateway.live_turn import LiveTurns
 from espalier.gateway.metrics import Metrics
 from espalier.gateway.options import GatewayOptions
 from espalier.gateway.prompter import Prompter
+from espalier.gateway.result_opening import ResultOpening, result_opening
 from espalier.gateway.routes import (
     chat_completions,
     completions,
@@ -62,7 +63,9 @@ def create_app(
     service = Service(
         client=client,
         prompter=prompter,
-        turns=TurnService(prompter, form, SchemaCheck(checker or ThreadChecker()), options.check_answers),
+        turns=TurnService(
+            prompter, form, SchemaCheck(checker or ThreadChecker()), options.check_answers, _opening(prompter, options)
+        ),
         model=model,
         defaults=Defaults.load(folder),
         options=options,
@@ -81,3 +84,9 @@ def create_app(
 
     all_routes = [route for part in parts for route in part.routes(service)]
     return Edge(Router(routes=all_routes, redirect_slashes=False, lifespan=lifespan), keys or KeyRing())
+
+
+def _opening(prompter: Prompter, options: GatewayOptions) -> ResultOpening | None:
+    if prompter.template is None or not options.prefill_results:
+        return None
+    return result_opening(prompter.template, frozenset(prompter.tokenizer.end_token_ids))

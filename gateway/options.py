@@ -43,5 +43,6 @@ class GatewayOptions:
     call_format: CallFormatName = option("auto", "how the model writes calls; auto knows it by the chat template")
     reasoning: ReasoningName = option("auto", "how the model marks its reasoning; auto knows it by the chat template")
     strict_tools: bool = option(True, "arguments satisfy their schema, also of tools that do not ask for `strict`")
+    prefill_results: bool = option(True, "compute what stands before a tool's result while the tool runs")
     check_answers: bool = option(False, "validate structured answers again with the jsonschema package (for debugging)")
     log_level: Literal["debug", "info", "warning", "error"] = option("info", "least severe log record written")

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 
 from espalier.engine.errors import RequestError
-from espalier.engine.messages import FinishReason, Generate, Output, Ready, SessionNote, Stats, Usage
+from espalier.engine.messages import Ahead, FinishReason, Generate, Output, Ready, SessionNote, Stats, Usage
 from espalier.gateway.engine_client import DrainingError, UnavailableError
 
 Script = Callable[[Generate], Iterable[Output | Exception]]
@@ -58,6 +58,7 @@ class ScriptedClient:
         self.is_draining = False
         self.requests: list[Generate] = []
         self.notes: list[SessionNote] = []
+        self.ahead: list[Ahead] = []
         self.aborted: list[str] = []
 
     async def generate(self, request: Generate) -> AsyncGenerator[Output, None]:
@@ -92,7 +93,10 @@ class ScriptedClient:
 
     def note(self, note: SessionNote) -> None:
         """See `EngineClient.note`."""
-        self.notes.append(note)
+        if isinstance(note, Ahead):
+            self.ahead.append(note)
+        else:
+            self.notes.append(note)
 
     async def drain(self, timeout_s: float) -> None:
         """See `EngineClient.drain`."""

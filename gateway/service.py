@@ -15,7 +15,7 @@ from typing import NamedTuple
 import msgspec
 
 from espalier.engine.errors import EngineError, RequestError
-from espalier.engine.messages import Generate, Output, Ready, SamplingParams
+from espalier.engine.messages import Ahead, Generate, Output, Ready, SamplingParams
 from espalier.engine.messages import Usage as EngineUsage
 from espalier.engine.sampling_params import check
 from espalier.gateway.answer_check import AnswerCheck
@@ -169,14 +169,24 @@ class Service:
         readers = {job.first_index + at: self.turns.reader(job.params) for job in jobs for at in range(job.n)}
         untold: dict[int, list[int]] = {at: [] for at in readers}
         checks = {job.first_index + at: (job.check, Gathered()) for job in jobs for at in range(job.n) if job.check}
+        said: list[int] = []
         async with aclosing(self.stream(jobs)) as parts:
             async for at, output in parts:
                 untold[at] += output.token_ids
+                said += output.token_ids
                 for event in readers[at].read(output):
                     if at in checks:
                         _check(event, *checks[at])
+                    if len(readers) == 1 and isinstance(event, Finished) and event.reason == "tool_calls":
+                        self._look_ahead(jobs[0], said)
                     yield Told(at, event, readers[at].usage(output), tuple(untold[at]))
                     untold[at] = []
+
+    def _look_ahead(self, job: Job, answer_ids: list[int]) -> None:
+        """Have computed what the next prompt begins with, while the tools run."""
+        token_ids, ready = self.turns.ahead(job.token_ids, answer_ids), self.client.ready
+        if token_ids is not None and ready is not None and len(token_ids) < ready.max_context:
+            self.client.note(Ahead(token_ids, job.tenant, job.cache_salt))
 
     async def stream(self, jobs: list[Job]) -> AsyncGenerator[Part, None]:
         """All outputs of the jobs as they come, the first one of index 0. Closing it aborts what still runs."""

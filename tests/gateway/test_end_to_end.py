@@ -64,13 +64,21 @@ async def test_the_bundled_model_calls_tools_and_answers_schemas_over_the_api(fo
         options = GatewayOptions(check_answers=True)
         app = create_app(replica, folder=folder, model="bundled", options=options, checker=checker)
         async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test", timeout=60) as http:
+            messages: list[dict[str, Any]] = [{"role": "user", "content": "What is the weather in Oslo?"}]
 
             async def chat(**more: Any) -> httpx.Response:
-                messages = [{"role": "user", "content": "What is the weather in Oslo?"}]
-                return await http.post("/v1/chat/completions", json={"messages": messages, "temperature": 0, **more})
+                return await http.post(
+                    "/v1/chat/completions", json={"messages": messages, "temperature": 0, "seed": 1, **more}
+                )
 
             asked: dict[str, Any] = {"tools": tools, "tool_choice": "required", "parallel_tool_calls": False}
-            (call,) = (await chat(**asked)).json()["choices"][0]["message"]["tool_calls"]
+            called = (await chat(**asked)).json()
+            (call,) = called["choices"][0]["message"]["tool_calls"]
+            result = {"role": "tool", "tool_call_id": call["id"], "content": "rain"}
+            again = (await chat(**asked, messages=[*messages, called["choices"][0]["message"], result])).json()
+            # While the tool ran, what stands before its result was computed, too.
+            cached = again["usage"]["prompt_tokens_details"]["cached_tokens"]
+            assert cached > called["usage"]["total_tokens"] + 3
             streamed = (await chat(**asked, stream=True)).text
             chunks = [json.loads(block[6:]) for block in streamed.split("\n\n")[:-2]]
             deltas = [one for chunk in chunks for one in chunk["choices"][0]["delta"].get("tool_calls", ())]
