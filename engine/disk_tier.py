@@ -31,13 +31,23 @@ class Piece(NamedTuple):
 
 
 class DiskTier:
-    """The index of one folder. `remove` and `shorten` are told what is to be done to files, and may do it later."""
+    """The index of one folder. `remove` and `shorten` are told what is to be done to files, and may do it later.
+
+    `capacity` is about how many tokens there is room for, of which tenants have shares.
+    """
 
     def __init__(
-        self, folder: Path, limit_bytes: int, remove: Callable[[str], None], shorten: Callable[[str, int], None]
+        self,
+        folder: Path,
+        limit_bytes: int,
+        remove: Callable[[str], None],
+        shorten: Callable[[str, int], None],
+        *,
+        capacity: int | None = None,
     ) -> None:
         self.folder, self.limit_bytes, self.num_bytes = folder, limit_bytes, 0
-        self.tree = PrefixTree(ghost_tokens=0)
+        self._capacity = capacity
+        self.tree = PrefixTree(capacity=capacity, ghost_tokens=0)
         self._remove, self._shorten = remove, shorten
         self._files: dict[str, tuple[int, RunFile]] = {}
         self._live: dict[str, int] = {}
@@ -115,7 +125,7 @@ class DiskTier:
 
     def _renumber(self, now: float) -> None:
         """Numbers have run out, as they do after billions of tokens: make the index anew from the files."""
-        self.tree = PrefixTree(ghost_tokens=0)
+        self.tree = PrefixTree(capacity=self._capacity, ghost_tokens=0)
         self._files.clear()
         self._live.clear()
         self._names.clear()

@@ -87,6 +87,7 @@ class Engine:
                 admission=options.admission,
                 batching=options.batching,
                 prefix_cache=options.prefix_cache,
+                eviction=options.eviction,
                 lease_tokens=int(options.lease_share * sizes.num_slots) if options.prefix_cache else 0,
                 tenant_lease_tokens=_share_of(options.tenant_lease_share, sizes.num_slots),
                 patience_s=options.lease_patience_s,

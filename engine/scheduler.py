@@ -15,16 +15,18 @@ from numpy.typing import NDArray
 
 from espalier.engine.loading import Loading
 from espalier.engine.messages import Forget, Fork, Hold, Release, SessionNote
+from espalier.engine.options import Eviction
 from espalier.engine.sequence import Sequence
 from espalier.engine.slots import SlotAllocator
 from espalier.engine.tier import LowerTiers
 from espalier.engine.tips import Tips
 from espalier.engine.work import Limits, Totals, Work
-from espalier.radix import LeaseBudget, Node, PrefixTree, RecomputeCost, Root
+from espalier.radix import LeaseBudget, LeastRecent, LeastValue, Node, Policy, PrefixTree, RecomputeCost, Root
 from espalier.radix.run import EMPTY, common_prefix_len
 
 __all__ = ["Limits", "Scheduler", "Totals", "Work"]
 
+POLICIES: dict[Eviction, Policy] = {"value": LeastValue(), "lru": LeastRecent()}
 MIN_CHUNK = 16
 """Prompt tokens that a step takes even when decode tokens fill its budget, so that nobody waits for ever."""
 MIN_SHARED = 16
@@ -67,8 +69,9 @@ class Scheduler:
 
     def __post_init__(self) -> None:
         self.slots = SlotAllocator(self.limits.num_slots)
-        self.tree = PrefixTree(capacity=self.limits.num_slots, ghost_tokens=GHOSTS * self.limits.num_slots)
         limits = self.limits
+        policy = POLICIES[limits.eviction]
+        self.tree = PrefixTree(capacity=limits.num_slots, policy=policy, ghost_tokens=GHOSTS * limits.num_slots)
         tenant_tokens = limits.lease_tokens if limits.tenant_lease_tokens is None else limits.tenant_lease_tokens
         self.tips = Tips(self.tree, LeaseBudget(limits.lease_tokens, tenant_tokens), limits.num_slots, RecomputeCost())
         self.slot_table = np.zeros((self.limits.max_running, self.limits.max_context), dtype=np.int32)

@@ -70,7 +70,13 @@ class Tiers:
         self._ready: dict[int, bool] = {}
         self.num_failed = self.num_saved = 0
         if folder is not None:
-            self._disk = DiskTier(folder.path, disk_bytes, self._remove_file, self._shorten_file)
+            self._disk = DiskTier(
+                folder.path,
+                disk_bytes,
+                self._remove_file,
+                self._shorten_file,
+                capacity=disk_bytes // bytes_per_token,
+            )
             self._disk.restore(clock())
 
     @property

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from espalier.engine.options import Admission, Batching
+from espalier.engine.options import Admission, Batching, Eviction
 from espalier.engine.sequence import Sequence
 
 
@@ -19,6 +19,7 @@ class Limits:
     admission: Admission = "preempt"
     batching: Batching = "continuous"
     prefix_cache: bool = True
+    eviction: Eviction = "value"
     lease_tokens: int = 0
     """Slots that sessions may hold in all while their tools run, and each tenant's: all of those where it is None."""
     tenant_lease_tokens: int | None = None
