@@ -73,4 +73,8 @@ def without_nulls(value: Any) -> Any:
         return [without_nulls(one) for one in value]
     if not isinstance(value, dict):
         return value
-    return {name: one if name == "schema" else without_nulls(one) for name, one in value.items() if one is not None}
+    return {
+        name: one if name == "schema" else without_nulls(one)
+        for name, one in value.items()
+        if one is not None or name == "schema"
+    }
