@@ -16,7 +16,7 @@ from tests.gateway.sdk.test_tool import forecast
 from tests.grammar.small import END, SMALL
 from tests.grammar.walk import BUDGETS, walk
 
-NUM_WALKS = 40
+NUM_WALKS = 15
 
 
 def written(schema: JsonObject, random: Random) -> list[str]:
