@@ -19,7 +19,7 @@ from espalier.gateway.errors import ApiError, invalid
 from espalier.gateway.history import plain_messages
 from espalier.gateway.response_input import messages_from, replayed
 from espalier.gateway.session_lease import hold
-from espalier.gateway.wire.items import CallOutputItem, Item, text_of
+from espalier.gateway.wire.items import CallItem, CallOutputItem, Item, text_of
 from espalier.gateway.wire.requests import Message
 from espalier.gateway.wire.responses import Response, ResponseError
 from espalier.sessions import (
@@ -164,7 +164,8 @@ class ResponseArchive:
     ) -> Turn:
         """Keep a response that is whole, or was cut. Raises SessionError."""
         said = plain_messages(messages_from(response.output))
-        reason = "length" if response.status == "incomplete" else "stop"
+        calls = any(isinstance(item, CallItem) for item in response.output)
+        reason = "length" if response.status == "incomplete" else "tool_calls" if calls else "stop"
         completion = Completion(said[0], output_ids, reason, msgspec.json.encode(response), events)
         return await self._sessions.complete(tenant, turn_id, completion)
 
