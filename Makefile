@@ -1,5 +1,6 @@
 # make run     set up and serve the bundled model (PORT=8000 HOST=127.0.0.1 MODEL=... ARGS=...)
 # make test    set up and run the tests (ARGS=... for pytest)
+# make test-clients   set up and run the tests of other people's clients against the server
 # make check   ruff and mypy
 # make bench   measure the engine on the bundled model (ARGS=... for other shapes)
 # make setup   only the environment, with the tools of development
@@ -17,13 +18,16 @@ VENV := .venv
 BIN := $(VENV)/bin
 export TORCH_INDEX_URL
 
-.PHONY: run test check bench setup clean
+.PHONY: run test test-clients check bench setup clean
 
 run: $(VENV)/.run
 	$(BIN)/espalier serve $(MODEL) --host $(HOST) --port $(PORT) $(ARGS)
 
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest $(ARGS)
+
+test-clients: $(VENV)/.clients
+	$(BIN)/python -m pytest tests/clients $(ARGS)
 
 check: $(VENV)/.dev
 	$(BIN)/ruff check .
@@ -47,3 +51,7 @@ $(VENV)/.run: pyproject.toml requirements.lock .ci/environment.py
 $(VENV)/.dev: pyproject.toml requirements.lock .ci/environment.py
 	$(PYTHON) .ci/environment.py $(VENV) --extra dev
 	@touch $@ $(VENV)/.run
+
+$(VENV)/.clients: pyproject.toml requirements.lock .ci/environment.py
+	$(PYTHON) .ci/environment.py $(VENV) --extra dev --extra mcp --extra clients
+	@touch $@ $(VENV)/.dev $(VENV)/.run

@@ -27,14 +27,16 @@ from espalier.engine.errors import (
 )
 from espalier.engine.guides import Guides
 from espalier.engine.loader import Loaded, load
-from espalier.engine.messages import Generate, Output, Ready, Stats, StepOutputs
+from espalier.engine.messages import Generate, Output, Ready, SessionNote, Stats, StepOutputs
 from espalier.engine.options import EngineOptions
 from espalier.engine.output_head import OutputHead
+from espalier.engine.prefill_meter import PrefillMeter
 from espalier.engine.runner import make_runner
 from espalier.engine.sampler import Drawn, Sampler
 from espalier.engine.sampling_params import check
 from espalier.engine.scheduler import Limits, Scheduler, Work
 from espalier.engine.sequence import Sequence
+from espalier.engine.tier_setup import make_tiers
 from espalier.engine.workshop import Preparation
 
 log = logging.getLogger("espalier.engine")
@@ -85,8 +87,16 @@ class Engine:
                 admission=options.admission,
                 batching=options.batching,
                 prefix_cache=options.prefix_cache,
+                eviction=options.eviction,
+                lease_tokens=int(options.lease_share * sizes.num_slots) if options.prefix_cache else 0,
+                tenant_lease_tokens=_share_of(options.tenant_lease_share, sizes.num_slots),
+                patience_s=options.lease_patience_s,
             )
         )
+        self._meter = PrefillMeter()
+        self._tiers = make_tiers(options, self._loaded, self.scheduler.tree, clock)
+        if self._tiers is not None:
+            self.scheduler.attach(self._tiers)
         self._runner = make_runner(self._loaded, self.scheduler, cuda_graphs=options.cuda_graphs)
         self._end_token_ids = frozenset(self.tokenizer.end_token_ids)
         vocabulary = self.tokenizer.vocabulary
@@ -131,14 +141,26 @@ class Engine:
             self.scheduler.finish(running.sequence, is_turn=False)
             self._ready_outputs.append(running.answer.end("abort", self._clock()))
 
+    def note(self, note: SessionNote) -> None:
+        """Heed what is told of a session; one that is not known is ignored."""
+        deleted = self.scheduler.note(note, self._clock())
+        if len(deleted):
+            self._loaded.kv.erase(torch.from_numpy(deleted).long().to(self._loaded.device))
+
+    def close(self) -> None:
+        """Finish what is being written, and end; nothing may be asked of it afterwards."""
+        if self._tiers is not None:
+            self._tiers.close()
+
     def has_work(self) -> bool:
         """Whether `step` would do anything."""
         return bool(self._running or self._ready_outputs)
 
     def step(self) -> StepOutputs:
         """Compute one step: decode tokens of all running requests and chunks of prompts."""
-        plan = self.scheduler.schedule(self._clock())
+        plan = self.scheduler.schedule(began := self._clock())
         plan, drawn = self._compute(plan)
+        self._measure(plan, self._clock() - began)
         self.scheduler.advance(plan)
         outputs = self._commit(plan, drawn)
         self._counts.step += 1
@@ -147,6 +169,7 @@ class Engine:
     def stats(self) -> Stats:
         """Gauges and totals as of now."""
         scheduler, totals = self.scheduler, self.scheduler.totals
+        below = {"host": 0, "disk": 0} if self._tiers is None else self._tiers.num_tokens
         return Stats(
             step=self._counts.step,
             running=len(scheduler.running),
@@ -163,6 +186,14 @@ class Engine:
             sparse_rows=self._head.num_sparse,
             preemptions=totals.preemptions,
             failed=self._counts.failed,
+            prefill_tokens_per_s=self._meter.tokens_per_s,
+            evicted_tokens=scheduler.tree.num_evicted,
+            leases=scheduler.tips.num_leases,
+            slots_leased=scheduler.tree.num_leased,
+            leases_demoted=scheduler.tips.totals.demoted,
+            host_tokens=below["host"],
+            disk_tokens=below["disk"],
+            loaded_tokens=totals.loaded_tokens,
         )
 
     def ready(self) -> Ready:
@@ -176,6 +207,14 @@ class Engine:
             max_running=sizes.max_running,
             fit=sizes.rows(),
         )
+
+    def _measure(self, plan: list[Work], took_s: float) -> None:
+        """Learn what a prompt token costs."""
+        total = sum(work.end - work.begin for work in plan)
+        prompt = sum(max(0, min(work.end, work.sequence.prompt_len) - work.begin) for work in plan)
+        self._meter.add(prompt, total - prompt, took_s)
+        if (cost := self._meter.cost) is not None:
+            self.scheduler.tips.cost = cost
 
     def _max_len(self, request: Generate) -> int:
         prompt_len, asked = len(request.token_ids), request.params.max_tokens
@@ -282,3 +321,7 @@ class Engine:
         code = error.code if isinstance(error, EngineError) else EngineError.code
         message = str(error) if isinstance(error, EngineError) else "the engine failed on this request"
         self._ready_outputs.append(running.answer.end("error", self._clock(), code=code, message=message))
+
+
+def _share_of(share: float | None, num_slots: int) -> int | None:
+    return None if share is None else int(share * num_slots)

@@ -37,6 +37,20 @@ class KVPool:
         """Values of a layer, a view [S, M, D]."""
         return self._v[layer]
 
+    def read(self, slots: Tensor) -> tuple[Tensor, Tensor]:
+        """Copies of the keys and of the values in these slots (int64, n of them), on the CPU: each [L, n, M, D]."""
+        return self._k[:, slots].contiguous().cpu(), self._v[:, slots].contiguous().cpu()
+
+    def write(self, slots: Tensor, k: Tensor, v: Tensor) -> None:
+        """Put keys and values [L, n, M, D] into these slots (int64, on the pool's device)."""
+        self._k[:, slots] = k.to(self._k.device)
+        self._v[:, slots] = v.to(self._v.device)
+
+    def erase(self, slots: Tensor) -> None:
+        """Overwrite slots (int64) with zeros: what they held was deleted."""
+        self._k[:, slots] = 0
+        self._v[:, slots] = 0
+
     def poison(self, slots: Tensor) -> None:
         """Fill freed slots (int64) with NaN: who reads them shows it. For debugging."""
         self._k[:, slots] = float("nan")

@@ -11,7 +11,16 @@ from espalier.engine.chat_template import ChatTemplate
 from espalier.engine.engine import Engine
 from espalier.engine.errors import EngineError, RequestError
 from espalier.engine.loader import load
-from espalier.engine.messages import FinishReason, Generate, Output, SamplingParams, TokenLogprob, Usage
+from espalier.engine.messages import (
+    FinishReason,
+    Generate,
+    Output,
+    PartEvent,
+    PartText,
+    SamplingParams,
+    TokenLogprob,
+    Usage,
+)
 from espalier.engine.options import EngineOptions
 
 Prompt = str | Sequence[int]
@@ -20,13 +29,17 @@ Message = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """One answer: its text and tokens, why it ended, what it used."""
+    """One answer: its text and tokens, why it ended, what it used.
+
+    Where the constraint names parts, `parts` says which part each piece is, and `text` is that of all of them.
+    """
 
     text: str
     token_ids: list[int]
     finish_reason: FinishReason
     usage: Usage
     logprobs: list[TokenLogprob] | None = None
+    parts: tuple[PartEvent, ...] = ()
 
 
 class LLM:
@@ -72,8 +85,8 @@ class LLM:
                 for output in self.engine.step().outputs:
                     if output.request_id == request_id:
                         _check(output)
-                        if output.text:
-                            yield output.text
+                        if text := _text(output):
+                            yield text
         finally:
             self.engine.abort(request_id)
 
@@ -115,9 +128,14 @@ def _join(outputs: list[Output]) -> Completion:
     assert last.finish_reason is not None
     logprobs = [entry for output in outputs for entry in output.logprobs or ()]
     return Completion(
-        text="".join(output.text for output in outputs),
+        text="".join(map(_text, outputs)),
         token_ids=[token_id for output in outputs for token_id in output.token_ids],
         finish_reason=last.finish_reason,
         usage=last.usage,
         logprobs=logprobs if any(output.logprobs is not None for output in outputs) else None,
+        parts=tuple(part for output in outputs for part in output.parts),
     )
+
+
+def _text(output: Output) -> str:
+    return output.text + "".join(part.text for part in output.parts if isinstance(part, PartText))

@@ -81,6 +81,56 @@ class Abort(Message, frozen=True, tag="abort"):
     request_id: str
 
 
+class Hold(Message, frozen=True, tag="hold"):
+    """A session's turn ended in tool calls: keep its state, if that is the cheapest, until they are answered.
+
+    `waits_s` are the quantiles of the time they take, at `radix.decision.LEVELS`; () where nothing is known. Of two
+    sessions the one with the higher `priority` stays. Never held longer than `ttl_s`.
+    """
+
+    session: str
+    waits_s: tuple[float, ...] = ()
+    priority: int = 0
+    ttl_s: float = 600.0
+
+
+class Release(Message, frozen=True, tag="release"):
+    """A session's state need not be kept any more than others'."""
+
+    session: str
+
+
+class Fork(Message, frozen=True, tag="fork"):
+    """Another session begins where this one is."""
+
+    session: str
+    other: str
+
+
+class Forget(Message, frozen=True, tag="forget"):
+    """These tokens were deleted: their ids and their state go from all tiers, as far as no other path has them.
+
+    One for each leaf of the turns of a session that is deleted; `session`, if not "", ends with it.
+    """
+
+    tenant: str
+    cache_salt: str
+    token_ids: list[int]
+    session: str = ""
+
+
+class Ahead(Message, frozen=True, tag="ahead"):
+    """A prompt will begin with these tokens: their state is computed now, if nobody waits for anything else."""
+
+    token_ids: list[int]
+    tenant: str = ""
+    cache_salt: str = ""
+
+
+SessionNote = Hold | Release | Fork | Forget | Ahead
+"""What the gateway tells of sessions and of what is to come; nothing comes back, unknown sessions are ignored."""
+
+
 class Drain(Message, frozen=True, tag="drain"):
     """Finish what was accepted, then end the process."""
 
@@ -101,8 +151,9 @@ class TokenLogprob(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Usage(msgspec.Struct, frozen=True, array_like=True):
-    """Tokens of a request: prompt, those of them found in the prefix tree at first admission, generated.
+    """Tokens of a request: prompt, those of them found at first admission, generated.
 
+    Of those found, `host_tokens` came up from host memory and `disk_tokens` from disk; the rest was on the device.
     `reasoning_tokens` are those of the generated ones that come before the answer proper; the engine knows no part's
     meaning and says 0, who reads the parts counts them.
     """
@@ -111,6 +162,24 @@ class Usage(msgspec.Struct, frozen=True, array_like=True):
     cached_tokens: int = 0
     completion_tokens: int = 0
     reasoning_tokens: int = 0
+    host_tokens: int = 0
+    disk_tokens: int = 0
+
+
+MissCause = Literal["new", "evicted", "demoted"]
+
+
+class Missed(msgspec.Struct, frozen=True, array_like=True):
+    """Where a prompt was not found any more: at its token `at`, counted from 0, and why.
+
+    Token `at` was never there for this tenant and salt ("new"), or it was and is gone, with the tokens behind it
+    `num_evicted` ("evicted"), or it lies in a lower tier, from where loading would have cost more than computing
+    ("demoted").
+    """
+
+    at: int
+    cause: MissCause
+    num_evicted: int = 0
 
 
 class Timings(msgspec.Struct, frozen=True, array_like=True):
@@ -166,6 +235,7 @@ class Output(msgspec.Struct, frozen=True, omit_defaults=True):
     stop_reason: str | int | None = None
     usage: Usage = Usage()
     timings: Timings | None = None
+    missed: Missed | None = None
     error_code: str | None = None
     error_message: str | None = None
     error_param: str | None = None
@@ -192,6 +262,14 @@ class Stats(msgspec.Struct, frozen=True, omit_defaults=True):
     sparse_rows: int = 0
     preemptions: int = 0
     failed: int = 0
+    prefill_tokens_per_s: float = 0.0
+    evicted_tokens: int = 0
+    leases: int = 0
+    slots_leased: int = 0
+    leases_demoted: int = 0
+    host_tokens: int = 0
+    disk_tokens: int = 0
+    loaded_tokens: int = 0
 
 
 class StepOutputs(Message, frozen=True, tag="step_outputs"):
@@ -236,5 +314,5 @@ class Drained(Message, frozen=True, tag="drained"):
     """All accepted work is finished; the process ends."""
 
 
-ToEngine = Generate | Abort | Drain
+ToEngine = Generate | Abort | Drain | Hold | Release | Fork | Forget | Ahead
 FromEngine = StepOutputs | Ready | Beat | Failed | Drained

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 Admission = Literal["worst_case", "preempt"]
 Batching = Literal["continuous", "static"]
+Eviction = Literal["value", "lru"]
 DType = Literal["auto", "float32", "bfloat16", "float16"]
 WeightFormat = Literal["auto", "float32", "bfloat16", "float16", "int8"]
 Device = Literal["auto", "cpu", "cuda"]
@@ -40,6 +41,13 @@ class EngineOptions:
     admission: Admission = option("preempt", "worst_case admits when the longest answer fits; preempt recomputes")
     batching: Batching = option("continuous", "static starts a batch only when the last one has ended (for comparison)")
     prefix_cache: bool = option(True, "share computed prefixes between requests")
+    eviction: Eviction = option("value", "what goes first: least worth by recency and cost, or least recently used")
+    lease_share: float = option(0.9, "share of the KV pool that sessions may hold while their tools run; 0 for none")
+    tenant_lease_share: float | None = option(None, "the same for each tenant; default lease_share")
+    lease_patience_s: float = option(30.0, "seconds that a request waits for room before sessions give theirs up")
+    kv_host_bytes: int = option(0, "bytes of host memory for the state of sessions that the device has no room for")
+    kv_disk_bytes: int = option(0, "bytes on disk for the state of sessions, which a restart finds again")
+    kv_folder: str | None = option(None, "folder of the files of kv_disk_bytes; one engine uses it")
     jump_forward: bool = option(True, "append what a grammar forces without a decode step for each token")
     sparse_head: bool = option(True, "compute only the logits that a grammar allows, where that is faster")
     mask_cache: bool = option(True, "keep the token masks of a grammar's states")

@@ -24,14 +24,21 @@ from espalier.engine.errors import EngineDiedError, EngineError, OverloadedError
 from espalier.engine.link import Link, LinkClosedError
 from espalier.engine.messages import (
     Abort,
+    Ahead,
     Beat,
     Drain,
     Drained,
     Failed,
+    Forget,
+    Fork,
     FromEngine,
     Generate,
+    Hold,
     Output,
     Ready,
+    Release,
+    SamplingParams,
+    SessionNote,
     Stats,
     StepOutputs,
     ToEngine,
@@ -62,12 +69,20 @@ class StepEngine(Protocol):
         """End a request, if it still runs: the next step returns its last output and its slots are free."""
         ...
 
+    def note(self, note: SessionNote) -> None:
+        """Heed what the gateway tells of a session."""
+        ...
+
     def step(self) -> StepOutputs:
         """Compute one batch."""
         ...
 
     def has_work(self) -> bool:
         """Whether a request runs or waits, or an output was not yet returned."""
+        ...
+
+    def close(self) -> None:
+        """Finish what is being written; nothing is asked of it afterwards."""
         ...
 
     def stats(self) -> Stats:
@@ -90,12 +105,14 @@ class EngineLoop:
         self._is_draining = False
         self._workshop = Workshop()
         self._preparing: dict[str, Generate] = {}
+        self._num_ahead = 0
 
     def run(self) -> None:
         """Say Ready, turn until a drain is asked and nothing is left to do, say Drained."""
         self._send(self._engine.ready())
         while not self._is_draining or self._preparing or self._engine.has_work():
             self._turn()
+        self._engine.close()
         self._send(Drained())
 
     def drain(self) -> None:
@@ -124,6 +141,19 @@ class EngineLoop:
                 self._abort(request_id)
             case Drain():
                 self.drain()
+            case Hold() | Release() | Fork() | Forget():
+                self._engine.note(message)
+            case Ahead():
+                self._compute_ahead(message)
+
+    def _compute_ahead(self, ahead: Ahead) -> None:
+        """As a request of one token that nobody reads: its outputs have an id that the gateway does not know."""
+        if self._engine.stats().waiting or self._is_draining:
+            return
+        self._num_ahead += 1
+        params = SamplingParams(max_tokens=1, temperature=0)
+        name = f"ahead-{self._num_ahead}"
+        self._submit(Generate(name, ahead.token_ids, params, ahead.tenant, ahead.cache_salt))
 
     def _begin(self, request: Generate) -> None:
         """Submit a request, at once or when it is prepared."""

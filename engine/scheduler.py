@@ -13,64 +13,32 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from espalier.engine.options import Admission, Batching
+from espalier.engine.loading import Loading
+from espalier.engine.messages import Forget, Fork, Hold, Release, SessionNote
+from espalier.engine.options import Eviction
 from espalier.engine.sequence import Sequence
 from espalier.engine.slots import SlotAllocator
+from espalier.engine.tier import LowerTiers
 from espalier.engine.tips import Tips
-from espalier.radix import LeaseBudget, Node, PrefixTree, RecomputeCost
-from espalier.radix.run import common_prefix_len
+from espalier.engine.work import Limits, Totals, Work
+from espalier.radix import LeaseBudget, LeastRecent, LeastValue, Node, Policy, PrefixTree, RecomputeCost, Root
+from espalier.radix.run import EMPTY, common_prefix_len
 
+__all__ = ["Limits", "Scheduler", "Totals", "Work"]
+
+POLICIES: dict[Eviction, Policy] = {"value": LeastValue(), "lru": LeastRecent()}
 MIN_CHUNK = 16
 """Prompt tokens that a step takes even when decode tokens fill its budget, so that nobody waits for ever."""
 MIN_SHARED = 16
 """Fewer shared tokens than this are not worth waiting for."""
 GHOSTS = 4
 """So many times the pool's tokens are remembered by their ids when they are gone, to tell why a prompt missed."""
+LOAD_WAIT_S = 0.002
+"""An engine that has nothing to compute waits so long at a time for state that is being loaded."""
+BLOCKED_S = 0.1
+"""Who found no room is not matched again for so long, unless there is as much room as it lacked."""
 MAX_LOOK = 64
 """Waiting requests looked at in one step."""
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What a step and the engine may hold; sizes in tokens."""
-
-    num_slots: int
-    max_context: int
-    max_running: int
-    step_tokens: int
-    admission: Admission = "preempt"
-    batching: Batching = "continuous"
-    prefix_cache: bool = True
-    lease_tokens: int = 0
-    """Slots that sessions may hold in all while their tools run, and each tenant's: all of those where it is None."""
-    tenant_lease_tokens: int | None = None
-    patience_s: float = 10.0
-    """A request waits so long for slots that sessions hold, and lets others pass; then it gets them."""
-
-
-@dataclass(frozen=True, slots=True)
-class Work:
-    """Tokens [begin, end) of a sequence, to be computed in this step."""
-
-    sequence: Sequence
-    begin: int
-    end: int
-
-    @property
-    def wants_logits(self) -> bool:
-        """Whether a token is drawn after it."""
-        return self.end == self.sequence.length
-
-
-@dataclass(slots=True)
-class Totals:
-    """Running totals since the start."""
-
-    prompt_tokens: int = 0
-    cached_tokens: int = 0
-    evicted_tokens: int = 0
-    computed_tokens: int = 0
-    preemptions: int = 0
 
 
 @dataclass(slots=True)
@@ -83,6 +51,8 @@ class Scheduler:
     limits: Limits
     tree: PrefixTree = field(init=False)
     tips: Tips = field(init=False)
+    tiers: LowerTiers | None = None
+    loading: Loading | None = None
     waiting: deque[Sequence] = field(default_factory=deque)
     running: list[Sequence] = field(default_factory=list)
     totals: Totals = field(default_factory=Totals)
@@ -92,17 +62,25 @@ class Scheduler:
     """Rows of the slot table in which more changed than slots for new tokens; who copies the table takes them out."""
     _rows: list[int] = field(init=False)
     _now: float = 0.0
+    _blocked_at: float | None = None
+    """When it was last seen that somebody waits for room."""
     _seats: int = 0
     """Requests that the batch may still take: a static one is made up once, in as many steps as its prompts need."""
 
     def __post_init__(self) -> None:
         self.slots = SlotAllocator(self.limits.num_slots)
-        self.tree = PrefixTree(capacity=self.limits.num_slots, ghost_tokens=GHOSTS * self.limits.num_slots)
         limits = self.limits
+        policy = POLICIES[limits.eviction]
+        self.tree = PrefixTree(capacity=limits.num_slots, policy=policy, ghost_tokens=GHOSTS * limits.num_slots)
         tenant_tokens = limits.lease_tokens if limits.tenant_lease_tokens is None else limits.tenant_lease_tokens
         self.tips = Tips(self.tree, LeaseBudget(limits.lease_tokens, tenant_tokens), limits.num_slots, RecomputeCost())
         self.slot_table = np.zeros((self.limits.max_running, self.limits.max_context), dtype=np.int32)
         self._rows = list(range(self.limits.max_running - 1, -1, -1))
+
+    def attach(self, tiers: LowerTiers) -> None:
+        """Save the ends of sessions' turns in lower tiers, and look for prefixes there, too."""
+        self.tiers, self.loading = tiers, Loading(tiers, self.tree, self.slots)
+        self.tips.load_s = tiers.seconds
 
     def add(self, sequence: Sequence) -> None:
         """Queue a request."""
@@ -113,6 +91,10 @@ class Scheduler:
         """The work of the next step; slots for it are taken."""
         self._now = now_s
         self.tips.expire(now_s)
+        if self.loading is not None:
+            # With nothing else to do there is time to wait for it.
+            is_idle = not self.running and not self.waiting
+            self.waiting.extendleft(reversed(self.loading.settle(now_s, LOAD_WAIT_S if is_idle else 0.0)))
         if self.limits.batching == "continuous" or not self.running:
             self._seats = self.limits.max_running
         plan = self._decodes()
@@ -139,21 +121,46 @@ class Scheduler:
         session = sequence.request.session
         self.tips.leave(session, self._now)
         if sequence.row < 0:
+            if self.loading is not None:
+                self.loading.cancel(sequence)
             self.waiting = deque(other for other in self.waiting if other is not sequence)
             return
         self.running.remove(sequence)
         node = self._release(sequence, keep=keep)
         if node is not None and keep and is_turn:
             self.tips.finish(session, node, self._now)
+            if self.tiers is not None and session:
+                self.tiers.save(node, sequence.root, self._now)
+
+    def note(self, note: SessionNote, now_s: float) -> NDArray[np.int32]:
+        """Heed what is told of a session; returns slots whose content was deleted."""
+        match note:
+            case Hold():
+                self.tips.hold(note.session, note.waits_s, now_s, priority=note.priority, ttl_s=note.ttl_s)
+            case Release():
+                self.tips.release(note.session)
+            case Fork():
+                self.tips.fork(note.session, note.other)
+            case Forget():
+                self.tips.drop(note.session)
+                root, token_ids = Root(note.tenant, note.cache_salt), np.array(note.token_ids, dtype=np.int32)
+                if self.tiers is not None:
+                    self.tiers.forget(root, token_ids, now_s)
+                freed = self.tree.forget(root, token_ids, now_s)
+                self.slots.give(freed)
+                return freed
+        return EMPTY
 
     def is_idle(self) -> bool:
         """Whether there is nothing to do."""
-        return not self.waiting and not self.running
+        return not self.waiting and not self.running and not self.loading
 
     def check(self) -> None:
         """Raise AssertionError unless every slot is free, in the tree, or one sequence's own."""
         self.tree.check()
         own = [self.slot_table[s.row, s.shared_len : s.num_slots] for s in self.running]
+        if self.loading is not None:
+            own.append(self.loading.slots())
         everything = np.concatenate([self.slots.free_slots(), self.tree.slots(), *own])
         assert np.array_equal(np.sort(everything), np.arange(self.limits.num_slots)), "slots leaked or shared"
         assert len(self._rows) + len(self.running) == self.limits.max_running
@@ -262,6 +269,9 @@ class Scheduler:
         while self.waiting and budget > 0 and self._rows and self._seats and len(looked) < MAX_LOOK:
             sequence = self.waiting.popleft()
             looked.append(sequence)
+            if self._is_blocked(sequence, now_s):
+                fits = False
+                continue
             slots = self._match(sequence)
             if self._is_computed_soon(sequence, len(slots)):
                 self._let_go(sequence)
@@ -269,15 +279,21 @@ class Scheduler:
             is_patient = now_s - sequence.arrived_s < self.limits.patience_s
             if not self._fits(sequence, len(slots), may_break=not (self.running and is_patient)):
                 self._let_go(sequence)
+                sequence.blocked_at, sequence.lacked = now_s, sequence.length - len(slots)
                 fits = False
                 if not is_patient:
                     break
                 continue
             looked.pop()
+            if self._is_brought_up(sequence, len(slots), now_s):
+                continue
             self._start(sequence, slots, now_s)
             self._seats -= 1
             budget -= self._chunk(plan, sequence, budget)
         self.waiting.extendleft(reversed(looked))
+        if not fits and self._blocked_at is not None:
+            self.tips.block(now_s - self._blocked_at, now_s)
+        self._blocked_at = None if fits else now_s
         return fits and bool(self.waiting)
 
     def _match(self, sequence: Sequence) -> NDArray[np.int32]:
@@ -293,6 +309,23 @@ class Scheduler:
         self.tree.unlock(sequence.node)
         sequence.node = None
 
+    def _is_brought_up(self, sequence: Sequence, matched: int, now_s: float) -> bool:
+        """Whether more of its prompt is now loaded from a lower tier, because that is faster than computing it."""
+        if self.tiers is None or self.loading is None or sequence.has_looked_down:
+            return False
+        sequence.has_looked_down = True
+        found = self.tiers.find(sequence.root, sequence.ids(0, sequence.length - 1), matched, now_s)
+        if found is None:
+            return False
+        count = found.end - matched
+        if found.seconds >= self.tips.cost.seconds(matched, found.end):
+            sequence.missed_cause = "demoted"
+            return False
+        if not self._make_room(count, sequence.request.tenant):
+            return False
+        self.loading.begin(found, sequence, self.slots.take(count), now_s)
+        return True
+
     def _is_computed_soon(self, sequence: Sequence, matched: int) -> bool:
         if not self.limits.prefix_cache:
             return False
@@ -301,8 +334,15 @@ class Scheduler:
             and not leader.is_decoding
             and common_prefix_len(leader.ids(0, leader.length), sequence.ids(0, sequence.length - 1))
             >= matched + MIN_SHARED
-            for leader in self.running
+            for leader in (*self.running, *(self.loading.sequences() if self.loading else ()))
         )
+
+    def _is_blocked(self, sequence: Sequence, now_s: float) -> bool:
+        """Whether it is known without matching it that a patient request still finds no room."""
+        if now_s - sequence.blocked_at >= BLOCKED_S or now_s - sequence.arrived_s >= self.limits.patience_s:
+            return False
+        room = self.slots.num_free + self.tree.shares.room(sequence.request.tenant)
+        return bool(self.running) and room < sequence.lacked
 
     def _fits(self, sequence: Sequence, matched: int, *, may_break: bool) -> bool:
         """Whether there are slots for it; `may_break`, those of leases and of other tenants' shares included."""
@@ -327,6 +367,7 @@ class Scheduler:
             sequence.cached_tokens, sequence.first_admitted_s = matched, now_s
             self.totals.prompt_tokens += sequence.prompt_len
             self.totals.cached_tokens += matched
+            self.totals.loaded_tokens += sequence.loaded_tokens
             self.totals.evicted_tokens += sequence.evicted_tokens
             self.tips.miss(sequence.evicted_tokens, matched, now_s)
         self.running.append(sequence)

@@ -10,7 +10,7 @@ import sys
 import threading
 
 from espalier.engine.errors import CheckpointError, RequestError
-from espalier.engine.messages import FinishReason, Generate, Output, Ready, Stats, StepOutputs, Usage
+from espalier.engine.messages import FinishReason, Generate, Output, Ready, SessionNote, Stats, StepOutputs, Usage
 from espalier.engine.options import EngineOptions
 from espalier.engine.workshop import Pause, Preparation
 
@@ -65,6 +65,12 @@ class ScriptedEngine:
         """See `StepEngine.abort`."""
         if self._running.pop(request_id, None) is not None:
             self._aborted.append(request_id)
+
+    def note(self, note: SessionNote) -> None:
+        """See `StepEngine.note`; it holds nothing between requests."""
+
+    def close(self) -> None:
+        """See `StepEngine.close`; it writes nothing."""
 
     def step(self) -> StepOutputs:
         """See `StepEngine.step`."""

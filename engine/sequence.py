@@ -7,11 +7,14 @@ Legend of its positions: [0, shared_len) lie in slots of the prefix tree, [share
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
 from espalier.engine.guide import Guide
-from espalier.engine.messages import Generate
+from espalier.engine.messages import Generate, MissCause, Missed
+from espalier.engine.tier import Tier
 from espalier.radix import Node, Root
 
 UNDRAWN = 2**62
@@ -24,15 +27,21 @@ class Sequence:
     __slots__ = (
         "arrival",
         "arrived_s",
+        "blocked_at",
         "cached_tokens",
         "drawn_len",
         "evicted_tokens",
         "first_admitted_s",
         "first_token_s",
         "guide",
+        "has_looked_down",
         "inserted_len",
+        "lacked",
         "length",
+        "loaded_from",
+        "loaded_tokens",
         "max_len",
+        "missed_cause",
         "node",
         "num_computed",
         "num_slots",
@@ -64,6 +73,11 @@ class Sequence:
         self.arrival, self.arrived_s = arrival, now_s
         self.first_admitted_s = self.first_token_s = -1.0
         self.cached_tokens, self.evicted_tokens = -1, 0
+        self.missed_cause: MissCause = "new"
+        self.loaded_from: Tier | None = None
+        self.loaded_tokens = 0
+        self.has_looked_down = False
+        self.blocked_at, self.lacked = -math.inf, 0
         self.preemptions = 0
         self.row = -1
         self.node: Node | None = None
@@ -89,6 +103,13 @@ class Sequence:
     def is_decoding(self) -> bool:
         """Whether all is computed but the token that was drawn last and what was forced after it."""
         return self.num_computed >= self.drawn_len
+
+    def missed(self) -> Missed | None:
+        """Where its prompt was not found any more; None if it was whole but for its last token, or never looked for."""
+        if not 0 <= self.cached_tokens < self.prompt_len - 1:
+            return None
+        cause = "evicted" if self.missed_cause == "new" and self.evicted_tokens else self.missed_cause
+        return Missed(self.cached_tokens, cause, self.evicted_tokens)
 
     def ids(self, begin: int, end: int) -> NDArray[np.int32]:
         """A view of the tokens [begin, end)."""

@@ -7,8 +7,8 @@ what a slot is worth to others, as measured. Time is an argument.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 from espalier.radix import Decision, Lease, LeaseBudget, LeaseTable, Node, PrefixTree, RecomputeCost, Rent, Stake
 from espalier.radix import decide as decide_by_cost
@@ -32,9 +32,19 @@ class TipTotals:
 
 
 class Tips:
-    """Sessions of one tree. `cost` is replaced as the engine measures its prefill rate."""
+    """Sessions of one tree. `cost` is replaced as the engine measures its prefill rate; `load_s` tells what bringing up
+    a number of tokens takes, where there is a lower tier.
+    """
 
-    def __init__(self, tree: PrefixTree, budget: LeaseBudget, num_slots: int, cost: RecomputeCost) -> None:
+    def __init__(
+        self,
+        tree: PrefixTree,
+        budget: LeaseBudget,
+        num_slots: int,
+        cost: RecomputeCost,
+        load_s: Callable[[int], float] | None = None,
+    ) -> None:
+        self.load_s = load_s
         self.cost = cost
         self.totals = TipTotals()
         self._tree, self._budget, self._num_slots = tree, budget, num_slots
@@ -73,8 +83,11 @@ class Tips:
         if node is None:
             return None
         waits = spread(quantiles_s or UNKNOWN_S)
-        recompute_s = self.cost.seconds(0, node.end)
-        decision = decide_by_cost(waits, Stake(node.end, recompute_s), self.rent(now))
+        stake = Stake(node.end, self.cost.seconds(0, node.end))
+        if self.load_s is not None:
+            # What a turn ends with is copied down anyway: giving it up costs nothing more.
+            stake = replace(stake, store_s=0.0, load_s=self.load_s(node.end))
+        decision = decide_by_cost(waits, stake, self.rent(now))
         if decision.choice == "keep":
             hold_s = min(ttl_s, decision.hold_s * OVERDUE + GRACE_S)
             self._lease(session, node, now, expected=now + _median(waits), hold_s=hold_s, priority=priority)
@@ -107,15 +120,21 @@ class Tips:
 
     def miss(self, num_evicted: int, begin: int, now: float) -> None:
         """A request wants `num_evicted` tokens again from `begin` on that were given up: room was too dear by that."""
-        lost_s = self.cost.seconds(begin, begin + num_evicted)
+        self._lose(self.cost.seconds(begin, begin + num_evicted), now)
+
+    def block(self, waited_s: float, now: float) -> None:
+        """Somebody has waited for room for so many seconds more; that others wait too makes room no dearer."""
+        self._lose(waited_s, now)
+
+    def rent(self, now: float) -> Rent:
+        """What a slot costs for a second: what was computed again or waited for want of room, over all slots."""
+        passed_s = max(0.0, now - self._measured_at)
+        return Rent(self._lost_s_per_s * math.exp(-passed_s / WINDOW_S) / self._num_slots)
+
+    def _lose(self, lost_s: float, now: float) -> None:
         passed_s = max(0.0, now - self._measured_at)
         self._lost_s_per_s = self._lost_s_per_s * math.exp(-passed_s / WINDOW_S) + lost_s / WINDOW_S
         self._measured_at = now
-
-    def rent(self, now: float) -> Rent:
-        """What a slot costs for a second: what was computed again for want of room, over all slots."""
-        passed_s = max(0.0, now - self._measured_at)
-        return Rent(self._lost_s_per_s * math.exp(-passed_s / WINDOW_S) / self._num_slots)
 
     def _lease(self, session: str, node: Node, now: float, *, expected: float, hold_s: float, priority: int) -> None:
         worth_s = self.cost.seconds(0, node.end)

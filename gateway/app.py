@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 from starlette.routing import Router
@@ -16,6 +18,7 @@ from espalier.gateway.live_turn import LiveTurns
 from espalier.gateway.metrics import Metrics
 from espalier.gateway.options import GatewayOptions
 from espalier.gateway.prompter import Prompter
+from espalier.gateway.result_opening import ResultOpening, result_opening
 from espalier.gateway.routes import (
     chat_completions,
     completions,
@@ -25,6 +28,9 @@ from espalier.gateway.routes import (
     models,
     responses,
     tokens,
+)
+from espalier.gateway.routes import (
+    sessions as session_routes,
 )
 from espalier.gateway.sampling import Defaults
 from espalier.gateway.schema_check import SchemaCheck, SchemaChecker, ThreadChecker
@@ -57,7 +63,9 @@ def create_app(
     service = Service(
         client=client,
         prompter=prompter,
-        turns=TurnService(prompter, form, SchemaCheck(checker or ThreadChecker()), options.check_answers),
+        turns=TurnService(
+            prompter, form, SchemaCheck(checker or ThreadChecker()), options.check_answers, _opening(prompter, options)
+        ),
         model=model,
         defaults=Defaults.load(folder),
         options=options,
@@ -66,6 +74,19 @@ def create_app(
         sessions=sessions,
         live=LiveTurns(grace_s=options.resume_grace_s),
     )
-    parts = (chat_completions, completions, responses, conversations, messages, models, tokens, health)
-    router = Router(routes=[route for part in parts for route in part.routes(service)], redirect_slashes=False)
-    return Edge(router, keys or KeyRing())
+    parts = (chat_completions, completions, responses, conversations, session_routes, messages, models, tokens, health)
+
+    @asynccontextmanager
+    async def lifespan(router: object) -> AsyncGenerator[None, None]:
+        yield
+        # What still runs, in the background, ends before the store is closed.
+        await service.live.close()
+
+    all_routes = [route for part in parts for route in part.routes(service)]
+    return Edge(Router(routes=all_routes, redirect_slashes=False, lifespan=lifespan), keys or KeyRing())
+
+
+def _opening(prompter: Prompter, options: GatewayOptions) -> ResultOpening | None:
+    if prompter.template is None or not options.prefill_results:
+        return None
+    return result_opening(prompter.template, frozenset(prompter.tokenizer.end_token_ids))

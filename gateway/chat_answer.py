@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import AsyncGenerator, Iterable
+from collections.abc import AsyncGenerator, Callable, Iterable
 from contextlib import aclosing
 from typing import Literal
 
@@ -40,6 +40,11 @@ from espalier.gateway.wire.answers import (
 from espalier.gateway.wire.requests import ChatRequest, StreamOptions
 
 MaybeUsage = answers.Usage | UnsetType | None
+Tap = Callable[[Told], None]
+
+
+def _ignore(told: Told) -> None:
+    """Nobody else wants to know."""
 
 
 class ChatAnswer:
@@ -51,11 +56,17 @@ class ChatAnswer:
         self._id, self._created = f"chatcmpl-{uuid.uuid4().hex}", int(service.clock())
         self._latest: dict[int, EngineUsage] = {}
 
-    async def whole(self) -> ChatCompletion:
-        """All answers, complete."""
+    @property
+    def answer_id(self) -> str:
+        """What the answer is called."""
+        return self._id
+
+    async def whole(self, tap: Tap = _ignore) -> ChatCompletion:
+        """All answers, complete. `tap` sees each event first."""
         found = {index: Gathered() for index in range(self._request.n)}
         async with aclosing(self._service.answer_events(self._jobs)) as told:
             async for one in told:
+                tap(one)
                 self._latest[one.at] = one.usage
                 found[one.at].add(one.event)
         choices = [self._choice(index, gathered) for index, gathered in found.items()]
@@ -63,13 +74,14 @@ class ChatAnswer:
         usage = total_usage(self._jobs, self._latest)
         return ChatCompletion(self._id, self._created, self._service.model, choices, usage, espalier=extras)
 
-    async def chunks(self) -> AsyncGenerator[ChatChunk, None]:
-        """The answers as a stream of chunks, the first one of index 0."""
+    async def chunks(self, tap: Tap = _ignore) -> AsyncGenerator[ChatChunk, None]:
+        """The answers as a stream of chunks, the first one of index 0. `tap` sees each event first."""
         options = self._request.stream_options or StreamOptions()
         continuous = bool(options.continuous_usage_stats)
         between: MaybeUsage = None if options.include_usage else UNSET
         async with aclosing(self._service.answer_events(self._jobs)) as told:
             async for one in told:
+                tap(one)
                 if one.at != 0 and not self._latest:
                     self._latest[0] = EngineUsage(len(self._jobs[0].token_ids))
                     yield self._chunk([ChunkChoice(0, Delta("assistant", ""))], between)

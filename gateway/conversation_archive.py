@@ -9,11 +9,13 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
+from espalier.gateway.engine_client import EngineClient
 from espalier.gateway.errors import ApiError
 from espalier.gateway.history import plain_messages
 from espalier.gateway.live_turn import LiveTurns
 from espalier.gateway.response_archive import Added, Asked, History, ItemIds, decoded, no_conversation
-from espalier.gateway.response_input import calls_of, check_outputs, messages_from
+from espalier.gateway.response_input import calls_of, check_outputs, items_of, messages_from
+from espalier.gateway.session_upkeep import forget
 from espalier.gateway.wire.conversations import Conversation
 from espalier.gateway.wire.items import Item, ItemReference, read_items
 from espalier.gateway.wire.responses import Response
@@ -43,8 +45,8 @@ def no_item() -> ApiError:
 class ConversationArchive:
     """The conversations in the store of sessions. Every method raises ApiError for one that is not the tenant's."""
 
-    def __init__(self, sessions: Sessions, live: LiveTurns) -> None:
-        self._sessions, self._live = sessions, live
+    def __init__(self, sessions: Sessions, live: LiveTurns, client: EngineClient) -> None:
+        self._sessions, self._live, self._client = sessions, live, client
 
     async def create(self, tenant: str, given: list[Any], metadata: dict[str, str]) -> Conversation:
         """Make a conversation, with its first items."""
@@ -69,7 +71,7 @@ class ConversationArchive:
         session = await self._session(tenant, conversation_id)
         if session.running is not None and (turn := self._live.get(tenant, session.running)) is not None:
             await turn.cancel()
-        await self._sessions.delete(tenant, conversation_id)
+        forget(self._client, await self._sessions.delete(tenant, conversation_id))
 
     async def items(self, tenant: str, conversation_id: str) -> list[Item]:
         """Its items, oldest first."""
@@ -114,7 +116,11 @@ class ConversationArchive:
         encoded = b"" if response is None else msgspec.json.encode(response)
         # The events told of the item, too.
         record = Record(msgspec.json.encode(request), encoded, ())
-        await self._sessions.edit(tenant, part.turn.id, messages=_plain(given), answer=answer, record=record)
+        messages = _plain(given)
+        forget(
+            self._client,
+            await self._sessions.edit(tenant, part.turn.id, messages=messages, answer=answer, record=record),
+        )
 
     async def _append(self, tenant: str, conversation_id: str, items: list[Item]) -> None:
         await self._sessions.append(tenant, conversation_id, _plain(items), request=msgspec.json.encode(Added(items)))
@@ -122,7 +128,7 @@ class ConversationArchive:
     async def _parts(self, path: Path) -> AsyncIterator[_Part]:
         for turn, record in zip(path.turns, await self._sessions.records(path), strict=True):
             response = decoded(record.response, Response) if record.response else None
-            yield _Part(turn, record, decoded(record.request, Added).items, response)
+            yield _Part(turn, record, _given(turn, record), response)
 
     async def _path(self, tenant: str, conversation_id: str) -> Path:
         await self._session(tenant, conversation_id)
@@ -136,6 +142,15 @@ class ConversationArchive:
         if session.kind != "conversation":
             raise no_conversation()
         return session
+
+
+def _given(turn: Turn, record: Record) -> list[Item]:
+    """The items of a turn's input; of a deleted response, which others continue, all that it still says."""
+    if record.request:
+        return decoded(record.request, Added).items
+    ids = ItemIds(turn.id)
+    said = [] if turn.answer is None else [turn.answer]
+    return [item for message in (*turn.messages, *said) for item in items_of(message, ids)]
 
 
 def _read(given: list[Any], field: str) -> list[Item]:

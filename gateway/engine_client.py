@@ -12,7 +12,7 @@ from typing import Protocol
 
 from espalier.engine import errors
 from espalier.engine.errors import EngineError, RequestError
-from espalier.engine.messages import Generate, Output, Ready, Stats
+from espalier.engine.messages import Generate, Output, Ready, SessionNote, Stats
 
 
 class UnavailableError(EngineError):
@@ -51,6 +51,10 @@ class EngineClient(Protocol):
 
     async def abort(self, request_id: str) -> None:
         """End a running request and return once its KV slots are free; its generator ends with finish reason abort."""
+        ...
+
+    def note(self, note: SessionNote) -> None:
+        """Tell the engine of a session. Nothing comes back; an engine that isn't there has nothing to keep."""
         ...
 
     async def drain(self, timeout_s: float) -> None:

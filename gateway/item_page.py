@@ -13,7 +13,7 @@ DEFAULT_LIMIT, MAX_LIMIT = 20, 100
 
 def page_of(items: Sequence[Item], query: Mapping[str, str]) -> ItemList:
     """The page of `items`, oldest first, that a query asks for; the newest come first by default. Raises ApiError."""
-    limit, order, after = _limit(query), query.get("order", "desc"), query.get("after")
+    limit, order, after = limit_of(query), query.get("order", "desc"), query.get("after")
     if order not in ("asc", "desc"):
         raise invalid(f"order is {order[:64]!r}; it must be 'asc' or 'desc'", "order")
     ordered = list(items) if order == "asc" else list(reversed(items))
@@ -32,7 +32,8 @@ def whole_list(items: Sequence[Item]) -> ItemList:
     return ItemList(list(items), items[0].id if items else None, items[-1].id if items else None, has_more=False)
 
 
-def _limit(query: Mapping[str, str]) -> int:
+def limit_of(query: Mapping[str, str]) -> int:
+    """How many items a query wants. Raises ApiError."""
     given = query.get("limit", str(DEFAULT_LIMIT))
     if not (given.isascii() and given.isdigit() and len(given) < 10 and 1 <= int(given) <= MAX_LIMIT):
         raise invalid(f"limit is {given[:64]!r}; it must be a number from 1 to {MAX_LIMIT}", "limit")

@@ -59,7 +59,9 @@ class LiveTurn:
         self._on_end = on_end
         self._num_clients = 0
         self._timer: Timer | None = None
-        self._task = asyncio.create_task(producer(self.log), name=f"turn {turn_id}")
+        self._started = asyncio.Event()
+        self._is_cancelled = False
+        self._task = asyncio.create_task(self._run(producer), name=f"turn {turn_id}")
         self._task.add_done_callback(self._end)
 
     @property
@@ -104,7 +106,8 @@ class LiveTurn:
     async def cancel(self) -> None:
         """End it, and return once its producer has ended: its KV slots are free."""
         self._stop_timer()
-        self._task.cancel()
+        await self._started.wait()  # a task that is cancelled before its first step never tidies up
+        self._cancel_once()
         await asyncio.wait({self._task})
 
     async def _left(self) -> None:
@@ -115,7 +118,17 @@ class LiveTurn:
 
     def _expire(self) -> None:
         _LOG.info("turn_abandoned", turn_id=self.turn_id)
-        self._task.cancel()
+        self._cancel_once()
+
+    def _cancel_once(self) -> None:
+        """A second cancellation would disturb the producer while it tidies up after the first."""
+        if not self._is_cancelled:
+            self._is_cancelled = True
+            self._task.cancel()
+
+    async def _run(self, producer: Producer) -> None:
+        self._started.set()
+        await producer(self.log)
 
     def _stop_timer(self) -> None:
         if self._timer is not None:
@@ -124,6 +137,7 @@ class LiveTurn:
 
     def _end(self, task: asyncio.Task[None]) -> None:
         self.log.close()
+        self._started.set()
         self._stop_timer()
         if not task.cancelled() and (error := task.exception()) is not None:
             # Logged here, because nobody may be left to see it raised.

@@ -8,6 +8,8 @@ from __future__ import annotations
 import json
 from typing import assert_never
 
+from msgspec import UNSET, UnsetType
+
 from espalier.engine.messages import Usage as EngineUsage
 from espalier.gateway.answer_event import (
     AnswerEvent,
@@ -20,6 +22,7 @@ from espalier.gateway.answer_event import (
     TextDelta,
 )
 from espalier.gateway.wire import messages as wire
+from espalier.gateway.wire.answers import Extras
 from espalier.gateway.wire.messages import Block, MessageEvent, StopReason, TextBlock, ThinkingBlock, ToolUseBlock
 
 # Clients send thinking back only with a signature; nothing here is signed.
@@ -28,10 +31,10 @@ _REASONS: dict[FinishReason, StopReason] = {"stop": "end_turn", "length": "max_t
 
 
 class MessageEvents:
-    """Grows the message `message_id` of `model`."""
+    """Grows the message `message_id` of `model`; `extras` is what this API has no place for."""
 
-    def __init__(self, message_id: str, model: str) -> None:
-        self._id, self._model = message_id, model
+    def __init__(self, message_id: str, model: str, extras: Extras | UnsetType = UNSET) -> None:
+        self._id, self._model, self._extras = message_id, model, extras
         self._told: list[MessageEvent] = []
         self._blocks: list[Block] = []
         self._texts: list[str] = []
@@ -50,6 +53,7 @@ class MessageEvents:
             ending.stop_reason if ending else None,
             ending.stop_sequence if ending else None,
             self._usage,
+            espalier=self._extras,
         )
 
     def begin(self, usage: EngineUsage) -> list[MessageEvent]:

@@ -23,7 +23,7 @@ class GatewayOptions:
     served_model_name: str | None = option(None, "the model's name in the API; default the checkpoint's own")
     api_keys_file: Path | None = option(None, "file of lines '<tenant> <sha256 of the key in hex>'")
     data_dir: Path | None = option(
-        None, "where things are stored (so far the compiled kernels); default the user's cache"
+        None, "where sessions and compiled kernels are stored; default the user's data and cache"
     )
     overflow: Overflow = option(
         "error", "a conversation longer than the context: an error, or drop its oldest messages"
@@ -43,5 +43,6 @@ class GatewayOptions:
     call_format: CallFormatName = option("auto", "how the model writes calls; auto knows it by the chat template")
     reasoning: ReasoningName = option("auto", "how the model marks its reasoning; auto knows it by the chat template")
     strict_tools: bool = option(True, "arguments satisfy their schema, also of tools that do not ask for `strict`")
+    prefill_results: bool = option(True, "compute what stands before a tool's result while the tool runs")
     check_answers: bool = option(False, "validate structured answers again with the jsonschema package (for debugging)")
     log_level: Literal["debug", "info", "warning", "error"] = option("info", "least severe log record written")

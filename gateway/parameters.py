@@ -22,7 +22,7 @@ class Refused:
 
 NO_BNF = "grammars in BNF are not built; a JSON Schema, a regex or a choice is"
 NO_FUNCTIONS = "it was replaced by tools"
-NO_SESSIONS_YET = "sessions are not built yet"
+NO_SESSIONS = "sessions are named in /v1/chat/completions"
 
 SAMPLING = frozenset(
     "max_tokens temperature top_p top_k min_p n stop seed logit_bias presence_penalty frequency_penalty "
@@ -34,7 +34,8 @@ HONOURED = {
     "chat": SAMPLING
     | ANSWER_FORM
     | frozenset(
-        "messages logprobs top_logprobs max_completion_tokens cache_salt tools tool_choice parallel_tool_calls".split()
+        "messages logprobs top_logprobs max_completion_tokens cache_salt tools tool_choice parallel_tool_calls "
+        "session_id session_mode".split()
     ),
     "completions": SAMPLING | ANSWER_FORM | frozenset("prompt logprobs echo cache_salt".split()),
 }
@@ -60,7 +61,6 @@ REFUSED: dict[str, Refused] = {
     "guided_grammar": Refused(NO_BNF),
     "guided_whitespace_pattern": Refused("white space is the server's: one space behind each comma and colon"),
     "ebnf": Refused(NO_BNF),
-    "session_id": Refused(NO_SESSIONS_YET, ("",)),
     "modalities": Refused("this server answers with text", (["text"],)),
     "audio": Refused("this server answers with text"),
     "web_search_options": Refused("this server has no web search"),
@@ -95,20 +95,23 @@ _ANTHROPIC_REFUSED = {
     "fallback_credit_token": Refused("this server has one model"),
     "billing_policy": Refused("this server bills nobody"),
 }
+_NO_SESSIONS = {"session_id": Refused(NO_SESSIONS, ("",))}
 REFUSED_IN: dict[str, dict[str, Refused]] = {
     "completions": {
+        **_NO_SESSIONS,
         "tools": Refused(NO_TOOLS, ([],)),
         "tool_choice": Refused(NO_TOOLS, ("none", "auto")),
     },
     "responses": {
+        **_NO_SESSIONS,
         "prompt": Refused("this server stores no prompt templates"),
         "context_management": Refused("this server compacts no context", ([],)),
         "moderation": Refused("this server moderates nothing"),
         "background_options": Refused("background responses begin at once", ({},)),
         "image": Refused("this server answers with text"),
     },
-    "messages": _ANTHROPIC_REFUSED,
-    "count_tokens": _ANTHROPIC_REFUSED,
+    "messages": _ANTHROPIC_REFUSED | _NO_SESSIONS,
+    "count_tokens": _ANTHROPIC_REFUSED | _NO_SESSIONS,
 }
 
 

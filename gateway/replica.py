@@ -26,6 +26,7 @@ from espalier.engine.messages import (
     Generate,
     Output,
     Ready,
+    SessionNote,
     Stats,
     StepOutputs,
 )
@@ -139,6 +140,11 @@ class Replica:
         if box is not None and self._child is not None:
             self._child.send(Abort(request_id))
             await box.finished()
+
+    def note(self, note: SessionNote) -> None:
+        """See `EngineClient.note`."""
+        if self._child is not None and self._ready is not None:
+            self._child.send(note)
 
     async def drain(self, timeout_s: float) -> None:
         """See `EngineClient.drain`; returns once the process is gone."""

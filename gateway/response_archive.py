@@ -14,13 +14,27 @@ from typing import TypeVar
 import msgspec
 from msgspec.structs import replace
 
+from espalier.gateway.engine_client import EngineClient
 from espalier.gateway.errors import ApiError, invalid
 from espalier.gateway.history import plain_messages
 from espalier.gateway.response_input import messages_from, replayed
-from espalier.gateway.wire.items import CallOutputItem, Item, text_of
+from espalier.gateway.session_lease import hold
+from espalier.gateway.wire.items import CallItem, CallOutputItem, Item, text_of
 from espalier.gateway.wire.requests import Message
 from espalier.gateway.wire.responses import Response, ResponseError
-from espalier.sessions import Begun, Completion, Draft, Idempotency, Path, Record, Session, Sessions, Turn, new_id
+from espalier.sessions import (
+    Begun,
+    Completion,
+    Draft,
+    Idempotency,
+    Path,
+    Record,
+    Removed,
+    Session,
+    Sessions,
+    Turn,
+    new_id,
+)
 from espalier.sessions.errors import NotFoundError, ToolResultConflictError
 from espalier.sessions.operation import Branch
 
@@ -48,6 +62,7 @@ class History:
 
     path: Path
     is_new: bool = False
+    is_conversation: bool = False
 
     @classmethod
     def none(cls, tenant: str) -> History:
@@ -121,7 +136,7 @@ class ResponseArchive:
                 raise no_conversation() from None
             if path.session.kind != "conversation":
                 raise no_conversation()
-            return History(path)
+            return History(path, is_conversation=True)
         if previous_response_id is None:
             return History.none(tenant)
         try:
@@ -138,17 +153,25 @@ class ResponseArchive:
         session = history.path.session
         if history.is_new:
             session = await self._sessions.create(tenant, kind="response")
-        branch: Branch = "rollback" if session.kind == "conversation" else "fork"
+        elif session.kind == "conversation" and not history.is_conversation:
+            # It continues a response of the conversation, and is none itself.
+            session = await self._sessions.fork(tenant, session.id, at=draft.parent)
+        branch: Branch = "rollback" if history.is_conversation else "fork"
         return await self._sessions.begin(tenant, session.id, draft, branch=branch)
 
     async def complete(
         self, tenant: str, turn_id: str, response: Response, events: tuple[bytes, ...], output_ids: tuple[int, ...]
-    ) -> None:
+    ) -> Turn:
         """Keep a response that is whole, or was cut. Raises SessionError."""
         said = plain_messages(messages_from(response.output))
-        reason = "length" if response.status == "incomplete" else "stop"
+        calls = any(isinstance(item, CallItem) for item in response.output)
+        reason = "length" if response.status == "incomplete" else "tool_calls" if calls else "stop"
         completion = Completion(said[0], output_ids, reason, msgspec.json.encode(response), events)
-        await self._sessions.complete(tenant, turn_id, completion)
+        return await self._sessions.complete(tenant, turn_id, completion)
+
+    def hold(self, client: EngineClient, turn: Turn) -> None:
+        """Have the engine keep the state of a turn that ended in calls, while the tools run."""
+        hold(client, self._sessions, turn)
 
     async def end_early(self, tenant: str, turn_id: str, response: Response | None, events: tuple[bytes, ...]) -> None:
         """Give a turn up; what is told of it afterwards is `response`, cancelled or failed. Raises SessionError."""
@@ -163,53 +186,49 @@ class ResponseArchive:
             raise no_response() from None
 
     async def response(self, tenant: str, response_id: str) -> Response:
-        """A stored response, as far as the store knows it. Raises ApiError."""
-        turn, record = await self._find(tenant, response_id)
-        return response_of(turn, record)
+        """A stored response that does not run. Raises ApiError."""
+        return response_of(await self._find(tenant, response_id))
 
     async def events(self, tenant: str, response_id: str) -> tuple[bytes, ...]:
         """The events of a response that has ended. Raises ApiError."""
-        return (await self._find(tenant, response_id))[1].events
+        return (await self._find(tenant, response_id)).events
 
     async def input_items(self, tenant: str, response_id: str) -> list[Item]:
         """The items that a response was asked with. Raises ApiError."""
-        return decoded((await self._find(tenant, response_id))[1].request, Asked).items
+        return decoded((await self._find(tenant, response_id)).request, Asked).items
 
-    async def delete(self, tenant: str, response_id: str) -> None:
+    async def delete(self, tenant: str, response_id: str) -> Removed:
         """Delete a response; its text goes as soon as no other one continues it. Raises ApiError, SessionError."""
         await self._find(tenant, response_id)
-        await self._sessions.delete_turn(tenant, response_id)
+        return await self._sessions.delete_turn(tenant, response_id)
 
     async def item(self, tenant: str, item_id: str) -> Item | None:
         """An item of a stored response, by its own id."""
         if not (found := _ID.fullmatch(item_id)):
             return None
         try:
-            turn, record = await self._find(tenant, f"{RESPONSE}_{found[1]}")
+            record = await self._find(tenant, f"{RESPONSE}_{found[1]}")
         except ApiError:
             return None
-        items = [*decoded(record.request, Asked).items, *response_of(turn, record).output]
+        items = [*decoded(record.request, Asked).items, *response_of(record).output]
         return next((item for item in items if item.id == item_id), None)
 
     async def replay(self, tenant: str, idempotency: Idempotency) -> Turn | None:
         """The response that a key has opened. Raises SessionError."""
         return await self._sessions.replay(tenant, idempotency)
 
-    async def _find(self, tenant: str, response_id: str) -> tuple[Turn, Record]:
+    async def _find(self, tenant: str, response_id: str) -> Record:
         try:
-            turn = await self._sessions.turn(tenant, _checked(response_id))
-            return turn, await self._sessions.record(tenant, turn.id)
+            return await self._sessions.record(tenant, _checked(response_id))
         except NotFoundError:
             raise no_response() from None
 
 
-def response_of(turn: Turn, record: Record) -> Response:
-    """A response from its record. One that ran when the server ended has failed."""
+def response_of(record: Record) -> Response:
+    """A response from its record. One that does not run any more, and left none, has failed: the server ended."""
     if record.response:
         return decoded(record.response, Response)
     begun = decoded(record.request, Asked).response
-    if turn.state == "running":
-        return begun
     error = ResponseError("server_error", "the server ended while this response was made")
     return replace(begun, status="failed", error=error)
 

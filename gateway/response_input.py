@@ -6,14 +6,25 @@ What a model generated in one go, reasoning, text and calls, is one message agai
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from msgspec import Struct, convert, field
 from msgspec.structs import replace
 
 from espalier.gateway.errors import invalid
-from espalier.gateway.wire.items import CallItem, CallOutputItem, Item, MessageItem, ReasoningItem, text_of
+from espalier.gateway.wire.items import (
+    CallItem,
+    CallOutputItem,
+    InputText,
+    Item,
+    ItemRole,
+    MessageItem,
+    OutputText,
+    ReasoningItem,
+    ReasoningText,
+    text_of,
+)
 from espalier.gateway.wire.requests import Function, Message, Role, ToolCall
 
 _SILENT = Message("assistant")
@@ -43,10 +54,29 @@ def replayed(plain: Mapping[str, object]) -> Message:
     return Message(
         message.role,
         message.content,
+        message.name,
         tool_calls=calls or None,
         tool_call_id=message.tool_call_id,
         reasoning_content=message.reasoning_content,
     )
+
+
+def items_of(plain: Mapping[str, object], new_id: Callable[[str], str]) -> list[Item]:
+    """A message of a stored turn as items: what is left where a turn's own are not kept."""
+    message = replayed(plain)
+    text = text_of(message.content if isinstance(message.content, str) else "")
+    if message.role == "tool":
+        return [CallOutputItem(new_id("fco"), message.tool_call_id or "", text)]
+    if message.role != "assistant":
+        role: ItemRole = "user" if message.role == "user" else "system"
+        return [MessageItem(new_id("msg"), role, [InputText(text)])]
+    items: list[Item] = []
+    if message.reasoning_content:
+        items.append(ReasoningItem(new_id("rs"), content=[ReasoningText(message.reasoning_content)]))
+    if text:
+        items.append(MessageItem(new_id("msg"), "assistant", [OutputText(text)]))
+    calls = [(call.id, call.function.name, call.function.arguments) for call in message.tool_calls or ()]
+    return items + [CallItem(new_id("fc"), *call) for call in calls]
 
 
 def calls_of(messages: Iterable[Message]) -> set[str]:
@@ -82,6 +112,7 @@ class _Call(Struct, frozen=True):
 class _Replayed(Struct, frozen=True):
     role: Role
     content: str | None = None
+    name: str | None = None
     tool_calls: list[_Call] = field(default_factory=list)
     tool_call_id: str | None = None
     reasoning_content: str | None = None

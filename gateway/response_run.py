@@ -23,6 +23,7 @@ from espalier.gateway.session_errors import from_session
 from espalier.gateway.sse import event
 from espalier.gateway.wire.response_stream import Event
 from espalier.gateway.wire.responses import Response
+from espalier.sessions import Turn
 from espalier.sessions.errors import SessionError
 
 
@@ -86,13 +87,12 @@ class ResponseRun:
         """Store it, then tell its end: an answer that is whole is not given up any more, whoever leaves."""
         if (place := self._place) is not None:
             events = _kept(log, last)
+            archive, output_ids = place.archive, tuple(self._output_ids)
             storing = asyncio.ensure_future(
-                place.archive.complete(place.tenant, place.turn_id, self.response, events, tuple(self._output_ids))
+                archive.complete(place.tenant, place.turn_id, self.response, events, output_ids)
             )
             try:
-                await asyncio.shield(storing)
-            except asyncio.CancelledError:
-                await storing
+                archive.hold(self._service.client, await _unhurried(storing))
             except SessionError as error:
                 told = from_session(error)
                 _write(log, self._growing.retract(told))
@@ -108,6 +108,14 @@ class ResponseRun:
                 await place.archive.end_early(place.tenant, place.turn_id, response, events)
         if self.has_begun:
             _write(log, last)
+
+
+async def _unhurried(storing: asyncio.Future[Turn]) -> Turn:
+    """Wait for it, whoever wants this to end meanwhile."""
+    try:
+        return await asyncio.shield(storing)
+    except asyncio.CancelledError:
+        return await storing
 
 
 def _frames(events: Sequence[Event]) -> list[bytes]:

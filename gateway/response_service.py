@@ -5,8 +5,11 @@ One that runs is a live turn, one that has ended is in the archive, if it is sto
 
 from __future__ import annotations
 
+import asyncio
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
+from weakref import WeakValueDictionary
 
 import msgspec
 from msgspec.structs import replace
@@ -15,6 +18,7 @@ from espalier.engine.errors import RequestError
 from espalier.engine.messages import TokenLogprob
 from espalier.gateway import response_request
 from espalier.gateway.errors import ApiError, invalid
+from espalier.gateway.extras import extras_of
 from espalier.gateway.history import plain_messages
 from espalier.gateway.live_turn import LiveTurn, Policy
 from espalier.gateway.logprob import spelled
@@ -33,6 +37,8 @@ from espalier.gateway.response_request import chat_of, conversation_of, tools_of
 from espalier.gateway.response_run import Place, ResponseRun
 from espalier.gateway.sampling import sampling_params
 from espalier.gateway.service import Prepared, Service
+from espalier.gateway.session_lease import fork, session_key
+from espalier.gateway.session_upkeep import forget
 from espalier.gateway.wire.answers import ContentLogprob
 from espalier.gateway.wire.items import GivenItem, Item, ItemReference, read_items
 from espalier.gateway.wire.responses import FunctionTool, Response, ResponsesRequest
@@ -70,6 +76,7 @@ class ResponseService:
     def __init__(self, service: Service) -> None:
         self._service = service
         self._archive = None if service.sessions is None else ResponseArchive(service.sessions)
+        self._locks: WeakValueDictionary[tuple[str, str], asyncio.Lock] = WeakValueDictionary()
 
     @property
     def archive(self) -> ResponseArchive:
@@ -86,26 +93,13 @@ class ResponseService:
         Who `resumes` a stream is never given another one.
         """
         asked = self._checked(asked, idempotency)
-        if idempotency is not None and (known := await self.archive.replay(tenant, idempotency)) is not None:
-            return await self.find(tenant, known.response_id or "")
-        if resumes:
-            message = "the stream that Last-Event-ID would resume is gone; send the request without it"
-            raise ApiError(409, message, "Last-Event-ID", "stream_not_found", {"x-should-retry": "false"})
-        if not asked.store:
-            plan = await self._plan(asked, tenant)
-            run = ResponseRun(self._service, plan.prepared.job, self._growing(asked, plan), None)
-            return self._start(tenant, plan.response_id, run, "attached")
-        for _ in range(ATTEMPTS - 1):
-            try:
-                return await self._stored(asked, tenant, idempotency)
-            except BusyError as busy:
-                # Either it has ended since the history was read, or whoever it was read to has left: it gives way.
-                live = self._service.live.get(tenant, busy.turn_id)
-                if live is not None and (live.has_client or live.policy == "background"):
-                    raise
-                if live is not None:
-                    await live.cancel()
-        return await self._stored(asked, tenant, idempotency)
+        if idempotency is None:
+            return await self._begun(asked, tenant, None, resumes=resumes)
+        lock = self._locks.setdefault((tenant, idempotency.key), asyncio.Lock())
+        async with lock:  # the second of two at once finds what the first has begun
+            if (known := await self.archive.replay(tenant, idempotency)) is not None:
+                return await self.find(tenant, known.response_id or "")
+            return await self._begun(asked, tenant, idempotency, resumes=resumes)
 
     async def count(self, asked: ResponsesRequest, tenant: str) -> int:
         """The tokens of a request's prompt. Raises ApiError."""
@@ -135,7 +129,7 @@ class ResponseService:
         found = await self.find(tenant, response_id)
         if isinstance(found, Making):
             await found.turn.cancel()
-        await self.archive.delete(tenant, response_id)
+        forget(self._service.client, await self.archive.delete(tenant, response_id))
 
     def _checked(self, asked: ResponsesRequest, idempotency: Idempotency | None) -> ResponsesRequest:
         """The request with `store` said: what is not said otherwise is stored where anything is."""
@@ -189,20 +183,51 @@ class ResponseService:
             raise invalid(f"input[{at}] refers to an item that there is not", f"input[{at}].id", "item_not_found")
         return found
 
+    async def _begun(
+        self, asked: ResponsesRequest, tenant: str, idempotency: Idempotency | None, *, resumes: bool
+    ) -> Making | Response:
+        if resumes:
+            message = "the stream that Last-Event-ID would resume is gone; send the request without it"
+            raise ApiError(409, message, "Last-Event-ID", "stream_not_found", {"x-should-retry": "false"})
+        if not asked.store:
+            plan = await self._plan(asked, tenant)
+            response = replace(self._response(asked, plan), espalier=extras_of(plan.prepared))
+            run = ResponseRun(self._service, plan.prepared.job, self._growing(response, plan), None)
+            return self._start(tenant, plan.response_id, run, "attached")
+        for _ in range(ATTEMPTS - 1):
+            try:
+                return await self._stored(asked, tenant, idempotency)
+            except BusyError as busy:
+                await self._make_way(tenant, busy)
+        return await self._stored(asked, tenant, idempotency)
+
+    async def _make_way(self, tenant: str, busy: BusyError) -> None:
+        """End the turn that is in the way, if whoever it was told to has left. Raises it where nobody has."""
+        live = self._service.live.get(tenant, busy.turn_id)
+        if live is not None and (live.has_client or live.policy == "background"):
+            raise busy
+        if live is not None:  # else it has ended since the history was read
+            await live.cancel()
+
     async def _stored(self, asked: ResponsesRequest, tenant: str, idempotency: Idempotency | None) -> Making | Response:
         """Begin a response that is stored. Raises BusyError where its conversation has another one running."""
         plan = await self._plan(asked, tenant)
-        growing = self._growing(asked, plan)
-        draft = _draft(plan, growing.response, idempotency, asked.cache_salt)
+        response = self._response(asked, plan)
+        draft = _draft(plan, response, idempotency, asked.cache_salt)
         begun = await self.archive.begin(tenant, plan.history, draft)
         if begun.is_replay:
             return await self.find(tenant, begun.turn.response_id or "")
-        run = ResponseRun(self._service, plan.prepared.job, growing, Place(self.archive, tenant, begun.turn.id))
+        growing = self._growing(replace(response, espalier=extras_of(plan.prepared, begun.turn)), plan)
+        before = plan.history.path.session
+        if not plan.history.is_new and begun.session.id != before.id:
+            fork(self._service.client, before, begun.session)
+        job = dataclasses.replace(plan.prepared.job, session=session_key(tenant, begun.session.id))
+        run = ResponseRun(self._service, job, growing, Place(self.archive, tenant, begun.turn.id))
         policy: Policy = "background" if asked.background else "attached" if idempotency is None else "kept"
         return self._start(tenant, begun.turn.id, run, policy)
 
-    def _growing(self, asked: ResponsesRequest, plan: _Plan) -> ResponseEvents:
-        response = response_request.begun(
+    def _response(self, asked: ResponsesRequest, plan: _Plan) -> Response:
+        return response_request.begun(
             asked,
             plan.tools,
             plan.prepared.job.params,
@@ -210,6 +235,8 @@ class ResponseService:
             model=self._service.model,
             created_at=int(self._service.clock()),
         )
+
+    def _growing(self, response: Response, plan: _Plan) -> ResponseEvents:
         return ResponseEvents(response, plan.ids, self._spell, self._service.clock)
 
     def _start(self, tenant: str, turn_id: str, run: ResponseRun, policy: Policy) -> Making:

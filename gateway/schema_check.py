@@ -6,9 +6,11 @@ Two implementations of `SchemaChecker`: `ThreadChecker` here, for tests and embe
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
 from typing import Protocol
 
 import msgspec
@@ -82,25 +84,29 @@ class ThreadChecker:
 
 
 class SchemaCheck:
-    """Asks a checker about the constraints of a request, each once."""
+    """Asks a checker about the constraints of a request, each once; of a tenant's one at a time, so that others come in
+    between.
+    """
 
     def __init__(self, checker: SchemaChecker) -> None:
         self._checker = checker
         self._known: OrderedDict[bytes, Verdict] = OrderedDict()
+        self._turns: dict[str, tuple[asyncio.Lock, int]] = {}  # of tenants that ask, and how many of their requests do
 
-    async def check(self, fields: Sequence[tuple[str, AnyConstraint]]) -> Coverage:
+    async def check(self, fields: Sequence[tuple[str, AnyConstraint]], tenant: str = "") -> Coverage:
         """What of all of them is enforced. Raises ApiError with the field (the first of each pair) that can't be."""
-        verdicts = [(where, await self._verdict(constraint)) for where, constraint in fields]
+        verdicts = [(where, await self._verdict(constraint, tenant)) for where, constraint in fields]
         for where, verdict in verdicts:
             if verdict.code is not None:
                 raise refusal(where, verdict)
         return merged([verdict.coverage for _, verdict in verdicts])
 
-    async def _verdict(self, constraint: AnyConstraint) -> Verdict:
+    async def _verdict(self, constraint: AnyConstraint, tenant: str) -> Verdict:
         key = hashlib.blake2b(msgspec.msgpack.encode(constraint), digest_size=16).digest()
         found = self._known.get(key)
         if found is None:
-            found = await self._checker.judge(constraint)
+            async with self._turn(tenant):
+                found = await self._checker.judge(constraint)
             if not found.is_final:
                 return found
             self._known[key] = found
@@ -109,6 +115,18 @@ class SchemaCheck:
         else:
             self._known.move_to_end(key)
         return found
+
+    @asynccontextmanager
+    async def _turn(self, tenant: str) -> AsyncGenerator[None, None]:
+        lock, num_asking = self._turns.get(tenant, (asyncio.Lock(), 0))
+        self._turns[tenant] = lock, num_asking + 1
+        try:
+            async with lock:
+                yield
+        finally:
+            lock, num_asking = self._turns.pop(tenant)
+            if num_asking > 1:
+                self._turns[tenant] = lock, num_asking - 1
 
 
 def refusal(where: str, verdict: Verdict) -> ApiError:

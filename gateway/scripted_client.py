@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 
 from espalier.engine.errors import RequestError
-from espalier.engine.messages import FinishReason, Generate, Output, Ready, Stats, Usage
+from espalier.engine.messages import Ahead, FinishReason, Generate, Output, Ready, SessionNote, Stats, Usage
 from espalier.gateway.engine_client import DrainingError, UnavailableError
 
 Script = Callable[[Generate], Iterable[Output | Exception]]
@@ -41,7 +41,8 @@ def echo(request: Generate) -> Iterable[Output | Exception]:
 class ScriptedClient:
     """Plays a script for each request; yields to the event loop between outputs, waits for `gate` where one is given.
 
-    An exception in a script is raised from there. `requests` holds what was asked, `aborted` the ids that ended early.
+    An exception in a script is raised from there. `requests` holds what was asked, `notes` what was told of sessions,
+    `aborted` the ids that ended early.
     """
 
     def __init__(
@@ -56,6 +57,8 @@ class ScriptedClient:
         self.is_alive = True
         self.is_draining = False
         self.requests: list[Generate] = []
+        self.notes: list[SessionNote] = []
+        self.ahead: list[Ahead] = []
         self.aborted: list[str] = []
 
     async def generate(self, request: Generate) -> AsyncGenerator[Output, None]:
@@ -87,6 +90,13 @@ class ScriptedClient:
         if (ended := self._running.get(request_id)) is not None:
             self._aborting.add(request_id)
             await ended.wait()
+
+    def note(self, note: SessionNote) -> None:
+        """See `EngineClient.note`."""
+        if isinstance(note, Ahead):
+            self.ahead.append(note)
+        else:
+            self.notes.append(note)
 
     async def drain(self, timeout_s: float) -> None:
         """See `EngineClient.drain`."""

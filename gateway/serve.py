@@ -21,6 +21,7 @@ from espalier.gateway.auth import KeyRing
 from espalier.gateway.check_process import ProcessChecker
 from espalier.gateway.options import GatewayOptions
 from espalier.gateway.replica import Replica
+from espalier.gateway.session_upkeep import kept_sessions
 
 TABLES: dict[str, type] = {"engine": EngineOptions, "gateway": GatewayOptions}
 EPILOG = "A value comes from its flag, else the environment, else the TOML file, else the default."
@@ -59,16 +60,19 @@ async def _serve(engine: EngineOptions, gateway: GatewayOptions, console: Consol
     log.configure("warning" if console.is_terminal else gateway.log_level)
     replica, checker = Replica(engine), ProcessChecker()
     try:
-        with console.status(f"loading {engine.model}"):
-            folder = await asyncio.to_thread(locate, engine.model, engine.revision)
-            await checker.start()
-            ready = await replica.start()
-            model = gateway.served_model_name or model_name(engine.model)
-            app = create_app(replica, folder=folder, model=model, options=gateway, keys=keys, checker=checker)
-        log.configure(gateway.log_level)
-        console.print(fit_table(model, ready.fit))
-        console.print(greeting(address.url_of(listener), model), highlight=False, soft_wrap=True)
-        await server.serve(app, replica, listener, drain_timeout_s=gateway.drain_timeout_s)
+        async with kept_sessions(gateway, replica) as sessions:
+            with console.status(f"loading {engine.model}"):
+                folder = await asyncio.to_thread(locate, engine.model, engine.revision)
+                await checker.start()
+                ready = await replica.start()
+                model = gateway.served_model_name or model_name(engine.model)
+                app = create_app(
+                    replica, folder=folder, model=model, options=gateway, keys=keys, checker=checker, sessions=sessions
+                )
+            log.configure(gateway.log_level)
+            console.print(fit_table(model, ready.fit))
+            console.print(greeting(address.url_of(listener), model), highlight=False, soft_wrap=True)
+            await server.serve(app, replica, listener, drain_timeout_s=gateway.drain_timeout_s)
     finally:
         listener.close()
         await checker.close()

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import msgspec
 
 from espalier.engine.errors import EngineError, RequestError
-from espalier.engine.messages import Generate, Output, Ready, SamplingParams
+from espalier.engine.messages import Ahead, Generate, Output, Ready, SamplingParams
 from espalier.engine.messages import Usage as EngineUsage
 from espalier.engine.sampling_params import check
 from espalier.gateway.answer_check import AnswerCheck
@@ -59,7 +59,7 @@ class Job:
     """One prompt, and how many answers of it are wanted; their indices start at `first_index`.
 
     `constraint_field` is the request's field that a constraint came from, for errors. `check` validates the answers
-    again.
+    again. `session` is what the engine calls the session whose next turn this is.
     """
 
     token_ids: list[int]
@@ -70,11 +70,19 @@ class Job:
     cache_salt: str = ""
     constraint_field: str | None = None
     check: AnswerCheck | None = None
+    session: str = ""
 
     def requests(self) -> list[Generate]:
         """The engine's requests, one for each answer."""
         return [
-            Generate(new_request_id(), self.token_ids, _with_seed(self.params, index), self.tenant, self.cache_salt)
+            Generate(
+                new_request_id(),
+                self.token_ids,
+                _with_seed(self.params, index),
+                self.tenant,
+                self.cache_salt,
+                self.session,
+            )
             for index in range(self.n)
         ]
 
@@ -139,7 +147,8 @@ class Service:
         """
         ready = self.ready()
         check(params, ready.vocab_size)
-        planned = await self.turns.plan(turn, params, Room(ready.max_context, params.max_tokens), history)
+        room = Room(ready.max_context, params.max_tokens)
+        planned = await self.turns.plan(turn, params, room, tenant=tenant, history=history)
         field = turn.answer_where if turn.answer is not None else "tools"
         job = Job(
             planned.prompt.token_ids,
@@ -160,14 +169,24 @@ class Service:
         readers = {job.first_index + at: self.turns.reader(job.params) for job in jobs for at in range(job.n)}
         untold: dict[int, list[int]] = {at: [] for at in readers}
         checks = {job.first_index + at: (job.check, Gathered()) for job in jobs for at in range(job.n) if job.check}
+        said: list[int] = []
         async with aclosing(self.stream(jobs)) as parts:
             async for at, output in parts:
                 untold[at] += output.token_ids
+                said += output.token_ids
                 for event in readers[at].read(output):
                     if at in checks:
                         _check(event, *checks[at])
+                    if len(readers) == 1 and isinstance(event, Finished) and event.reason == "tool_calls":
+                        self._look_ahead(jobs[0], said)
                     yield Told(at, event, readers[at].usage(output), tuple(untold[at]))
                     untold[at] = []
+
+    def _look_ahead(self, job: Job, answer_ids: list[int]) -> None:
+        """Have computed what the next prompt begins with, while the tools run."""
+        token_ids, ready = self.turns.ahead(job.token_ids, answer_ids), self.client.ready
+        if token_ids is not None and ready is not None and len(token_ids) < ready.max_context:
+            self.client.note(Ahead(token_ids, job.tenant, job.cache_salt))
 
     async def stream(self, jobs: list[Job]) -> AsyncGenerator[Part, None]:
         """All outputs of the jobs as they come, the first one of index 0. Closing it aborts what still runs."""

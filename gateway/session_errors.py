@@ -13,16 +13,17 @@ STATUSES = {
     "turn_mismatch": 412,
     "idempotency_conflict": 409,
     "tool_result_conflict": 409,
+    "name_taken": 409,
     "turn_ended": 409,
     "invalid_archive": 400,
     "session_corrupt": 500,
     "store_read_only": 503,
     "store_error": 500,
 }
-PARAMS = {"idempotency_conflict": "Idempotency-Key", "turn_mismatch": "If-Match"}
+PARAMS = {"idempotency_conflict": "Idempotency-Key", "turn_mismatch": "If-Match", "name_taken": "name"}
 # A request that is sent again as it is would fare no better.
 DETERMINISTIC = frozenset(
-    {"idempotency_conflict", "tool_result_conflict", "turn_ended", "session_corrupt", "store_error"}
+    {"idempotency_conflict", "tool_result_conflict", "name_taken", "turn_ended", "session_corrupt", "store_error"}
 )
 
 

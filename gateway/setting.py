@@ -10,7 +10,8 @@ UNITS = {"": 1, "b": 1, "k": 2**10, "kib": 2**10, "m": 2**20, "mib": 2**20, "g":
 
 # Whole numbers start at 1 and other numbers lie above 0 but for these.
 _LOWEST = {"port": 0, "max_logprobs": 0, "max_stop": 0, "drain_timeout_s": 0, "max_waiting": 0}
-_HIGHEST = {"port": 65535, "kv_memory_share": 1}
+_LOWEST |= {"lease_share": 0, "tenant_lease_share": 0, "lease_patience_s": 0, "kv_host_bytes": 0, "kv_disk_bytes": 0}
+_HIGHEST = {"port": 65535, "kv_memory_share": 1, "lease_share": 1, "tenant_lease_share": 1}
 _WORDS = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
 
 

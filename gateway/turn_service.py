@@ -14,6 +14,7 @@ import msgspec
 from espalier.engine.messages import SamplingParams
 from espalier.gateway.answer_check import AnswerCheck
 from espalier.gateway.prompter import Prompt, Prompter, Room
+from espalier.gateway.result_opening import ResultOpening
 from espalier.gateway.schema_check import SchemaCheck
 from espalier.gateway.turn import Turn, check_turn
 from espalier.gateway.turn_constraint import STOPPABLE, AnswerFormat
@@ -43,19 +44,28 @@ class TurnService:
     form: AnswerFormat
     schemas: SchemaCheck
     check_answers: bool = False
+    opening: ResultOpening | None = None
 
-    async def plan(self, turn: Turn, params: SamplingParams, room: Room, history: Path | None = None) -> Planned:
+    async def plan(
+        self, turn: Turn, params: SamplingParams, room: Room, *, tenant: str = "", history: Path | None = None
+    ) -> Planned:
         """`history` is what the turn continues. Raises ApiError with the field, TemplateError, ContextOverflowError."""
         check_turn(turn)
         constraint = self._constraint(turn, params)
         asked: list[tuple[str, AnyConstraint]] = [(t.where, self.form.arguments(t)) for t in turn.callable_tools]
         if turn.answer is not None:
             asked.append((turn.answer_where, turn.answer))
-        coverage = await self.schemas.check(asked) if asked else None
+        coverage = await self.schemas.check(asked, tenant) if asked else None
         tools = [tool.told() for tool in turn.tools] or None
         prompt = await self.prompter.chat(turn.messages, room, tools=tools, history=history)
         told = msgspec.structs.replace(params, constraint=constraint, stop_in=STOPPABLE) if constraint else params
         return Planned(prompt, told, coverage, AnswerCheck.of(turn) if self.check_answers and asked else None)
+
+    def ahead(self, prompt_ids: list[int], answer_ids: list[int]) -> list[int] | None:
+        """What the next prompt begins with behind an answer that called tools; None if that is not known."""
+        ends = frozenset(self.prompter.tokenizer.end_token_ids)
+        behind = None if self.opening is None else self.opening.behind(answer_ids, ends)
+        return None if behind is None else [*prompt_ids, *behind]
 
     def reader(self, params: SamplingParams) -> TurnReader:
         """What reads an answer with these parameters."""

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from espalier.grammar.completion import Completion, completion, spelled
+from espalier.grammar.constraint import AnyJson, Json
 from espalier.grammar.errors import RejectedError
-from espalier.grammar.event import Event, Piece, Trail, settle, told_of
+from espalier.grammar.event import Event, Piece, Told, Trail, settle, told_of
 from espalier.grammar.part import SpecialState
 from espalier.grammar.rows import Rows, Stack
-from espalier.grammar.spot import FEW_THEN, MOST_AHEAD, MOST_THEN, Ahead, Link, Spot, Threads, Told
+from espalier.grammar.spot import FEW_THEN, MOST_AHEAD, MOST_THEN, Ahead, Link, Spot, Threads
 from espalier.grammar.thread import END, Sequel, Thread, behind, closure
 from espalier.grammar.token_mask import Mask
 
@@ -130,9 +131,9 @@ class Cursor:
         return link.events
 
     def _link(self, spot: Spot, token: int, told: Told, events: tuple[Event, ...]) -> None:
-        after, begun = self._spot(), told_of(self._place.trails)
-        if begun is not None:
-            trails = tuple(Trail.of(thread, is_begun) for thread, is_begun in zip(after.threads, begun, strict=False))
+        after, held = self._spot(), told_of(self._place.trails)
+        if held is not None:
+            trails = tuple(Trail.of(thread, *one) for thread, one in zip(after.threads, held, strict=False))
             self._grammar.spots.link(spot, token, told, Link(after, events, trails))
 
     def _accept_special(self, token: int) -> tuple[Event, ...]:
@@ -269,10 +270,19 @@ class Cursor:
 
     def closing_tokens(self) -> list[int]:
         """A completion in tokens with the end token, if the answer does not end by itself behind it."""
-        tokens, after = self.completion_tokens(), self.copy()
+        tokens = self.completion_tokens()
+        is_over = not self._grammar.end_tokens or self._is_over_behind(tokens)
+        return tokens if is_over else [*tokens, self._grammar.end_token]
+
+    def _is_over_behind(self, tokens: list[int]) -> bool:
+        """Whether nothing can follow a completion but the end."""
+        last = self._grammar.vocabulary.tokens[tokens[-1]] if tokens else None
+        if isinstance(self._grammar.constraint, Json | AnyJson) and last and not last[-1:].isdigit():
+            return True  # a JSON text that ends with no number has said so; reading a long one takes its time
+        after = self.copy()
         for token in tokens:
             after.accept(token)
-        return tokens if after.ahead().is_over or not self._grammar.end_tokens else [*tokens, self._grammar.end_token]
+        return after.ahead().is_over
 
     def closing_cost(self) -> int:
         """The number of those tokens."""

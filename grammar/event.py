@@ -48,9 +48,9 @@ class Trail:
     at: Frame | None = None
 
     @classmethod
-    def of(cls, thread: Thread, is_begun: bool) -> Trail:
-        """Of a thread of which all is told; whether its part has begun."""
-        return cls((), _origin(thread) if is_begun else None)
+    def of(cls, thread: Thread, is_begun: bool, events: tuple[Event, ...]) -> Trail:
+        """Of a thread that has that to tell; whether its part has begun."""
+        return cls(events, _origin(thread) if is_begun else None)
 
     def read(self, reader: Thread, byte: int, after: Thread) -> Trail:
         """Behind a byte that a thread read."""
@@ -78,11 +78,17 @@ class Trail:
         return Trail((*self.events, Ended(origin.part)))
 
 
-def told_of(trails: Sequence[Trail]) -> tuple[bool, ...] | None:
-    """Of each trail whether a part has begun; None if any has something yet to tell."""
-    if any(trail.events for trail in trails):
-        return None
-    return tuple(trail.at is not None for trail in trails)
+Told: TypeAlias = tuple[tuple[bool, tuple[Event, ...]], ...]
+"""Of each thread whether its part has begun, and what it has yet to tell: equal threads then tell alike."""
+MOST_HELD = 24  # events and bytes yet to be told, of all threads: places with more are no two alike
+
+
+def told_of(trails: Sequence[Trail]) -> Told | None:
+    """That of trails; None if much is yet to be told."""
+    held = sum(
+        len(event.text) if isinstance(event, Piece) else 1 for trail in trails if trail.events for event in trail.events
+    )
+    return None if held > MOST_HELD else tuple((trail.at is not None, trail.events) for trail in trails)
 
 
 def _origin(thread: Thread) -> Frame | None:

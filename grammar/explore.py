@@ -8,11 +8,10 @@ doubtful, to be tried token by token, and whoever keeps the result has to keep a
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
-from typing import Protocol
 
 import numpy as np
 
+from espalier.grammar.found import UNWATCHED, Found, Quotes, Rest, Slices, Watch
 from espalier.grammar.key_core import KeyCore
 from espalier.grammar.leaf import is_leaf
 from espalier.grammar.name_paths import Paths, name_ends
@@ -22,71 +21,9 @@ from espalier.grammar.state import Outcome, Pop, Push, State
 from espalier.grammar.text_frame import QUOTE, TextState
 from espalier.grammar.thread import END, Frame, FrameKeys, Sequel, Tape, Thread, behind, closure
 from espalier.grammar.trie import TokenTrie
-from espalier.grammar.vocabulary import Tails
 
-Watch = frozenset[int]  # depths of frames that compare what they were not told
-UNWATCHED: Watch = frozenset()
 Place = tuple[int, Thread, Watch]  # a node, and who came to it
 _FEW_WANTED = 8  # bytes: more are looked up in a dictionary
-
-
-@dataclass(slots=True)
-class Found:
-    """What a walk came to: nodes, or tokens by themselves; and what it could not say.
-
-    `is_sensitive`: what is found may be wrong, and a walk that knows what was read has to be made; this one breaks off.
-    """
-
-    nodes: list[int] = field(default_factory=list)
-    slices: list[np.ndarray] = field(default_factory=list)
-    tokens: list[np.ndarray] = field(default_factory=list)
-    doubtful: list[int] = field(default_factory=list)  # nodes at and below which nothing is decided
-    doubtful_tokens: list[np.ndarray] = field(default_factory=list)
-    is_sensitive: bool = False
-
-    @property
-    def is_listed(self) -> bool:
-        """Whether nothing was found but nodes by themselves, and all is said of them."""
-        return not (self.slices or self.tokens or self.doubtful or self.doubtful_tokens)
-
-    def all_nodes(self) -> np.ndarray:
-        """The nodes found, in no order."""
-        nodes = np.array(self.nodes, dtype=np.int32)
-        return np.concatenate([nodes, *self.slices]) if self.slices else nodes
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Rest:
-    """What may follow a string, by place of the tails' trie: bool each.
-
-    `number` is that of the set of live places; `doubtful` ones take knowledge of what was read.
-    """
-
-    number: int
-    live: np.ndarray
-    doubtful: np.ndarray | None
-    is_sensitive: bool
-
-
-class Quotes(Protocol):
-    """Where a walk of the vocabulary asks what may stand behind the quote that ends a string."""
-
-    @property
-    def tails(self) -> Tails:
-        """What tokens say behind quotes."""
-        ...
-
-    def rest(self, thread: Thread, outcome: Outcome, watch: Watch) -> Rest:
-        """What may follow the thread's string."""
-        ...
-
-
-class Slices(Protocol):
-    """Where slices are kept."""
-
-    def get(self, trie: TokenTrie, node: int, state: State) -> Slice:
-        """The slice of a leaf state below a node."""
-        ...
 
 
 class Explorer:
@@ -113,8 +50,6 @@ class Explorer:
         pending = [(node, thread, watch) for thread in threads]
         while pending and not self.found.is_sensitive:
             at, thread, watched = pending.pop()
-            if not self._trie.has_children(at):
-                continue
             state = thread.state
             if isinstance(state, TextState) and not state.pending:
                 self._text(at, thread, watched)
@@ -132,7 +67,7 @@ class Explorer:
         is_simple = not watch and frame is not None and not isinstance(frame.back, Sequel)
         for byte, kid in self._wanted(node, state):
             step = state.step(byte)
-            if is_simple and not isinstance(step, Pop):
+            if is_simple and (not isinstance(step, Pop) or self._is_last(kid, thread, step)):
                 if step is not None:
                     self._inward(kid, thread, step, byte, pending)
                 continue
@@ -142,18 +77,23 @@ class Explorer:
             inner = threads[0].state if threads and state.is_between else None
             pending.extend(self._arrive(kid, threads, watched, in_doubt or self._may_repeat(kid, inner)))
 
+    def _is_last(self, kid: int, thread: Thread, step: Pop) -> bool:
+        """Whether a byte ends a frame and every token that it is in, so that nobody asks what follows."""
+        assert thread.frame is not None
+        return not (step.again or thread.frame.back.captures or self._trie.has_children(kid))
+
     def _wanted(self, node: int, state: State) -> Iterable[tuple[int, int]]:
         """The children of a node that a state may allow, with their bytes."""
         if state.at_end() is not None:
             return self._trie.children(node).items()
         wanted = state.candidates()
         if len(wanted) <= _FEW_WANTED:
-            kids = [(byte, self._trie.child(node, byte)) for byte in wanted]
-            return [(byte, kid) for byte, kid in kids if kid >= 0]
+            child = self._trie.child
+            return [(byte, kid) for byte in wanted if (kid := child(node, byte)) >= 0]
         return [(byte, kid) for byte, kid in self._trie.children(node).items() if byte in wanted]
 
-    def _inward(self, kid: int, thread: Thread, step: State | Push, byte: int, pending: list[Place]) -> None:
-        """The same where no frame ends and nobody watches."""
+    def _inward(self, kid: int, thread: Thread, step: State | Push | Pop, byte: int, pending: list[Place]) -> None:
+        """The same where nobody asks what follows a frame that ends, and nobody watches."""
         if thread.state.is_between and isinstance(step, Push) and self._may_repeat(kid, step.state):
             self.found.doubtful.append(kid)
             return
@@ -161,7 +101,7 @@ class Explorer:
         if isinstance(step, Push) and thread.frame.depth >= self._max_depth:
             return
         self.found.nodes.append(kid)
-        if self._trie.has_children(kid):
+        if not isinstance(step, Pop) and self._trie.has_children(kid):
             after = thread.inward(step, byte, self._max_depth)
             assert after is not None
             pending.append((kid, after, UNWATCHED))
@@ -185,7 +125,7 @@ class Explorer:
             return []
         if threads:
             self.found.nodes.append(kid)
-        return [(kid, after, watch) for after in threads]
+        return [(kid, after, watch) for after in threads] if self._trie.has_children(kid) else []
 
     def _advance(self, thread: Thread, byte: int, watch: Watch) -> tuple[list[Thread], Watch, bool]:
         """The threads behind a byte, the depths watched there, and whether it takes knowledge to say so."""
@@ -279,18 +219,30 @@ class Explorer:
             self._go_on(found.exits[found.outcomes == outcome].tolist(), thread, base + outcome, watch)
 
     def _behind_quotes(self, found: Slice, thread: Thread, base: int, watch: Watch, quotes: Quotes) -> None:
-        which, rows = quotes.tails.rows(found.exits)
-        tokens, places, outcomes = quotes.tails.tokens[rows], quotes.tails.places[rows], found.outcomes[which]
+        tails = quotes.tails
+        if found.exits.size == 1:  # as nearly always: the tokens below one quote
+            rows = tails.below(found.exits.item(0))
+            tokens, places = tails.tokens[rows], tails.places[rows]
+            self._behind_quote(tokens, places, thread, base + found.outcomes.item(0), watch, quotes)
+            return
+        which, places = tails.rows(found.exits)
+        outcomes = found.outcomes[which]
+        for outcome in dict.fromkeys(found.outcomes.tolist()):
+            here = places[outcomes == outcome]
+            self._behind_quote(tails.tokens[here], tails.places[here], thread, base + outcome, watch, quotes)
+
+    def _behind_quote(
+        self, tokens: np.ndarray, places: np.ndarray, thread: Thread, outcome: Outcome, watch: Watch, quotes: Quotes
+    ) -> None:
+        """Of tokens with a quote in them, those that go on behind it with what follows the string."""
         if self._is_exact:
             self.found.doubtful_tokens.append(tokens)
             return
-        for outcome in dict.fromkeys(found.outcomes.tolist()):
-            rest = quotes.rest(thread, base + outcome, watch)
-            here = outcomes == outcome
-            self.found.is_sensitive |= rest.is_sensitive
-            self.found.tokens.append(tokens[here & rest.live[places]])
-            if rest.doubtful is not None:
-                self.found.doubtful_tokens.append(tokens[here & rest.doubtful[places]])
+        rest = quotes.rest(thread, outcome, watch)
+        self.found.is_sensitive |= rest.is_sensitive
+        self.found.tokens.append(tokens[rest.live[places]])
+        if rest.doubtful is not None:
+            self.found.doubtful_tokens.append(tokens[rest.doubtful[places]])
 
     def rest(self, thread: Thread, outcome: Outcome, watch: Watch, number: Callable[[np.ndarray], int]) -> Rest:
         """What may follow the thread's string, in a walk over tails from their root."""

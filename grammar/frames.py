@@ -8,7 +8,7 @@ from espalier.grammar.array_frame import ArrayFrame
 from espalier.grammar.choice import Vector
 from espalier.grammar.enum_core import enum_frame
 from espalier.grammar.formula import FALSE, Formula, Space
-from espalier.grammar.kind import Kind, Part, algebras
+from espalier.grammar.kind import Kind, Part
 from espalier.grammar.limits import Limits
 from espalier.grammar.number_frame import NumberMachine, number_machine
 from espalier.grammar.number_set import NumberSet
@@ -68,12 +68,11 @@ class Frames:
 class ValueState(State):
     """Before a value."""
 
-    __slots__ = ("_first", "_frames", "_numbers", "_shapes")
+    __slots__ = ("_frames", "_numbers", "_shapes")
 
     def __init__(self, frames: Frames, shapes: Vector) -> None:
         super().__init__()
         self._frames, self._shapes = frames, shapes
-        self._first: bytes | None = None
         self._numbers: NumberMachine | None = None
 
     def _parts(self, kind: Kind) -> list[Part]:
@@ -114,12 +113,8 @@ class ValueState(State):
         return self._numbers.enter(byte)
 
     def candidates(self) -> bytes:
-        """What values begin with that are not of a kind that no shape allows."""
-        if self._first is None:
-            bottoms = {kind: algebra.bottom for kind, algebra in algebras(self._frames.space).items()}
-            kinds = {kind for kind, bottom in bottoms.items() if any(part != bottom for part in self._parts(kind))}
-            self._first = bytes(byte for byte in self._frames.first_bytes if self._frames.kind_of[byte] in kinds)
-        return self._first
+        """What values begin with."""
+        return self._frames.first_bytes
 
     def completion(self) -> tuple[bytes, Outcome]:
         """The shortest witness of any of the shapes."""

@@ -189,7 +189,8 @@ class ItemSearch:
         assert isinstance(strings, Language) and isinstance(numbers, NumberSet)
         if strings is Language.EVERY or is_infinite(numbers):
             return ()
-        if text_machine(strings, self._limits).cardinality(most + 1) > most:
+        is_listed = strings.operator == "literals"
+        if (len(strings.texts) if is_listed else text_machine(strings, self._limits).cardinality(most + 1)) > most:
             return ()
         found: dict[Value, None] = {}
         while len(found) <= most:

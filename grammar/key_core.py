@@ -13,7 +13,7 @@ from espalier.grammar.escape import ESCAPED
 from espalier.grammar.name_trie import Trie
 from espalier.grammar.names import NameTable, fresh, runs_out
 from espalier.grammar.state import Outcome
-from espalier.grammar.text_frame import BACKSLASH, QUOTE, Core, MachineCore, machines_frame, moved
+from espalier.grammar.text_frame import BACKSLASH, QUOTE, Core, MachineCore, moved
 
 ClassStates: TypeAlias = "tuple[tuple[int, int] | None, ...]"
 
@@ -35,7 +35,7 @@ class KeyContext(ABC):
 class KeyCore(Core):
     """See the module; `classes` has a state for each class that the name may still be of."""
 
-    __slots__ = ("_classes", "_context", "_known", "_used")
+    __slots__ = ("_classes", "_context", "_known", "_used", "has_class")
 
     def __init__(
         self,
@@ -46,6 +46,7 @@ class KeyCore(Core):
     ) -> None:
         super().__init__()
         self._context, self._known, self._used, self._classes = context, known, used, classes
+        self.has_class = any(state is not None for state in classes)  # whether the name may be of a class
 
     def follow(self, byte: int) -> Core | None:
         """Kept only where several names begin so: most names are read rarely, and there are many."""
@@ -82,7 +83,7 @@ class KeyCore(Core):
 
     def is_live(self) -> bool:
         """Whether a name begins so that may come now."""
-        if any(state is not None for state in self._classes):
+        if self.has_class:
             return True
         return self._known is not None and any(self._context.allows(place) for place in self._known.below)
 
@@ -108,7 +109,7 @@ class KeyCore(Core):
             for names, state in zip(self._context.table.classes, self._classes, strict=True)
         )
         if self._known is None and self._used is None:
-            return (KeyCore, tuple(names.machine for names in self._context.table.classes), horizons)
+            return (KeyCore, self._context.table.frame, horizons)
         return (KeyCore, self._context, self._known, self._used, horizons)
 
     @property
@@ -123,9 +124,14 @@ class KeyCore(Core):
 
     def background(self) -> MachineCore | None:
         """The core of the classes alone, whose outcomes count from the first class; None where no class begins so."""
-        if all(state is None for state in self._classes):
-            return None
-        return machines_frame(tuple(names.machine for names in self._context.table.classes)).core(self._classes)
+        return self._context.table.frame.core(self._classes) if self.has_class else None
+
+    def apart(self) -> KeyCore:
+        """What a name of the same classes comes to that begins like none that is known or used."""
+        found = self._context.apart.get(self._classes)
+        if found is None:
+            found = self._context.apart[self._classes] = KeyCore(self._context, None, None, self._classes)
+        return found
 
     @property
     def first_class(self) -> int:
@@ -147,11 +153,6 @@ class KeyCore(Core):
             state is None or names.is_free or names.machine.is_endless
             for names, state in zip(self._context.table.classes, self._classes, strict=True)
         )
-
-    @property
-    def has_class(self) -> bool:
-        """Whether the name may be of a class."""
-        return any(state is not None for state in self._classes)
 
     @property
     def nodes(self) -> tuple[Trie | None, Trie | None]:

@@ -16,6 +16,7 @@ from espalier.grammar.text import TextMachine
 from espalier.grammar.text_frame import BACKSLASH, QUOTE, MachineCore, TextState
 
 DEAD = -1
+_LEAVES = NumberState, RegexState, UntilState
 _CONTINUATION = np.array([byte & 0xC0 == 0x80 for byte in range(256)])
 
 
@@ -23,7 +24,7 @@ def is_leaf(state: State) -> bool:
     """Whether this module walks a state's frame: a string whose core is a row of machines, a number, a text."""
     if isinstance(state, TextState):
         return isinstance(state.core, MachineCore)
-    return isinstance(state, NumberState | RegexState | UntilState)
+    return isinstance(state, _LEAVES)
 
 
 class LeafTable:

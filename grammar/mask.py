@@ -11,10 +11,11 @@ from collections.abc import Hashable
 
 import numpy as np
 
-from espalier.grammar.explore import UNWATCHED, Explorer, Found, Rest, Watch
+from espalier.grammar.explore import Explorer
+from espalier.grammar.found import UNWATCHED, Found, Rest, Watch
 from espalier.grammar.key_core import KeyCore
 from espalier.grammar.limits import Limits
-from espalier.grammar.name_paths import Paths
+from espalier.grammar.name_paths import Paths, name_ends
 from espalier.grammar.number_frame import NumberState
 from espalier.grammar.part import SpecialState
 from espalier.grammar.shared import Bounded, shared
@@ -22,10 +23,11 @@ from espalier.grammar.state import Outcome, State
 from espalier.grammar.text_base import MOST_COUNTED
 from espalier.grammar.text_frame import MachineCore, TextState
 from espalier.grammar.thread import END, FrameKeys, Thread, closure
-from espalier.grammar.token_mask import FEW, Mask, changed, difference, few
+from espalier.grammar.token_mask import Mask, changed, difference, few
 from espalier.grammar.vocabulary import Tails, Vocabulary
 
 MOST_RECENT = 4_096  # masks that are found by the state itself
+_FEWER = 40  # tokens: more are packed faster as an array than one by one
 
 
 class Masks:
@@ -69,9 +71,37 @@ class Masks:
         place = (thread.state, self._keys.of(frame))
         found = self._recent.get(place)
         if found is None:
-            found, is_kept = self._by_content(thread)
+            near = self._near(thread)
+            found, is_kept = self._by_content(thread) if near is None else self._of_near(near)
             self._remember(place, found if is_kept else None)
         return found
+
+    def _of_near(self, thread: Thread) -> tuple[Mask, bool]:
+        """The mask of a thread that others are like, and whether it is kept."""
+        place = (thread.state, self._keys.of(thread.frame))
+        found = self._recent.get(place)
+        if found is not None:
+            return found, True
+        found, is_kept = self._by_content(thread)
+        self._remember(place, found if is_kept else None)
+        return found, is_kept
+
+    def _near(self, thread: Thread) -> Thread | None:
+        """A thread that allows the same, as many others do; None if none is known."""
+        state, near = thread.state, thread.state
+        if isinstance(state, NumberState):
+            near = state.near(self._shared.vocabulary.most_digits)
+        elif isinstance(state, TextState) and isinstance(state.core, KeyCore) and self._is_apart(state, state.core):
+            near = state.core.apart().shell(any_escapes=False)
+        return None if near is state else Thread(near, thread.frame, thread.tape)
+
+    def _is_apart(self, state: TextState, core: KeyCore) -> bool:
+        """Whether the name is of the same classes behind each token: no token ends it as one that is known or used."""
+        if state.pending or state.any_escapes or not core.has_class or not core.is_plain:
+            return False
+        trie, (known, used) = self._shared.trie, core.nodes
+        is_ended = (known is not None and self._paths.ends(trie, 0, known)) or (used and name_ends(trie, 0, used))
+        return not is_ended
 
     def _remember(self, place: tuple[State, int], mask: Mask | None) -> None:
         """Only what `_masks` keeps, which bounds it in bytes."""
@@ -83,9 +113,6 @@ class Masks:
 
     def _by_content(self, thread: Thread, depth: int = 0) -> tuple[Mask, bool]:
         """A mask, and whether it is kept."""
-        if isinstance(thread.state, NumberState):
-            near = thread.state.near(self._shared.vocabulary.most_digits)
-            thread = Thread(near, thread.frame, thread.tape)
         key = (thread.key(self._keys), depth)
         found = self._masks.get(key)
         if found is None:
@@ -116,7 +143,7 @@ class Masks:
             return self._walk(thread, is_exact=True)
         if not found.is_listed:
             tokens, in_doubt = self._decided(thread, found)
-            return self._few(tokens.tolist() if tokens.size <= FEW else tokens), in_doubt or is_exact
+            return self._few(tokens.tolist() if tokens.size <= _FEWER else tokens), in_doubt or is_exact
         return self._few(self._shared.trie.ids_of(found.nodes)), is_exact
 
     def _explorer(self, is_exact: bool = False) -> Explorer:
@@ -199,6 +226,6 @@ class Masks:
 
     def _few(self, tokens: list[int] | np.ndarray) -> Mask:
         """The mask of some tokens, in no order."""
-        if isinstance(tokens, np.ndarray) or len(tokens) > FEW:
+        if isinstance(tokens, np.ndarray) or len(tokens) > _FEWER:
             return difference(self._shared.vocabulary.packed(np.asarray(tokens, dtype=np.int32)), self._shared.nothing)
         return few(self._shared.nothing, sorted(set(tokens)))

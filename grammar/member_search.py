@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
-from espalier.grammar.atom import Count, Members, Names, Required, derive, formula_atoms
+from espalier.grammar.atom import Count, Member, Members, Names, Required, derive, formula_atoms
 from espalier.grammar.choice import Branch, split
+from espalier.grammar.errors import GrammarTooLargeError
 from espalier.grammar.formula import Formula, Kind
-from espalier.grammar.names import NameTable
+from espalier.grammar.names import PLENTY, NameTable
 from espalier.grammar.rest import at_end, conjuncts, disjuncts, least_of, needed_name
 
 if TYPE_CHECKING:
     from espalier.grammar.search import Search
 
+Texts = dict[Member, str]  # values as JSON
 Tail = tuple[tuple[int, str], ...]  # members: place in the table of names, and value as JSON
 
 
@@ -23,8 +25,7 @@ class MemberSearch:
 
     def __init__(self, search: Search) -> None:
         self._search, self._space, self._limits = search, search.space, search.limits
-        # Of members that don't interact: the value of a name, None if there is none.
-        self._texts: dict[tuple[Formula, ...], dict[str, str | None]] = {}
+        self._texts: dict[tuple[Formula, ...], Texts] = {}  # of members that don't interact
 
     def members(self, formula: Formula, table: NameTable, forbidden: int) -> Tail | None:
         """Members that complete an object; None if none do."""
@@ -83,27 +84,48 @@ class MemberSearch:
                 return None
         if most is not None and max(len(missing), least) > most:
             return (None,)
-        if len(missing) < least:
+        if least > PLENTY and not all(names.is_free for names in table.classes):
             return None
+        if least > self._limits.search_steps:
+            raise GrammarTooLargeError("search_steps", self._limits.search_steps, f"{least} members")
         texts = self._texts.setdefault(tuple(atoms), {})
-        found = []
+        found: list[tuple[int, str]] = []
         for name in missing:
             place = table.index[name]
-            if forbidden >> place & 1:
-                return (None,)
-            text = texts.get(name, "")
-            if text == "":
-                text = texts[name] = self._text(atoms, table, place)
+            text = None if forbidden >> place & 1 else self._text(texts, atoms, table, place)
             if text is None:
-                del texts[name]  # it may have failed for what is in progress only
                 return (None,)
             found.append((place, text))
+        while len(found) < least:
+            more = self._more(texts, atoms, table, forbidden, found)
+            if more is None:
+                return (None,)
+            found.extend([more] * (least - len(found) if more[0] >= len(table.names) else 1))
         return (tuple(found),)
 
-    def _text(self, atoms: list[Formula], table: NameTable, place: int) -> str | None:
-        """A value that all of them allow for a member."""
-        branches = self._branches(self._space.all(atoms), table, place)
-        return self._search.value(branches[0][0]) if branches else None
+    def _more(
+        self, texts: Texts, atoms: list[Formula], table: NameTable, forbidden: int, found: list[tuple[int, str]]
+    ) -> tuple[int, str] | None:
+        """A member that is not there yet: of a class if there is any, of which there are always more."""
+        taken = {place for place, _ in found}
+        names = len(table.names)
+        for place in (*range(names, len(table.members)), *range(names)):
+            if place >= names or not (place in taken or forbidden >> place & 1):
+                text = self._text(texts, atoms, table, place)
+                if text is not None:
+                    return place, text
+        return None
+
+    def _text(self, texts: Texts, atoms: list[Formula], table: NameTable, place: int) -> str | None:
+        """A value that all atoms allow for a member."""
+        member = table.members[place]
+        found = texts.get(member)
+        if found is None:  # what failed may have failed for what is in progress only
+            branches = self._branches(self._space.all(atoms), table, place)
+            found = self._search.value(branches[0][0]) if branches else None
+            if found is not None:
+                texts[member] = found
+        return found
 
     def _member(self, branches: Iterable[Branch], place: int, table: NameTable, forbidden: int) -> Tail | None:
         """A member at a place, and what completes the object after it."""
@@ -131,9 +153,11 @@ class MemberSearch:
 
 def spelled(members: Tail, table: NameTable, used: Iterable[str]) -> list[tuple[str, str]]:
     """Names and values as JSON, in the order of the schema, the others last and under names not in use."""
-    taken, found = set(used), []
+    taken, found, fresh = set(used), [], dict[int, Iterator[str]]()
     for place, text in sorted(members):
-        name = table.names[place] if place < len(table.names) else table.fresh(place, taken)
+        if place >= len(table.names) and place not in fresh:
+            fresh[place] = table.fresh(place, taken)
+        name = table.names[place] if place < len(table.names) else next(fresh[place])
         taken.add(name)
         found.append((json.dumps(name, ensure_ascii=False), text))
     return found

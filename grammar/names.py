@@ -6,8 +6,9 @@ object. A class of few names is dissolved into names that are known, so the name
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
+from itertools import count, product
 from string import ascii_lowercase
 
 from espalier.grammar.atom import Member
@@ -15,6 +16,7 @@ from espalier.grammar.errors import GrammarTooLargeError
 from espalier.grammar.limits import Limits
 from espalier.grammar.name_trie import Trie, trie_of
 from espalier.grammar.text import Language, TextMachine, text_machine
+from espalier.grammar.text_frame import LanguagesFrame, machines_frame
 
 PLENTY = 1_000  # a class of more names is never used up: a search for members takes fewer steps than that in practice
 _LETTERS = ascii_lowercase.encode()
@@ -46,6 +48,7 @@ class NameTable:
                 known = [name for name in names if machine.contains(name)]
                 machine = text_machine(language & ~Language.literals(known), limits) if known else machine
             classes.append(NameClass(machine, Member(None, inside), language is Language.EVERY))
+        self.frame: LanguagesFrame = machines_frame(tuple(names.machine for names in classes))
         self.names = tuple(dict.fromkeys([*names, *dissolved]))
         self.classes = tuple(classes)
         self.index = {name: place for place, name in enumerate(self.names)}
@@ -58,13 +61,22 @@ class NameTable:
         )
         self.everything = (1 << len(self.names)) - 1
 
-    def fresh(self, place: int, used: Iterable[str]) -> str:
-        """A short name of a class that is not in use."""
+    def fresh(self, place: int, used: Collection[str]) -> Iterator[str]:
+        """Short names of a class that are not in use when they are asked for, without end."""
         names = self.classes[place - len(self.names)]
-        taken = trie_of(name.encode() for name in (*self.names, *used))
-        found = fresh(names.machine, (names.machine.start, 0), (taken,))
-        assert found is not None, "a class of names that has run out"
-        return found.decode()
+        if names.is_free:
+            yield from (name for name in _words() if name not in self.index and name not in used)
+        while True:
+            taken = trie_of(name.encode() for name in (*self.names, *used))
+            found = fresh(names.machine, (names.machine.start, 0), (taken,))
+            assert found is not None, "a class of names that has run out"
+            yield found.decode()
+
+
+def _words() -> Iterator[str]:
+    """All words of small letters, shorter ones first."""
+    for length in count(1):
+        yield from map("".join, product(ascii_lowercase, repeat=length))
 
 
 def _classes(languages: tuple[Language, ...], limits: Limits) -> list[tuple[Language, frozenset[Language]]]:

@@ -66,6 +66,7 @@ class ObjectFrame:
         self.is_verbatim = all(map(is_verbatim, self.table.names))
         self._states: dict[Hashable, ObjectState] = {}
         self._keys: dict[Hashable, Keys] = {}
+        self._last_used: tuple[Hashable, Keys | None] = (None, None)  # asked for by several states in a row
         self._branches: dict[Hashable, tuple[Branch, ...]] = {}
         self._last_places: dict[Vector, int] = {}
 
@@ -92,10 +93,12 @@ class ObjectFrame:
     def keys(self, vector: Vector, forbidden: int, used: frozenset[str]) -> Keys:
         """The names that may come."""
         key = (vector, forbidden, used)
-        found = self._keys.get(key)
+        found = self._last_used[1] if key == self._last_used[0] else self._keys.get(key)
         if found is None:
             found = Keys(self, vector, forbidden, used)
-            if not used:
+            if used:
+                self._last_used = key, found
+            else:
                 self._keys[key] = found
         return found
 

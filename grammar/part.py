@@ -57,7 +57,8 @@ class RegexState(State):
     def make(self, byte: int) -> Step:
         """The machine's next state."""
         after = self.machine.step(self.at[0], byte)
-        count = self.at[1] + (byte & 0xC0 != 0x80)
+        # Where the number does not matter, states come again: what is known of a place holds for all of a long text.
+        count = self.at[1] + (byte & 0xC0 != 0x80) if self.machine.counts else 0
         return RegexState(self.machine, (after, count)) if after >= 0 and self.machine.lives(after, count) else None
 
     def candidates(self) -> bytes:

@@ -175,6 +175,8 @@ class Search:
     def _string(self, language: Language) -> str | None:
         if language is Language.EVERY or language is Language.NOTHING:
             return '""' if language is Language.EVERY else None
+        if language.operator == "literals":
+            return json.dumps(min(language.texts, key=lambda text: (len(text), text)), ensure_ascii=False)
         machine = text_machine(language, self.limits)
         text = machine.witness(machine.start, 0)
         return None if text is None else json.dumps(text.decode(), ensure_ascii=False)

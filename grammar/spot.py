@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Hashable
 from dataclasses import dataclass
 
-from espalier.grammar.event import Event, Trail
+from espalier.grammar.event import Event, Told, Trail
 from espalier.grammar.thread import FrameKeys, Thread
 
 Threads = tuple[Thread, ...]
@@ -40,10 +40,6 @@ class Ahead:
     def is_over(self) -> bool:
         """Whether nothing may come but the end."""
         return self.may_end and not (self.forced or self.then or self.has_special)
-
-
-Told = tuple[bool, ...]
-"""Of each thread whether its part has begun; what else it would tell is told, or a place's tokens are not linked."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -39,6 +39,11 @@ class Tails:
         self.first = (np.cumsum(self.num) - self.num).astype(np.int32)
         self.quotes = trie.toward(np.unique(nodes))
 
+    def below(self, node: int) -> slice:
+        """The rows of the tokens at and below a quote."""
+        first = self.first.item(node)
+        return slice(first, first + self.num.item(node))
+
     def rows(self, nodes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """For all tokens at and below some quotes: which of `nodes` it is below, and its row."""
         num = self.num[nodes]

@@ -145,6 +145,20 @@ class PrefixTree(Holds):
         self.roots.drop_if_empty(self.roots.by_key.get(root))
         return freed
 
+    def prune(self, root: Root, token_ids: Ids, now: float) -> Ids:
+        """Give up everything below the first tokens of a path, the last of these included, that nobody holds.
+
+        For state that is lost: all that was computed behind it hangs in the air.
+        """
+        node = self.match(root, token_ids[:-1], now).node
+        below = node.children.get(int(token_ids[-1])) if node.end == len(token_ids) - 1 else None
+        found: list[Node] = [] if below is None else [below]
+        for one in found:
+            found.extend(child for child in one.children.values() if len(child.slots))
+        freed = [self.discard(one, len(one.slots)) for one in reversed(found)]
+        self.roots.drop_if_empty(self.roots.by_key.get(root))
+        return unpacked(freed)
+
     def statistics(self) -> TreeStats:
         """What is held now."""
         return statistics(self)

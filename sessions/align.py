@@ -90,9 +90,9 @@ def _aligned(path: Path, messages: Sequence[JsonObject]) -> Alignment:
 
 
 def _replayed(turn: Turn, messages: Sequence[JsonObject], num_same: int) -> Turn | None:
-    """The turn, if what is left of the client's history are the results that opened it."""
+    """The turn, if what is left of the client's history is what opened it, and ends with results of calls."""
     results = _trailing_results(messages)
-    if not results or len(results) < len(messages):
+    if not results or num_same < len(messages) - len(results):
         return None
     known = results_of(turn.messages)
     for call_id, text in results.items():

@@ -6,8 +6,9 @@ session and its turns get new ids, for ids are never chosen by who asks; a respo
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
-from typing import Any
+from typing import TypeVar
 
 import msgspec
 
@@ -16,8 +17,9 @@ from espalier.sessions.session import PREFIXES, Kind, Session
 from espalier.sessions.store.reader import Reader
 from espalier.sessions.store.transaction import Transaction
 from espalier.sessions.turn import Mark, Record, State, Turn
-from espalier.sessions.value import digest, new_id
+from espalier.sessions.value import JsonObject, digest, new_id
 
+T = TypeVar("T")
 FORMAT = "espalier-session-1"
 _ALL = 2**31
 
@@ -28,8 +30,8 @@ class _ArchivedTurn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     state: State
     created_at: float
     ended_at: float | None
-    messages: tuple[dict[str, Any], ...]
-    answer: dict[str, Any] | None
+    messages: str  # JSON in JSON: integers in calls may have any size, which only the standard library reads
+    answer: str | None
     finish_reason: str | None
     context_len: int
     kept_len: int
@@ -49,7 +51,7 @@ class _Archive(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     kind: Kind
     ttl_s: float | None
     head: str | None
-    metadata: dict[str, Any]
+    metadata: str
     turns: tuple[_ArchivedTurn, ...]
 
 
@@ -65,15 +67,16 @@ def export(reader: Reader, tenant: str, session_id: str, now: float) -> bytes:
     own = reader.turns(session, limit=_ALL, after=None, order="asc", hidden=True)
     before = [turn for turn in reader.path(session.base) if turn.session_id != session.id]
     turns = tuple(_archived(reader, turn) for turn in (*before, *own) if turn.state != "running")
-    body = msgspec.json.encode(_Archive(session.kind, session.ttl_s, session.head, session.metadata, turns))
+    body = msgspec.json.encode(_Archive(session.kind, session.ttl_s, session.head, json.dumps(session.metadata), turns))
     return msgspec.json.encode(_Envelope(FORMAT, _digest(body), msgspec.Raw(body)))
 
 
 def load(tx: Transaction, tenant: str, data: bytes, now: float) -> Session:
     """Write a session that was exported. Raises InvalidArchiveError."""
     archive = _read(data)
+    metadata = _object(_parsed(archive.metadata, dict))
     session = Session(
-        new_id(PREFIXES[archive.kind]), tenant, archive.kind, now, now, ttl_s=archive.ttl_s, metadata=archive.metadata
+        new_id(PREFIXES[archive.kind]), tenant, archive.kind, now, now, ttl_s=archive.ttl_s, metadata=metadata
     )
     ids: dict[str | None, str | None] = {None: None}
     lens: dict[str | None, int] = {None: 0}
@@ -116,8 +119,8 @@ def _archived(reader: Reader, turn: Turn) -> _ArchivedTurn:
         state=turn.state,
         created_at=turn.created_at,
         ended_at=turn.ended_at,
-        messages=turn.messages,
-        answer=turn.answer,
+        messages=json.dumps(turn.messages),
+        answer=None if turn.answer is None else json.dumps(turn.answer),
         finish_reason=turn.finish_reason,
         context_len=turn.context_len,
         kept_len=turn.kept_len,
@@ -144,8 +147,8 @@ def _turn(tx: Transaction, one: _ArchivedTurn, tenant: str, session_id: str, par
         state=one.state,
         created_at=one.created_at,
         ended_at=one.ended_at,
-        messages=one.messages,
-        answer=one.answer,
+        messages=tuple(_object(message) for message in _parsed(one.messages, list)),
+        answer=None if one.answer is None else _object(_parsed(one.answer, dict)),
         finish_reason=one.finish_reason,
         context_len=one.kept_len + len(one.prompt_ids) + len(one.output_ids),
         kept_len=one.kept_len,
@@ -157,6 +160,22 @@ def _turn(tx: Transaction, one: _ArchivedTurn, tenant: str, session_id: str, par
         is_background=one.is_background,
         is_hidden=one.is_hidden,
     )
+
+
+def _parsed(text: str, kind: type[T]) -> T:
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        value = None
+    if not isinstance(value, kind):
+        raise InvalidArchiveError(f"the archive holds {text[:64]!r} where a JSON {kind.__name__} is needed")
+    return value
+
+
+def _object(value: object) -> JsonObject:
+    if not isinstance(value, dict):
+        raise InvalidArchiveError(f"the archive holds {value!r:.64} where a message is needed")
+    return value
 
 
 def _digest(body: bytes) -> str:

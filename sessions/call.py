@@ -39,21 +39,17 @@ def text_of(message: JsonObject) -> str:
 
 def canonical(value: JsonValue) -> str:
     """One spelling for all texts of the same JSON value: arguments are compared by what they say."""
-    if isinstance(value, str):
-        try:
-            value = json.loads(value)
-        except (ValueError, RecursionError):
-            return str(value)
-    return json.dumps(_plain(value), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    text = value if isinstance(value, str) else json.dumps(value)
+    try:
+        return json.dumps(json.loads(text, parse_float=_number), sort_keys=True, separators=(",", ":"))
+    except (ValueError, RecursionError):
+        return text
 
 
-def _plain(value: JsonValue) -> JsonValue:
-    """A value with whole numbers as integers: JavaScript writes 1.0 as 1."""
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_plain(item) for item in value]
-    return int(value) if isinstance(value, float) and value.is_integer() else value
+def _number(text: str) -> float | int:
+    """A whole number is an integer however it is written: JavaScript writes 1.0 as 1."""
+    number = float(text)
+    return int(number) if number.is_integer() else number
 
 
 def _call(call: JsonObject) -> Call:

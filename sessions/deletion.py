@@ -60,7 +60,9 @@ def edit(
     now: float,
 ) -> Removed:
     """Replace a turn's messages and answer; the tokens of it and of all that continue it are forgotten."""
-    turn = tx.turn(tenant, ref, now)
+    turn = tx.find(tenant, ref)  # a hidden one, too: those that continue it are still told what it says
+    if turn is None or tx.owner(turn).is_expired(now):
+        raise NotFoundError("turn", ref)
     below = tx.below(turn.id)
     for one in below:
         if one.state == "running":

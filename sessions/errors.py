@@ -73,6 +73,15 @@ class ToolResultConflictError(SessionError):
         self.call_id, self.turn_id = call_id, turn_id
 
 
+class NameTakenError(SessionError):
+    """Names are unique among a tenant's sessions."""
+
+    code = "name_taken"
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"another session is named {name[:128]!r}; choose another name, or use that session")
+
+
 class TurnEndedError(SessionError):
     """The turn is interrupted or complete, so nothing more can be made of it."""
 
@@ -111,3 +120,7 @@ class StoreError(SessionError):
     """The store can't be opened; the message says why and what to do."""
 
     code = "store_error"
+
+
+class LockedError(StoreError):
+    """One process at a time."""

@@ -13,6 +13,7 @@ from espalier.sessions.errors import (
     BusyError,
     CorruptError,
     IdempotencyConflictError,
+    NameTakenError,
     NotFoundError,
     TurnMismatchError,
 )
@@ -32,19 +33,25 @@ class Begun:
     turn: Turn
     session: Session
     is_replay: bool = False
+    parent: Turn | None = None
 
 
 def create(
     tx: Transaction, tenant: str, kind: Kind, name: str | None, metadata: JsonObject, ttl_s: float | None, now: float
 ) -> Session:
-    """Make a session; of a name that is taken, the one that has it."""
-    if name is not None and (known := tx.named(tenant, name)) is not None:
-        if not known.is_expired(now):
-            return known
-        deletion.delete(tx, tenant, known.id)
+    """Make a session. Raises NameTakenError."""
+    _check_name(tx, tenant, name, now)
     session = Session(new_id(PREFIXES[kind]), tenant, kind, now, now, name, ttl_s, metadata=metadata)
     tx.put_session(session)
     return session
+
+
+def named(tx: Transaction, tenant: str, name: str, ttl_s: float | None, now: float) -> Session:
+    """The session of that name, made if there is none."""
+    known = tx.named(tenant, name)
+    if known is not None and not known.is_expired(now):
+        return known
+    return create(tx, tenant, "session", name, {}, ttl_s, now)
 
 
 def update(
@@ -81,7 +88,7 @@ def begin(
     tx.put_session(session)
     tx.put_turn(turn)
     tx.put_record(turn.id, Record(draft.request))
-    return Begun(turn, session)
+    return Begun(turn, session, parent=parent)
 
 
 def replay(reader: Reader, tenant: str, idempotency: Idempotency, now: float) -> Turn | None:
@@ -140,11 +147,12 @@ def rollback(tx: Transaction, tenant: str, session_id: str, to: str | None, now:
     return session
 
 
-def fork(tx: Transaction, tenant: str, session_id: str, at: str | None, now: float) -> Session:
-    """A new session that goes on at the head, or at a turn."""
+def fork(tx: Transaction, tenant: str, session_id: str, at: str | None, name: str | None, now: float) -> Session:
+    """A new session that goes on at the head, or at a turn. Raises NameTakenError."""
     session = tx.session(tenant, session_id, now)
+    _check_name(tx, tenant, name, now)
     turn_id = session.head if at is None else member(tx, session, at).id
-    forked = lifecycle.fork(session, turn_id, new_id(PREFIXES[session.kind]), now)
+    forked = replace(lifecycle.fork(session, turn_id, new_id(PREFIXES[session.kind]), now), name=name)
     tx.put_session(forked)
     return forked
 
@@ -172,6 +180,16 @@ def interrupt_all(tx: Transaction, now: float) -> int:
         except CorruptError:
             continue
     return count
+
+
+def _check_name(tx: Transaction, tenant: str, name: str | None, now: float) -> None:
+    """Raise NameTakenError, unless the session that has the name has expired: that one goes."""
+    known = None if name is None else tx.named(tenant, name)
+    if known is None:
+        return
+    if not known.is_expired(now):
+        raise NameTakenError(known.name or "")
+    deletion.delete(tx, tenant, known.id)
 
 
 def _existing(tx: Transaction, tenant: str, turn_id: str) -> Turn:

@@ -12,6 +12,9 @@ KINDS: tuple[Kind, ...] = get_args(Kind)
 PREFIXES: dict[Kind, str] = {"session": "sess", "conversation": "conv", "response": "chain"}
 """How the ids of each kind begin. A `response` session is the unnamed chain that stored responses form."""
 
+ID_PREFIXES = tuple(f"{prefix}_" for prefix in PREFIXES.values())
+"""What begins like this is an id and never a name."""
+
 
 @dataclass(frozen=True, slots=True)
 class Session:

@@ -7,23 +7,27 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path as FilePath
 from typing import Generic, TypeVar
 
 from espalier.sessions import archive, deletion, operation
+from espalier.sessions.call import calls_of, results_of
+from espalier.sessions.errors import NotFoundError
 from espalier.sessions.operation import Begun, Branch
 from espalier.sessions.path import Path
 from espalier.sessions.removal import Removed
-from espalier.sessions.session import Kind, Session
+from espalier.sessions.session import ID_PREFIXES, Kind, Session
 from espalier.sessions.store import Store
 from espalier.sessions.store.reader import Order, Reader
 from espalier.sessions.store.transaction import Transaction
 from espalier.sessions.turn import Completion, Draft, Idempotency, Record, Turn
-from espalier.sessions.value import JsonObject
+from espalier.sessions.value import JsonObject, JsonValue
+from espalier.sessions.wait import Waits
 
 T = TypeVar("T")
+Metadata = Mapping[str, JsonValue]
 SWEEP_LIMIT = 100
 """Most sessions that one sweep deletes, so that it doesn't hold up turns."""
 
@@ -41,6 +45,7 @@ class Sessions:
 
     def __init__(self, store: Store, clock: Callable[[], float], ttl_s: float | None) -> None:
         self._store, self._clock, self._ttl_s = store, clock, ttl_s
+        self._waits = Waits()
 
     @classmethod
     async def open(
@@ -71,17 +76,39 @@ class Sessions:
         return self._store.failure
 
     async def create(
-        self, tenant: str, *, kind: Kind = "session", metadata: JsonObject | None = None, ttl_s: float | None = None
+        self,
+        tenant: str,
+        *,
+        kind: Kind = "session",
+        name: str | None = None,
+        metadata: Metadata | None = None,
+        ttl_s: float | None = None,
     ) -> Session:
-        """Make a session."""
-        return await self._create(tenant, kind, None, metadata, ttl_s)
+        """Make a session. Raises NameTakenError."""
+        ttl_s = self._ttl_s if ttl_s is None else ttl_s
+        return await self._commit(
+            lambda tx, now: operation.create(tx, tenant, kind, name, dict(metadata or {}), ttl_s, now)
+        )
 
     async def named(self, tenant: str, name: str) -> Session:
         """The session that the tenant calls so, made when it is first used."""
         known = await self._store.read(lambda reader: reader.named(tenant, name))
         if known is not None and not known.is_expired(self._clock()):
             return known
-        return await self._create(tenant, "session", name, None, None)
+        return await self._commit(lambda tx, now: operation.named(tx, tenant, name, self._ttl_s, now))
+
+    async def find(self, tenant: str, ref: str) -> Session:
+        """A session by its id or by its name. Raises NotFoundError."""
+
+        def read(reader: Reader, now: float) -> Session:
+            if not ref.startswith(ID_PREFIXES):
+                known = reader.named(tenant, ref)
+                if known is None or known.is_expired(now):
+                    raise NotFoundError("session", ref)
+                return known
+            return reader.session(tenant, ref, now)
+
+        return await self._read(read)
 
     async def get(self, tenant: str, session_id: str) -> Session:
         """A session. Raises NotFoundError."""
@@ -97,18 +124,27 @@ class Sessions:
         return _page(found, limit)
 
     async def update(
-        self, tenant: str, session_id: str, *, metadata: JsonObject | None = None, ttl_s: float | None = None
+        self,
+        tenant: str,
+        session_id: str,
+        *,
+        metadata: Metadata | None = None,
+        ttl_s: float | None = None,
     ) -> Session:
         """Replace what is given."""
-        return await self._commit(lambda tx, now: operation.update(tx, tenant, session_id, metadata, ttl_s, now))
+        told = None if metadata is None else dict(metadata)
+        return await self._commit(lambda tx, now: operation.update(tx, tenant, session_id, told, ttl_s, now))
 
     async def delete(self, tenant: str, session_id: str) -> Removed:
         """Delete a session; none of its text is left on disk when this returns. Raises NotFoundError."""
         return await self._commit(lambda tx, now: deletion.delete(tx, tenant, session_id), scrubs=True)
 
-    async def fork(self, tenant: str, session_id: str, *, at: str | None = None) -> Session:
-        """A new session that goes on where this one stands, or at one of its turns (by turn or response id)."""
-        return await self._commit(lambda tx, now: operation.fork(tx, tenant, session_id, at, now))
+    async def fork(self, tenant: str, session_id: str, *, at: str | None = None, name: str | None = None) -> Session:
+        """A new session that goes on where this one stands, or at one of its turns (by turn or response id).
+
+        Raises NotFoundError, NameTakenError.
+        """
+        return await self._commit(lambda tx, now: operation.fork(tx, tenant, session_id, at, name, now))
 
     async def rollback(self, tenant: str, session_id: str, *, to: str | None) -> Session:
         """Go back to a turn (or to another branch's); None: to the beginning. Raises NotFoundError, BusyError."""
@@ -182,10 +218,12 @@ class Sessions:
             self._commit(lambda tx, now: operation.begin(tx, tenant, session_id, draft, if_match, branch, now))
         )
         try:
-            return await asyncio.shield(opening)
+            begun = await asyncio.shield(opening)
         except asyncio.CancelledError:
             await self._abandon(tenant, opening)
             raise
+        self._learn(begun)
+        return begun
 
     async def complete(self, tenant: str, turn_id: str, completion: Completion) -> Turn:
         """End a running turn with its answer: acknowledged when this returns. Raises TurnEndedError, NotFoundError."""
@@ -199,6 +237,14 @@ class Sessions:
         `response` and `events` are what `record` gives of it from now on.
         """
         return await self._commit(lambda tx, now: operation.interrupt(tx, tenant, turn_id, now, response, events))
+
+    def waits_of(self, turn: Turn) -> tuple[float, ...] | None:
+        """Quantiles, at `wait.LEVELS`, of the seconds until a turn's calls are answered; () where they aren't known.
+
+        None for a turn that waits for no results.
+        """
+        names = [call.name for call in calls_of(turn.answer)]
+        return self._waits.quantiles(turn.tenant, names) if names else None
 
     async def append(
         self,
@@ -249,11 +295,14 @@ class Sessions:
         """A new session from an exported one. Raises InvalidArchiveError."""
         return await self._commit(lambda tx, now: archive.load(tx, tenant, data, now))
 
-    async def _create(
-        self, tenant: str, kind: Kind, name: str | None, metadata: JsonObject | None, ttl_s: float | None
-    ) -> Session:
-        ttl_s = self._ttl_s if ttl_s is None else ttl_s
-        return await self._commit(lambda tx, now: operation.create(tx, tenant, kind, name, metadata or {}, ttl_s, now))
+    def _learn(self, begun: Begun) -> None:
+        """How long the tools took, from a turn that brings their results."""
+        parent, turn = begun.parent, begun.turn
+        if begun.is_replay or parent is None or parent.ended_at is None:
+            return
+        results = results_of(turn.messages)
+        if answered := [call.name for call in calls_of(parent.answer) if call.call_id in results]:
+            self._waits.observe(turn.tenant, answered, turn.created_at - parent.ended_at)
 
     async def _abandon(self, tenant: str, opening: asyncio.Future[Begun]) -> None:
         try:

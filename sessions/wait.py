@@ -67,4 +67,4 @@ class Waits:
 def _bucket(wait_s: float) -> int:
     if not wait_s > SHORTEST_S:
         return 0
-    return min(NUM_BUCKETS - 1, math.ceil(math.log(wait_s / SHORTEST_S, GROWTH)))
+    return math.ceil(min(NUM_BUCKETS - 1, math.log(wait_s / SHORTEST_S, GROWTH)))

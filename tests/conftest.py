@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import tempfile
 
 import pytest
 
@@ -11,6 +12,9 @@ import pytest
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ["HF_HUB_OFFLINE"] = "1"
+# Servers that tests start keep their sessions here, not with the user's.
+_DATA = tempfile.TemporaryDirectory(prefix="espalier-tests-")
+os.environ["XDG_DATA_HOME"] = _DATA.name
 # triton warns where its choice is unset.
 os.environ.setdefault("TRITON_DEFAULT_FP_FUSION", "1")
 

@@ -22,7 +22,7 @@ client = AsyncOpenAI(base_url=f"{sys.argv[1]}/v1", api_key="none")
 agent = Agent(
     name="guide",
     model=OpenAIResponsesModel(model="espalier", openai_client=client),
-    model_settings=ModelSettings(tool_choice="required", temperature=0, max_tokens=100),
+    model_settings=ModelSettings(tool_choice="required", temperature=0, max_tokens=400),
     tools=[get_weather],
 )
 result = Runner.run_sync(agent, "What is the weather in Oslo?", max_turns=5)

@@ -117,26 +117,25 @@ class Candidate:
         template = self.llm.chat_template
         assert template is not None
         prompt = template.encode(case.messages, tools=[one.told() for one in told] or None)
-        params = SamplingParams(
-            temperature=0.0, max_tokens=MOST_TOKENS, constraint=self.answers.constraint(turn), skip_special_tokens=False
-        )
+        params = SamplingParams(temperature=0.0, max_tokens=MOST_TOKENS, constraint=self.answers.constraint(turn))
         return Generate(request_id, prompt, params)
 
     def say(self, cases: list[Case], mode: str) -> list[str]:
         """The model's words for each case."""
-        said = ["" for _ in cases]
+        said: list[list[int]] = [[] for _ in cases]
         for at, case in enumerate(cases):
             self.llm.engine.submit(self.request(str(at), case, mode))
         while self.llm.engine.has_work():
             for output in self.llm.engine.step().outputs:
-                said[int(output.request_id)] += _text(output)
-        return said
+                said[int(output.request_id)] += _token_ids(output)
+        return [self.llm.tokenizer.decode(ids, skip_special=False).removesuffix("<|im_end|>") for ids in said]
 
 
-def _text(output: Output) -> str:
+def _token_ids(output: Output) -> list[int]:
+    """What a step added: the tokens, as named parts of an answer leave the markers out."""
     if output.finish_reason == "error":
         raise RuntimeError(f"{output.error_code}: {output.error_message}")
-    return output.text
+    return output.token_ids
 
 
 def untrained(folder: Path, checkpoint: Path) -> Path:

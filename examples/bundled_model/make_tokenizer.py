@@ -67,7 +67,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--dialogues", type=int, default=30000)
+    parser.add_argument("--dialogues", type=int, default=20000)
     parser.add_argument("--vocab-size", type=int, default=3072)
     arguments = parser.parse_args()
     tokenizer = train(arguments.seed, arguments.dialogues, arguments.vocab_size)

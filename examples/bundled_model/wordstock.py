@@ -22,7 +22,7 @@ TOOLBOX_FILE = Path(__file__).resolve().parent / "toolbox.json"
 
 
 def _everyday() -> frozenset[str]:
-    """Words of sentences: nobody can keep them back."""
+    """Words of sentences, without the s of a plural: nobody can keep them back."""
     text = [
         PATTERNS_FILE.read_text(),
         *UNKNOWN,
@@ -39,7 +39,8 @@ def _everyday() -> frozenset[str]:
     text += [word for group in (*lexicon.READING, *lexicon.WRITING) for word in group]
     shown = json.loads(TOOLBOX_FILE.read_text())["train"]
     keys = {key.rstrip("?") for tool in shown for key in (*tool["parameters"], *tool["result"])}
-    return frozenset(re.findall(r"[a-z]+", " ".join([*text, json.dumps(shown)]).lower())) | keys
+    said = {*re.findall(r"[a-z]+", " ".join([*text, json.dumps(shown)]).lower()), *keys}
+    return frozenset(word.rstrip("s") for word in said)
 
 
 EVERYDAY = _everyday()
@@ -49,7 +50,7 @@ _NAMED = frozenset(word.lower() for word in (*words.NAMES_HELD_OUT, *words.CITIE
 def is_kept_back(word: str) -> bool:
     """Whether training must not show this word (or a whole value)."""
     word = word.lower()
-    return (words.is_kept_back(word) and word not in EVERYDAY) or word in _NAMED
+    return word in _NAMED or (words.is_kept_back(word) and word.rstrip("s") not in EVERYDAY)
 
 
 def _sides(listed: list[str] | tuple[str, ...]) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -85,7 +86,7 @@ class Source:
             word = words.any_made_up(self.rng, self.rng.choice((1, 2, 2, 2, 3)))
             if self.rng.random() < 0.03:
                 word = word.translate(_ACCENTS)
-            if len(word) > 2 and self.allows(word) and word not in EVERYDAY:
+            if len(word) > 2 and self.allows(word) and word.rstrip("s") not in EVERYDAY:
                 return word
 
     def of(self, sides: tuple[tuple[str, ...] | list[str], tuple[str, ...] | list[str]]) -> str:

@@ -1,27 +1,25 @@
-"""A nursery of processes that are to be killed: each opens the store and lets sessions live until it dies.
+"""A nursery of processes that open the store and let sessions live until they are killed.
 
     python examples/sessions/busy_store.py FOLDER PHASE_FILE
 
-Reads a line of JSON for each process: how many turns of each session are acknowledged. Forks one, which sends the turn
-after those first, by the idempotency key that it had before, as a client does that got no answer. Writes lines:
-`pid N`, `ack SESSION NUMBER` once a turn's completion has been awaited, `dead` when the process is.
+Reads a line of JSON for each process: how many turns of each session are acknowledged. It sends the turn after those
+first, by the idempotency key that it had before, as a client does that got no answer. Tells `ack SESSION NUMBER` once a
+turn's completion has been awaited.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
-import os
 import sys
 from pathlib import Path
 
+import nursery
 from phase import PhaseFile, announcing
 
 from espalier.sessions import Completion, Draft, Idempotency, Sessions
-from espalier.sessions.errors import SessionError
 from espalier.sessions.store import Store
 
-NUM_SESSIONS = 8
 TENANT = "tenant"
 
 
@@ -51,7 +49,7 @@ async def live(sessions: Sessions, name: str, number: int) -> None:
         if not begun.is_replay:
             said = {"role": "assistant", "content": answer(name, number)}
             await sessions.complete(TENANT, begun.turn.id, Completion(said, (number,), "stop", b"whole" * 50))
-        tell(f"ack {name} {number}")
+        nursery.tell(f"ack {name} {number}")
         number += 1
 
 
@@ -61,26 +59,10 @@ async def busy(folder: Path, phase: PhaseFile, acknowledged: dict[str, int]) -> 
     await asyncio.gather(*(live(sessions, name, number) for name, number in acknowledged.items()))
 
 
-def tell(line: str) -> None:
-    """One line in one write: whole, or not at all."""
-    os.write(1, f"{line}\n".encode())
-
-
 def main() -> None:
     """See the module."""
     folder, phase = Path(sys.argv[1]), PhaseFile(Path(sys.argv[2]))
-    for line in sys.stdin:
-        pid = os.fork()
-        if pid == 0:
-            try:
-                asyncio.run(busy(folder, phase, json.loads(line)))
-            except SessionError as error:
-                tell(f"error {error}")
-            finally:
-                os._exit(1)
-        tell(f"pid {pid}")
-        os.waitpid(pid, 0)
-        tell("dead")
+    nursery.run(lambda line: asyncio.run(busy(folder, phase, json.loads(line))))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
-"""Kill a busy store with SIGKILL, again and again, and look for what it had acknowledged.
+"""Kill a busy store, or a busy server, with SIGKILL, again and again, and look for what it had acknowledged.
 
     python examples/sessions/kills.py --kills 2000
+    python examples/sessions/kills.py --kills 2000 --server
 
 Three kills of four wait until the process is inside a write, the others come at any time; where it was is read from
 what it left behind. After each kill the store is opened again: every acknowledged turn has to be there, once, whole,
@@ -15,93 +16,79 @@ import json
 import os
 import random
 import signal
-import subprocess
 import sys
 import tempfile
+import threading
 import time
-from collections import Counter
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from busy_store import NUM_SESSIONS, TENANT, answer, question
+import httpx
+from busy_store import TENANT, answer, question
+from nursery import Nursery
 from phase import Phase, PhaseFile
+from report import Report
 
-from espalier.sessions import Sessions, Turn
+from espalier.sessions import Sessions
 
+HERE = Path(__file__).parent
+NUM_SESSIONS = 8
 TURNS_OF_A_SESSION = 60
 """Then another one takes its place, so that a kill's check stays short."""
-
-
-@dataclass
-class Report:
-    """What was found."""
-
-    kills: int = 0
-    phases: Counter[str] = field(default_factory=Counter)
-    acknowledged: int = 0
-    lost: int = 0
-    half: int = 0
-    duplicates: int = 0
-
-    @property
-    def is_clean(self) -> bool:
-        """Whether nothing was lost, half or double."""
-        return not (self.lost or self.half or self.duplicates)
-
-    def __str__(self) -> str:
-        inside = self.kills - self.phases["idle"]
-        return (
-            f"{self.kills} kills, {inside} inside a write ({dict(self.phases)}); "
-            f"{self.acknowledged} turns acknowledged, {self.lost} lost, {self.half} half turns visible, "
-            f"{self.duplicates} duplicates"
-        )
+SERVED = "I was told."
 
 
 class Killer:
     """Owns a nursery of processes and what clients know of their sessions."""
 
+    script, tenant = HERE / "busy_store.py", TENANT
+
     def __init__(self, folder: Path, seed: int) -> None:
-        self._folder, self._phase_path = folder / "sessions", folder / "phase"
-        self._phase = PhaseFile(self._phase_path)
+        self._folder, phase = folder / "sessions", folder / "phase"
+        self._phase = PhaseFile(phase)
         self._random = random.Random(seed)
         self._names = 0
         self._acknowledged: dict[str, int] = {}
         self.report = Report()
-        script = Path(__file__).parent / "busy_store.py"
-        self._nursery = subprocess.Popen(
-            [sys.executable, str(script), str(self._folder), str(self._phase_path)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
+        self._nursery = Nursery(self.script, str(self._folder), str(phase))
 
     def close(self) -> None:
         """End the nursery."""
-        self._in.close()
-        self._nursery.wait()
-        self._out.close()
+        self._nursery.close()
 
     def kill_once(self) -> None:
         """Let a process work, kill it, and check what it left."""
-        while len(self._acknowledged) < NUM_SESSIONS:
-            self._acknowledged[f"s{self._names}"] = 0
-            self._names += 1
+        self._replenish()
         self._phase.set(Phase.IDLE)
-        self._in.write(json.dumps(self._acknowledged) + "\n")
-        self._in.flush()
-        pid = int(self._line().removeprefix("pid "))
-        # The first answer says that it works.
-        self._take(self._line())
+        pid = self._nursery.bear(json.dumps(self._acknowledged))
+        self._works()
         self._wait()
         os.kill(pid, signal.SIGKILL)
-        while (line := self._line()) != "dead":
+        while not (line := self._nursery.line()).startswith("dead "):
             self._take(line)
+        if line != f"dead {-signal.SIGKILL}":
+            raise RuntimeError(f"the process that was to be killed ended by itself: {line}")
         self.report.kills += 1
         self.report.phases[self._phase.get().name.lower()] += 1
         asyncio.run(self._check())
+
+    def question(self, name: str, number: int) -> str:
+        """What a turn asks."""
+        return question(name, number)
+
+    def answer(self, name: str, number: int) -> str:
+        """What it is told."""
+        return answer(name, number)
+
+    def _replenish(self) -> None:
+        while len(self._acknowledged) < NUM_SESSIONS:
+            self._acknowledged[f"s{self._names}"] = 0
+            self._names += 1
+
+    def _works(self) -> None:
+        """Return when the process works: with its first answer."""
+        self._take(self._nursery.line())
 
     def _wait(self) -> None:
         time.sleep(self._random.random() * 0.02)
@@ -111,58 +98,102 @@ class Killer:
                 pass
 
     def _take(self, line: str) -> None:
-        kind, name, number = line.split(" ", 2)
-        if kind != "ack":
-            raise RuntimeError(line)
-        self._acknowledged[name] = int(number) + 1
+        if not line.startswith("ack "):
+            raise RuntimeError(f"the process that was to be killed says: {line}")
+        _, name, number = line.split(" ", 2)
+        self._acknowledge(name, int(number))
+
+    def _acknowledge(self, name: str, number: int) -> None:
+        self._acknowledged[name] = number + 1
         self.report.acknowledged += 1
 
     async def _check(self) -> None:
+        expected = dict(self._acknowledged)
         sessions = await Sessions.open(self._folder)
-        for name, number in list(self._acknowledged.items()):
-            session = await sessions.named(TENANT, name)
-            path = await sessions.path(TENANT, session.id)
-            self._judge(name, number, path.turns, path.session.running)
+        for name, number in expected.items():
+            session = await sessions.named(self.tenant, name)
+            path = await sessions.path(self.tenant, session.id)
+            self.report.judge(
+                path, number, lambda at, name=name: self.question(name, at), lambda at, name=name: self.answer(name, at)
+            )
             if number >= TURNS_OF_A_SESSION:
                 del self._acknowledged[name]
-                await sessions.delete(TENANT, session.id)
+                await sessions.delete(self.tenant, session.id)
         await sessions.close()
 
-    def _judge(self, name: str, number: int, turns: tuple[Turn, ...], running: str | None) -> None:
-        asked = [turn.messages[0]["content"] for turn in turns]
-        self.report.duplicates += len(asked) - len(set(map(str, asked)))
-        self.report.lost += sum(question(name, at) not in asked for at in range(number))
-        self.report.half += running is not None
-        for at, turn in enumerate(turns):
-            told = {"role": "assistant", "content": answer(name, at)}
-            whole = (turn.state, asked[at], turn.answer, turn.output_ids) == (
-                "complete",
-                question(name, at),
-                told,
-                (at,),
-            )
-            self.report.half += not whole
 
-    def _line(self) -> str:
-        line = self._out.readline().strip()
-        if not line:
-            raise RuntimeError("the nursery ended")
-        return line
+class ServerKiller(Killer):
+    """The same with a server, and clients that speak HTTP and live through the kills."""
 
-    @property
-    def _in(self) -> IO[str]:
-        assert self._nursery.stdin is not None
-        return self._nursery.stdin
+    script, tenant = HERE / "busy_server.py", ""
 
-    @property
-    def _out(self) -> IO[str]:
-        assert self._nursery.stdout is not None
-        return self._nursery.stdout
+    def __init__(self, folder: Path, seed: int) -> None:
+        super().__init__(folder, seed)
+        port = int(self._nursery.line().removeprefix("port "))
+        self._url = f"http://127.0.0.1:{port}/v1/chat/completions"
+        self._lock, self._worked, self._is_over = threading.Condition(), False, False
+        self._clients = [threading.Thread(target=self._client, args=(at,)) for at in range(NUM_SESSIONS)]
+        for client in self._clients:
+            client.start()
+
+    def close(self) -> None:
+        """End the clients and the nursery."""
+        self._is_over = True
+        for client in self._clients:
+            client.join()
+        super().close()
+
+    def answer(self, name: str, number: int) -> str:
+        """What it is told."""
+        return SERVED
+
+    def _works(self) -> None:
+        with self._lock:
+            self._worked = False
+            self._lock.wait_for(lambda: self._worked, timeout=60)
+
+    def _replenish(self) -> None:
+        with self._lock:
+            super()._replenish()
+
+    def _client(self, at: int) -> None:
+        """One session after the other, turn after turn; what got no answer is sent again, by the same key."""
+        with httpx.Client(timeout=5.0) as http:
+            while not self._is_over:
+                with self._lock:
+                    names = list(self._acknowledged.items())
+                if at >= len(names):
+                    time.sleep(0.01)
+                    continue
+                name, number = names[at]
+                if self._sent(http, name, number):
+                    with self._lock:
+                        if name in self._acknowledged:
+                            self._acknowledge(name, number)
+                            self._worked = True
+                            self._lock.notify_all()
+
+    def _sent(self, http: httpx.Client, name: str, number: int) -> bool:
+        """Whether the answer came whole."""
+        body = {
+            "messages": [{"role": "user", "content": self.question(name, number)}],
+            "session_id": name,
+            "session_mode": "append",
+            "stream": number % 2 == 1,
+        }
+        try:
+            answered = http.post(self._url, json=body, headers={"Idempotency-Key": f"{name}:{number}"})
+        except httpx.HTTPError:
+            return False
+        if answered.status_code in (409, 503):
+            return False  # busy with the turn that the last process left, or just starting
+        if answered.status_code != 200:
+            raise RuntimeError(answered.text)
+        return b"[DONE]" in answered.content if body["stream"] else answered.json()["choices"][0]["message"] != {}
 
 
-def run(folder: Path, kills: int, seed: int, *, every: int = 0) -> Report:
+def run(killer: Killer, kills: int, *, every: int = 0) -> Report:
     """Kill so many times; says every `every` kills how it goes."""
-    killer = Killer(folder, seed)
     try:
         for number in range(1, kills + 1):
             killer.kill_once()
@@ -178,9 +209,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=2000)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--server", action="store_true", help="the whole gateway over HTTP, not the store alone")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        report = run(Path(folder), arguments.kills, arguments.seed, every=100)
+        kind = ServerKiller if arguments.server else Killer
+        report = run(kind(Path(folder), arguments.seed), arguments.kills, every=100)
     print(report)
     return 0 if report.is_clean else 1
 

@@ -52,9 +52,9 @@ def run(args: argparse.Namespace) -> int:
     for gaps in args.gaps:
         for over in args.over:
             found = {}
-            for name, share in (("leases", args.lease_share), ("lru", 0.0)):
+            for name in ("leases", "lru"):
                 with console.status(f"{gaps} gaps, {over:g} x the pool, {name}"):
-                    found[name] = summary(replay(args, gaps, over, share), args.pool)
+                    found[name] = summary(replay(args, gaps, over, name == "leases"), args.pool)
             rows.append({"gaps": gaps, "over": over, **found})
     if args.json:
         print(json.dumps({"bench": "agents", "pool": args.pool, "seed": args.seed, "rows": rows}))
@@ -63,15 +63,16 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def replay(args: argparse.Namespace, gaps: str, over: float, lease_share: float) -> Figures:
-    """One run."""
+def replay(args: argparse.Namespace, gaps: str, over: float, has_leases: bool) -> Figures:
+    """One run, with leases and eviction by value, or with eviction of the least recently used alone."""
     limits = Limits(
         num_slots=args.pool,
         max_context=args.pool,
         max_running=MAX_RUNNING,
         step_tokens=STEP_TOKENS,
         patience_s=args.patience,
-        lease_tokens=int(lease_share * args.pool),
+        eviction="value" if has_leases else "lru",
+        lease_tokens=int(args.lease_share * args.pool) if has_leases else 0,
     )
     prefill = RecomputeCost(0.0, 1 / args.prefill, 1 / args.prefill / 100_000)
     model = StepModel(args.fixed_ms / 1000, prefill, args.decode_ms / 1000)

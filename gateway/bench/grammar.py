@@ -39,6 +39,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--environment", type=Path, default=ROOT / ".peers" / "grammar", help="where peers run")
     parser.add_argument("--engines", nargs="+", choices=("espalier", *NAMES), help="default: those that are there")
     parser.add_argument("--limit-s", type=float, default=30.0, help="longest time of one case")
+    parser.add_argument(
+        "--clock", choices=("wall", "cpu"), default="wall", help="cpu: of the thread, on a busy machine"
+    )
     parser.add_argument("--json", action="store_true", help="one line of JSON instead of the tables")
 
 
@@ -62,15 +65,15 @@ def run(args: argparse.Namespace) -> int:
             workload.write(Path(folder), vocabulary, chosen)
             for name in engines:
                 command = OURS if name == "espalier" else [str(python), str(PEERS / f"peer_{name}.py")]
-                words = ("keep",) if part == "kept" else ()
+                words = ("keep",) if part == "kept" else (args.clock,)
                 with console.status(f"{name}, {part}"):
                     told = run_engine(command, folder, [case.name for case in chosen], args.limit_s, *words)
                 figures[name][part] = SUMMARIES[part](told)
-    about = {"bench": "grammar", "tokens": len(vocabulary[0]), "schemas": len(cases)}
+    about = {"bench": "grammar", "tokens": len(vocabulary[0]), "schemas": len(cases), "clock": args.clock}
     if args.json:
         print(json.dumps(about | figures))
     else:
-        for table in tables(figures, f"{len(cases)} schemas, {len(vocabulary[0]):,} tokens"):
+        for table in tables(figures, f"{len(cases)} schemas, {len(vocabulary[0]):,} tokens, {args.clock} time"):
             console.print(table)
     return 0
 

@@ -148,7 +148,7 @@ class CompletionEndpoint:
         asked = asked_answer(request)
         coverage = None
         if asked is not None:
-            coverage = await service.turns.schemas.check([asked])
+            coverage = await service.turns.schemas.check([asked], scope["tenant"])
             # Without a name for its part the answer comes as plain text.
             params = msgspec.structs.replace(params, constraint=msgspec.structs.replace(asked.constraint, part=None))
         prompts = await self._prompts(request, params)

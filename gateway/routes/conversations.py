@@ -26,7 +26,8 @@ class ConversationEndpoints:
 
     def __init__(self, service: Service) -> None:
         self._service = service
-        self._archive = None if service.sessions is None else ConversationArchive(service.sessions, service.live)
+        sessions = service.sessions
+        self._archive = None if sessions is None else ConversationArchive(sessions, service.live, service.client)
 
     async def create(self, request: Request) -> Response:
         """POST /v1/conversations."""

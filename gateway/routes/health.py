@@ -22,13 +22,18 @@ def routes(service: Service) -> list[Route]:
         """It takes work."""
         if client.ready is None:
             return _failing("the engine is loading, restarting or draining")
+        if service.sessions is not None and service.sessions.failure is not None:
+            return _failing(f"sessions can't be stored since a write failed ({service.sessions.failure})")
         return JsonResponse({"status": "ready"}) if client.is_alive else _failing("the engine does not step")
 
     async def metrics(request: Request) -> Response:
         return Response(service.metrics.render(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
     async def index(request: Request) -> Response:
-        paths = ["/v1/chat/completions", "/v1/completions", "/v1/models", "/tokenize", "/detokenize"]
+        paths = ["/v1/chat/completions", "/v1/responses", "/v1/messages", "/v1/completions", "/v1/models"]
+        paths += ["/tokenize", "/detokenize"]
+        if service.sessions is not None:
+            paths += ["/v1/conversations", "/v1/sessions"]
         return JsonResponse(
             {"name": "espalier", "model": service.model, "paths": [*paths, "/live", "/ready", "/metrics"]}
         )

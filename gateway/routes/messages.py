@@ -12,41 +12,26 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from espalier.gateway import message_error
 from espalier.gateway.connection import read_body, while_connected
 from espalier.gateway.errors import ApiError
-from espalier.gateway.log import request_id_var
+from espalier.gateway.extras import extras_of
 from espalier.gateway.message_events import MessageEvents
 from espalier.gateway.message_request import chat_of, turn_of
+from espalier.gateway.message_run import FORM, LOGGED, MessageRun
 from espalier.gateway.parameters import select
 from espalier.gateway.prompter import UNBOUNDED
+from espalier.gateway.replay import Replay, Replays
 from espalier.gateway.response import JsonResponse, truncation_headers
+from espalier.gateway.resumption import first_event_of, idempotency_of
 from espalier.gateway.sampling import sampling_params
-from espalier.gateway.service import Job, Service
-from espalier.gateway.sse import Form, event, send_events
+from espalier.gateway.service import Job, Prepared, Service
+from espalier.gateway.sse import logged, send_events
 from espalier.gateway.turn import check_turn
-from espalier.gateway.wire.body import convert, parse
+from espalier.gateway.wire.body import convert, parse, without_nulls
 from espalier.gateway.wire.messages import AnswerMessage, CountRequest, MessageEvent, MessagesRequest, TokenCount
+from espalier.sessions import Idempotency
 
 T = TypeVar("T", bound=CountRequest)
-
-
-def _write(told: MessageEvent) -> bytes:
-    return event(told, str(told.__struct_config__.tag))
-
-
-def _fail(error: ApiError) -> bytes:
-    return event(message_error.body(error, request_id_var.get() or ""), "error")
-
-
-FORM = Form(_write, _fail, b"")
-"""Every event is named, and nothing follows `message_stop`."""
-
-
-async def _read(service: Service, request: Request, kind: type[T], route: str) -> T:
-    asked = convert(select(parse(await read_body(request, service.options.max_body_bytes)), route), kind)
-    service.check_model(asked.model)
-    return asked
 
 
 class MessagesEndpoint:
@@ -54,20 +39,64 @@ class MessagesEndpoint:
 
     def __init__(self, service: Service) -> None:
         self._service = service
+        self._replays: Replays[MessageRun] = Replays(service.options.resume_grace_s, service.clock)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        service = self._service
-        asked = await _read(service, Request(scope, receive), MessagesRequest, "messages")
-        params = sampling_params(chat_of(asked), service.defaults, service.options)
-        prepared = await service.prepare(turn_of(asked), params, tenant=scope["tenant"], cache_salt=asked.cache_salt)
-        growing = MessageEvents(f"msg_{uuid.uuid4().hex}", service.model)
-        events = self._events(prepared.job, growing)
-        headers = truncation_headers([prepared.prompt])
+        request, service = Request(scope, receive), self._service
+        body = await read_body(request, service.options.max_body_bytes)
+        asked = _read(body, MessagesRequest, "messages")
+        service.check_model(asked.model)
+        key, start = idempotency_of(request, body), first_event_of(request)
+        if key is not None or start:
+            kept = await while_connected(receive, self._kept(asked, scope["tenant"], key, start, send))
+            if kept is not None:
+                await JsonResponse(kept)(scope, receive, send)
+            return
+        prepared = await self._prepared(asked, scope["tenant"])
+        growing = self._growing(prepared)
+        events, headers = self._events(prepared.job, growing), truncation_headers([prepared.prompt])
         if asked.stream:
             await while_connected(receive, send_events(send, events, headers, FORM))
         else:
             whole = await while_connected(receive, _whole(events, growing))
             await JsonResponse(whole, headers)(scope, receive, send)
+
+    async def _kept(
+        self, asked: MessagesRequest, tenant: str, key: Idempotency | None, start: int, send: Send
+    ) -> AnswerMessage | None:
+        """The whole message of a request that has a key, or None where it was streamed."""
+        found = self._known(tenant, key, start) or await self._begun(asked, tenant, key)
+        async with found.live.attached() as log:
+            if asked.stream:
+                await found.live.begun()
+                await send_events(send, logged(log.read(start)), [], LOGGED)
+                return None
+            await found.live.ended()
+        return found.run.message
+
+    def _known(self, tenant: str, key: Idempotency | None, start: int) -> Replay[MessageRun] | None:
+        known = None if key is None else self._replays.find(tenant, key)
+        if known is None and start:
+            message = "the stream that Last-Event-ID would resume is gone; send the request without it"
+            raise ApiError(409, message, "Last-Event-ID", "stream_not_found", {"x-should-retry": "false"})
+        return known
+
+    async def _begun(self, asked: MessagesRequest, tenant: str, key: Idempotency | None) -> Replay[MessageRun]:
+        assert key is not None
+        prepared = await self._prepared(asked, tenant)
+        # The same request may have come and been prepared, too; from here on nobody comes between.
+        if (known := self._replays.find(tenant, key)) is not None:
+            return known
+        run = MessageRun(self._service, prepared.job, self._growing(prepared))
+        live = self._service.live.start(tenant, run.message.id, run.produce, "kept", maker=run)
+        return self._replays.add(tenant, key, run, live)
+
+    async def _prepared(self, asked: MessagesRequest, tenant: str) -> Prepared:
+        params = sampling_params(chat_of(asked), self._service.defaults, self._service.options)
+        return await self._service.prepare(turn_of(asked), params, tenant=tenant, cache_salt=asked.cache_salt)
+
+    def _growing(self, prepared: Prepared) -> MessageEvents:
+        return MessageEvents(f"msg_{uuid.uuid4().hex}", self._service.model, extras_of(prepared))
 
     async def _events(self, job: Job, growing: MessageEvents) -> AsyncGenerator[MessageEvent, None]:
         has_begun = False
@@ -81,6 +110,12 @@ class MessagesEndpoint:
                     yield one
 
 
+def _read(body: bytes, kind: type[T], route: str) -> T:
+    fields = select(parse(body), route)
+    options = {name: without_nulls(fields[name]) for name in ("tool_choice", "output_config") if name in fields}
+    return convert(fields | options, kind)
+
+
 async def _whole(events: AsyncGenerator[MessageEvent, None], growing: MessageEvents) -> AnswerMessage:
     async with aclosing(events) as told:
         async for _ in told:
@@ -92,12 +127,14 @@ def routes(service: Service) -> list[Route]:
     """The routes of this file."""
 
     async def count_tokens(request: Request) -> Response:
-        turn = turn_of(await _read(service, request, CountRequest, "count_tokens"))
+        body = await read_body(request, service.options.max_body_bytes)
+        asked = _read(body, CountRequest, "count_tokens")
+        service.check_model(asked.model)
+        turn = turn_of(asked)
         check_turn(turn)
         # Nothing is dropped here: who counts tokens wants to know how many there are.
-        prompt = await service.prompter.chat(
-            turn.messages, UNBOUNDED, tools=[tool.told() for tool in turn.tools] or None
-        )
+        tools = [tool.told() for tool in turn.tools] or None
+        prompt = await service.prompter.chat(turn.messages, UNBOUNDED, tools=tools)
         return JsonResponse(TokenCount(len(prompt.token_ids)))
 
     return [

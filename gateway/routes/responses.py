@@ -15,15 +15,15 @@ from espalier.gateway.item_page import page_of
 from espalier.gateway.parameters import select
 from espalier.gateway.response import JsonResponse
 from espalier.gateway.response_service import Making, ResponseService
+from espalier.gateway.resumption import first_event_of, idempotency_of
 from espalier.gateway.service import Service
 from espalier.gateway.sse import LOGGED, logged, send_events
 from espalier.gateway.wire import responses as wire
-from espalier.gateway.wire.body import convert, parse
+from espalier.gateway.wire.body import convert, parse, without_nulls
 from espalier.gateway.wire.responses import DeletedResponse, ResponsesRequest
 from espalier.sessions import Idempotency
-from espalier.sessions.value import digest
 
-MAX_KEY_LEN = 255
+_OPTIONS = ("text", "tool_choice", "reasoning", "conversation", "stream_options")
 
 
 class CreateEndpoint:
@@ -35,9 +35,9 @@ class CreateEndpoint:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive)
         body = await read_body(request, self._service.options.max_body_bytes)
-        asked = convert(select(parse(body), "responses"), ResponsesRequest)
-        key = _idempotency(request, body)
-        start = _after(request)
+        asked = _read(body)
+        key = idempotency_of(request, body)
+        start = first_event_of(request)
         work = self._answer(asked, scope["tenant"], key, start, send)
         whole = await while_connected(receive, work)
         if whole is not None:
@@ -71,7 +71,7 @@ class RetrieveEndpoint:
         tenant, response_id = scope["tenant"], request.path_params["response_id"]
         found = await self._responses.find(tenant, response_id)
         if _is_true(request, "stream"):
-            await while_connected(receive, _stream(self._responses, tenant, found, _after(request), send))
+            await while_connected(receive, _stream(self._responses, tenant, found, first_event_of(request), send))
         else:
             whole = found.run.response if isinstance(found, Making) else found
             await JsonResponse(whole)(scope, receive, send)
@@ -98,17 +98,10 @@ async def _numbered(events: tuple[bytes, ...], start: int) -> AsyncGenerator[tup
         yield number, events[number]
 
 
-def _after(request: Request) -> int:
-    """Number of the first event that is wanted: after `starting_after`, else after Last-Event-ID, else 0."""
-    for field, given in (
-        ("starting_after", request.query_params.get("starting_after")),
-        ("Last-Event-ID", request.headers.get("last-event-id")),
-    ):
-        if given:
-            if not (given.isascii() and given.isdigit() and len(given) < 10):
-                raise invalid(f"{field} is {given[:64]!r}; the number of an event is needed", field)
-            return int(given) + 1
-    return 0
+def _read(body: bytes) -> ResponsesRequest:
+    fields = select(parse(body), "responses")
+    options = {name: without_nulls(fields[name]) for name in _OPTIONS if name in fields}
+    return convert(fields | options, ResponsesRequest)
 
 
 def _is_true(request: Request, name: str) -> bool:
@@ -116,17 +109,6 @@ def _is_true(request: Request, name: str) -> bool:
     if given not in ("true", "false"):
         raise invalid(f"{name} is {given[:64]!r}; it must be 'true' or 'false'", name)
     return given == "true"
-
-
-def _idempotency(request: Request, body: bytes) -> Idempotency | None:
-    key = request.headers.get("idempotency-key")
-    if not key:
-        return None
-    if len(key) > MAX_KEY_LEN:
-        raise invalid(
-            f"Idempotency-Key has {len(key)} characters; at most {MAX_KEY_LEN} are allowed", "Idempotency-Key"
-        )
-    return Idempotency(key, digest(b"/v1/responses\n" + body))
 
 
 def routes(service: Service) -> list[Route]:
@@ -147,7 +129,7 @@ def routes(service: Service) -> list[Route]:
 
     async def input_tokens(request: Request) -> Response:
         body = await read_body(request, service.options.max_body_bytes)
-        asked = convert(select(parse(body), "responses"), ResponsesRequest)
+        asked = _read(body)
         num_tokens = await responses.count(asked, request.scope["tenant"])
         return JsonResponse({"object": "response.input_tokens", "input_tokens": num_tokens})
 

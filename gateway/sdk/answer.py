@@ -7,12 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Generic, TypeVar, cast
 
-import msgspec
-
-from espalier.gateway.sdk.errors import ShapeError
 from espalier.gateway.sdk.model import AnswerFormat
 from espalier.gateway.sdk.schema import JsonObject
-from espalier.gateway.sdk.shape import Shape
+from espalier.gateway.sdk.shape import Shape, parse
 
 A = TypeVar("A")
 
@@ -32,17 +29,10 @@ def answer_shape(kind: type[A] | JsonObject | None) -> AnswerShape[A]:
     if kind is None or kind is str:
         return AnswerShape(None, lambda text: cast(A, text))
     if isinstance(kind, dict):
-        return AnswerShape(AnswerFormat("answer", kind), lambda text: cast(A, _parsed(text)))
+        return AnswerShape(AnswerFormat("answer", kind), lambda text: cast(A, parse(text)))
     shape = Shape(kind)
     return AnswerShape(AnswerFormat(_name(shape.name), shape.schema), shape.decode)
 
 
 def _name(name: str) -> str:
     return re.sub(r"[^A-Za-z0-9_-]", "_", name)[:MAX_NAME_CHARS]
-
-
-def _parsed(text: str) -> object:
-    try:
-        return msgspec.json.decode(text)
-    except msgspec.DecodeError as error:
-        raise ShapeError(f"this is not valid JSON: {error}") from None

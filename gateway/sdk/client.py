@@ -15,13 +15,12 @@ from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import quote, urlsplit
 
 import msgspec
-from msgspec import Struct
 
 from espalier.gateway.sdk.chunk import ChunkReader, read_chunk
 from espalier.gateway.sdk.errors import DefinitionError, RefusedError, StreamError
 from espalier.gateway.sdk.event import ModelEvent, Replied, TurnRestarted
-from espalier.gateway.sdk.message import Message
 from espalier.gateway.sdk.model import Query, SessionTurn
+from espalier.gateway.sdk.object import Models, SessionObject, TurnObject, TurnPage
 from espalier.gateway.sdk.request import body_of
 from espalier.gateway.sdk.retry import Retry
 
@@ -36,32 +35,6 @@ URL_VARIABLE, KEY_VARIABLE = "ESPALIER_URL", "ESPALIER_API_KEY"
 TIMEOUT_S = 600.0
 # Turns of a session that are read at once.
 PAGE = 50
-
-
-class _Named(Struct, frozen=True):
-    id: str
-
-
-class _Models(Struct, frozen=True):
-    data: list[_Named]
-
-
-class _Session(Struct, frozen=True):
-    id: str
-    head: str | None = None
-
-
-class _Turn(Struct, frozen=True):
-    id: str
-    parent: str | None = None
-    messages: tuple[Message, ...] = ()
-    answer: Message | None = None
-    finish_reason: str | None = None
-
-
-class _Turns(Struct, frozen=True):
-    data: list[_Turn]
-    has_more: bool = False
 
 
 class Client:
@@ -145,7 +118,7 @@ class Client:
 
     async def models(self) -> list[str]:
         """The names of the models that are served. Raises ServerError."""
-        body = await self._ask("GET", "/v1/models", _Models)
+        body = await self._ask("GET", "/v1/models", Models)
         return [model.id for model in body.data]
 
     async def turns(self, session_id: str, *, last: int | None = None) -> tuple[SessionTurn, ...]:
@@ -153,35 +126,40 @@ class Client:
         is no such session. Raises ServerError.
         """
         try:
-            session = await self._ask("GET", _path(session_id), _Session)
+            session = await self._ask("GET", _path(session_id), SessionObject)
         except RefusedError as error:
             if error.status == 404:
                 return ()
             raise
-        known: dict[str, _Turn] = {}
+        known = await self._own_turns(session_id) if last is None else {}
         found: list[SessionTurn] = []
-        ref, after, has_more = session.head, "", True
+        ref = session.head
         while ref and (last is None or len(found) < last):
-            while ref not in known and has_more:
-                page = await self._ask("GET", f"{_path(session_id)}/turns?limit={PAGE}&order=desc{after}", _Turns)
-                known |= {turn.id: turn for turn in page.data}
-                has_more = page.has_more and bool(page.data)
-                after = f"&after={quote(page.data[-1].id, safe='')}" if page.data else ""
-            if ref not in known:
-                break
-            turn = known[ref]
-            found.append(SessionTurn(turn.id, turn.messages, turn.answer, turn.finish_reason))
+            # The turns of a fork that lie before it are those of another session, which only their ids lead to.
+            path = f"{_path(session_id)}/turns/{quote(ref, safe='')}"
+            turn = known[ref] if ref in known else await self._ask("GET", path, TurnObject)
+            found.append(turn.told())
             ref = turn.parent
         return tuple(reversed(found))
+
+    async def _own_turns(self, session_id: str) -> dict[str, TurnObject]:
+        known: dict[str, TurnObject] = {}
+        after = ""
+        while True:
+            page = await self._ask("GET", f"{_path(session_id)}/turns?limit={PAGE}&order=asc{after}", TurnPage)
+            known |= {turn.id: turn for turn in page.data}
+            if not page.has_more or not page.data:
+                return known
+            after = f"&after={quote(page.data[-1].id, safe='')}"
 
     async def fork(self, session_id: str, at: str | None = None) -> str:
         """A new session that shares the turns up to `at` (default the tip); its id. Raises ServerError."""
         body = {"at": at} if at else {}
-        return (await self._ask("POST", f"{_path(session_id)}/fork", _Session, body)).id
+        return (await self._ask("POST", f"{_path(session_id)}/fork", SessionObject, body)).id
 
     async def rollback(self, session_id: str, to: str | None) -> None:
         """Forget the turns after `to`, all of them for None. Raises ServerError."""
-        await self._ask("POST", f"{_path(session_id)}/rollback", _Session, {"to": to})
+        await self._ask("POST", f"{_path(session_id)}/rollback", SessionObject, {"to": to})
 
     async def delete(self, session_id: str) -> None:
         """Delete a session and what it holds. Raises ServerError."""

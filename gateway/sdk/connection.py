@@ -98,7 +98,7 @@ class Connection:
         """Wait until the next attempt. Raises the failure's error where there is to be none."""
         delay_s = self._retry.delay_s(attempt, failure.told_s, self._random()) if failure.is_retried else None
         if delay_s is None:
-            raise failure.error
+            raise failure.error from None
         level = logging.WARNING if attempt == TOLD_ATTEMPT else logging.DEBUG
         _LOG.log(level, "%s; asking again in %.1f s", failure.error, delay_s)
         await self._sleep(delay_s)

@@ -127,7 +127,7 @@ class Journal:
 
     def _open(self, path: Path) -> None:
         is_new = not path.exists()
-        self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
         _lock(self._file, path)
         if is_new:
             _sync_folder(path.parent)

@@ -43,6 +43,8 @@ T = TypeVar("T")
 
 _CUTS: dict[str, type[Stop]] = {"length": AnswerCut, "content_filter": AnswerFiltered}
 
+_CHANGED = "The run began with other tools, settings or another type of answer: go on with those, or abandon it."
+
 
 class Loop(Generic[A]):
     """One run, from the journal's records of it to its end."""
@@ -78,7 +80,9 @@ class Loop(Generic[A]):
                 if not isinstance(stop, LimitReached):  # with more room the run can be gone on with
                     self._note(Ended(type(stop).__name__))
                 raise
-            except RefusedError:
+            except RefusedError as error:
+                if error.code == "idempotency_conflict":
+                    error.add_note(_CHANGED)
                 if not self._progress.turns:  # nothing has happened that a next run would have to know of
                     self._note(Ended("RefusedError"))
                 raise

@@ -18,7 +18,7 @@ class Retry:
     which is what a server needs to start again.
     """
 
-    attempts: int = 8
+    attempts: int = 10
     first_s: float = 0.25
     most_s: float = 8.0
     patience_s: float = 60.0

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterator
 from types import UnionType
-from typing import Annotated, Any, TypeAlias, Union, cast, get_args, get_origin, get_type_hints
+from typing import Annotated, TypeAlias, Union, cast, get_args, get_origin, get_type_hints
 
 import msgspec
 
@@ -42,7 +42,7 @@ def schema_of(kind: object) -> JsonObject:
     return root
 
 
-def described(kind: object) -> Any:
+def described(kind: object) -> object:
     """The type with plain texts in `Annotated` made descriptions, at any depth of generics."""
     if get_origin(kind) is Annotated:
         inner, *notes = get_args(kind)

@@ -1,12 +1,15 @@
 """A type as an agent builder writes it, and the one point where JSON becomes its values.
 
 msgspec structs, dataclasses, TypedDict, named tuples, enums, literals, unions and builtins; pydantic models where
-pydantic is installed. Strict: a number in quotes is no number.
+pydantic is installed. Strict: a
+number in quotes is no number.
 """
 
 from __future__ import annotations
 
+import math
 import re
+from decimal import Decimal
 from typing import Any, Generic, TypeVar, cast
 
 import msgspec
@@ -29,10 +32,7 @@ class Shape(Generic[T]):
 
     def decode(self, text: str | bytes) -> T:
         """The value that a JSON text stands for. Raises ShapeError."""
-        try:
-            return self.convert(msgspec.json.decode(text))
-        except msgspec.DecodeError as error:
-            raise ShapeError(f"this is not valid JSON: {error}") from None
+        return self.convert(parse(text))
 
     def convert(self, value: object) -> T:
         """The value that parsed JSON stands for. Raises ShapeError."""
@@ -41,6 +41,25 @@ class Shape(Generic[T]):
         except msgspec.ValidationError as error:
             found = _PATH.search(str(error))
             raise ShapeError(_PATH.sub("", str(error)), found[1] if found else "") from None
+
+
+def parse(text: str | bytes) -> object:
+    """JSON as plain values; a number without a fraction is an int, however it is written. Raises ShapeError."""
+    try:
+        return _DECODER.decode(text)
+    except msgspec.DecodeError as error:
+        raise ShapeError(f"this is not valid JSON: {error}") from None
+
+
+def _number(text: str) -> int | float:
+    """JSON Schema's integers are numbers without a fraction: 1.0 and 1e2 are some (2020-12, Validation, 6.1.1)."""
+    value = float(text)
+    if math.isinf(value):
+        raise ValueError(f"the number {text} is out of range")
+    return int(Decimal(text)) if value.is_integer() else value
+
+
+_DECODER = msgspec.json.Decoder(float_hook=_number)
 
 
 def encode(value: object) -> str:

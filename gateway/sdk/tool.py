@@ -39,8 +39,8 @@ from espalier.gateway.sdk.shape import Shape, encode, encode_json
 from espalier.gateway.sdk.thread import in_thread
 
 P = ParamSpec("P")
-R = TypeVar("R")
-_Field: TypeAlias = tuple[str, Any] | tuple[str, Any, Any]
+R_co = TypeVar("R_co", covariant=True)
+_Field: TypeAlias = tuple[str, object] | tuple[str, object, object]
 
 Effect: TypeAlias = Literal["none", "keyed", "once"]
 
@@ -77,15 +77,17 @@ class Tool(Protocol):
         ...
 
 
-class FunctionTool(Generic[P, R]):
+class FunctionTool(Generic[P, R_co]):
     """A function as a tool; made by `tool`."""
 
-    def __init__(self, function: Callable[P, R], spec: ToolSpec, shape: Shape[msgspec.Struct], call_name: str | None):
+    def __init__(
+        self, function: Callable[P, R_co], spec: ToolSpec, shape: Shape[msgspec.Struct], call_name: str | None
+    ):
         self._function, self._shape, self._call_name = function, shape, call_name
         self.spec = spec
         self.__name__, self.__doc__, self.__wrapped__ = spec.name, function.__doc__, function
 
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R_co:
         return self._function(*args, **kwargs)
 
     async def execute(self, call: Call) -> str:
@@ -113,28 +115,28 @@ class FunctionTool(Generic[P, R]):
 
 
 @overload
-def tool(function: Callable[P, R], /) -> FunctionTool[P, R]: ...
+def tool(function: Callable[P, R_co], /) -> FunctionTool[P, R_co]: ...
 @overload
 def tool(
     *, name: str | None = None, description: str | None = None, timeout_s: float | None = None, effect: Effect = "once"
-) -> Callable[[Callable[P, R]], FunctionTool[P, R]]: ...
+) -> Callable[[Callable[P, R_co]], FunctionTool[P, R_co]]: ...
 
 
 def tool(
-    function: Callable[..., Any] | None = None,
+    function: Callable[..., object] | None = None,
     /,
     *,
     name: str | None = None,
     description: str | None = None,
     timeout_s: float | None = None,
     effect: Effect = "once",
-) -> Any:
+) -> FunctionTool[..., object] | Callable[[Callable[..., object]], FunctionTool[..., object]]:
     """Make a function a tool, bare or with settings (`ToolSpec`).
 
     Raises DefinitionError that names what can't be told.
     """
 
-    def make(function: Callable[..., Any]) -> FunctionTool[..., Any]:
+    def make(function: Callable[..., object]) -> FunctionTool[..., object]:
         told = read(function.__doc__)
         own_name = name or str(getattr(function, "__name__", ""))
         if not (
@@ -162,7 +164,7 @@ def as_tool(found: Tool | Callable[..., object]) -> Tool:
 
 
 def _arguments(
-    function: Callable[..., Any], name: str, texts: dict[str, str]
+    function: Callable[..., object], name: str, texts: dict[str, str]
 ) -> tuple[Shape[msgspec.Struct], str | None]:
     """The parameters as a struct, and the name of the one that takes the `Call`."""
     try:
@@ -190,7 +192,7 @@ def _arguments(
         raise DefinitionError(f"{name}: {error}") from None
 
 
-def _field(parameter: inspect.Parameter, hint: Any, text: str | None) -> _Field:
+def _field(parameter: inspect.Parameter, hint: object, text: str | None) -> _Field:
     """A field of the struct; one with a default may be left out, and then the function's own default holds."""
     notes = list(get_args(hint)[1:]) if get_origin(hint) is Annotated else []
     meta = msgspec.Meta(description=description_in(notes) or text)
@@ -201,7 +203,7 @@ def _field(parameter: inspect.Parameter, hint: Any, text: str | None) -> _Field:
     return (parameter.name, _annotated(Union.__getitem__((described(hint), msgspec.UnsetType)), meta), msgspec.UNSET)
 
 
-def _annotated(kind: Any, meta: msgspec.Meta) -> Any:
+def _annotated(kind: object, meta: msgspec.Meta) -> object:
     return Annotated.__class_getitem__((kind, meta))  # type: ignore[attr-defined]
 
 

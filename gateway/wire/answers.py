@@ -116,14 +116,37 @@ class Coverage(Struct, frozen=True, omit_defaults=True):
     ignored: list[str] = []
 
 
+class LostAnswer(Struct, frozen=True):
+    """The first answer of a session that is not in the prompt as it was generated: its turn, where, and why."""
+
+    turn_id: str
+    token: int
+    reason: str
+
+
+class Divergence(Struct, frozen=True):
+    """Where a resent history differs from the session's: index of the message, and the turn that it does not have."""
+
+    message: int
+    turn_id: str
+
+
 class Extras(Struct, frozen=True, omit_defaults=True):
-    """What no other API has a place for. `completed_call` is the id of a call that is complete with this chunk, so that
-    it can be run while the answer goes on; a call that was closed by the token budget is never said to be.
+    """What no other API has a place for.
+
+    `completed_call` is the id of a call that is complete with this chunk, so that it can be run while the answer goes
+    on; a call that was closed by the token budget is never said to be. With a session an answer says its turn, and
+    whether every token that was generated in it is still in the prompt (`lossless`).
     """
 
     truncation: Truncation | None = None
     schema: Coverage | None = None
     completed_call: str | None = None
+    session_id: str | None = None
+    turn_id: str | None = None
+    lossless: bool | None = None
+    lost: LostAnswer | None = None
+    diverged: Divergence | None = None
 
 
 class ChatCompletion(Struct, frozen=True):

@@ -62,3 +62,19 @@ def convert(value: Any, kind: type[T], *, within: str = "") -> T:
         message = _PATH.sub("", text)
         where = path.replace(".[", "[") or None
         raise invalid(f"{where}: {message}" if where else message, where) from None
+
+
+def without_nulls(value: Any) -> Any:
+    """`value` without the members of objects that are null: clients write them for what they leave out.
+
+    A schema's own nulls stay.
+    """
+    if isinstance(value, list):
+        return [without_nulls(one) for one in value]
+    if not isinstance(value, dict):
+        return value
+    return {
+        name: one if name == "schema" else without_nulls(one)
+        for name, one in value.items()
+        if one is not None or name == "schema"
+    }

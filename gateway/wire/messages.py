@@ -8,7 +8,9 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 
 import msgspec
-from msgspec import Meta, Struct
+from msgspec import UNSET, Meta, Struct, UnsetType
+
+from espalier.gateway.wire.answers import Extras
 
 StopReason = Literal["end_turn", "max_tokens", "stop_sequence", "tool_use"]
 Text = Annotated[str, Meta(min_length=1, max_length=256)]
@@ -146,6 +148,7 @@ class AnswerMessage(Struct, frozen=True):
     usage: MessageUsage
     type: Literal["message"] = "message"
     role: Literal["assistant"] = "assistant"
+    espalier: Extras | UnsetType = UNSET
 
 
 class TokenCount(Struct, frozen=True):

@@ -12,6 +12,7 @@ from msgspec import Meta, Struct
 
 Role = Literal["system", "developer", "user", "assistant", "tool", "function"]
 Int64 = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
+MAX_SESSION_ID = 128
 Small = Annotated[int, Meta(ge=0, le=2**31 - 1)]
 
 
@@ -128,6 +129,8 @@ class ChatRequest(Common, frozen=True, kw_only=True):
     """POST /v1/chat/completions."""
 
     messages: list[Message]
+    session_id: Annotated[str, Meta(max_length=MAX_SESSION_ID)] = ""
+    session_mode: Literal["auto", "append", "full"] = "auto"
     tools: list[Tool] | None = None
     tool_choice: str | dict[str, Any] | None = None
     parallel_tool_calls: bool = True

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from msgspec import Meta, Struct, field
+from msgspec import UNSET, Meta, Struct, UnsetType, field
 
+from espalier.gateway.wire.answers import Extras
 from espalier.gateway.wire.items import Item
 from espalier.gateway.wire.requests import Int64, Small
 
@@ -172,7 +173,7 @@ class ResponseError(Struct, frozen=True):
 
 
 class Response(Struct, frozen=True, kw_only=True):
-    """The answer, growing or whole. Times are seconds since 1970."""
+    """The answer, growing or whole. Times are seconds since 1970. `espalier` is left out where it says nothing."""
 
     id: str
     object: Literal["response"] = "response"
@@ -208,6 +209,7 @@ class Response(Struct, frozen=True, kw_only=True):
     prompt_cache_retention: str | None
     safety_identifier: str | None
     user: str | None
+    espalier: Extras | UnsetType = UNSET
 
 
 class DeletedResponse(Struct, frozen=True):

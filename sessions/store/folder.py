@@ -6,7 +6,7 @@ import fcntl
 import os
 from pathlib import Path
 
-from espalier.sessions.errors import StoreError
+from espalier.sessions.errors import LockedError, StoreError
 
 DATABASE = "sessions.db"
 LOCK = "lock"
@@ -27,7 +27,7 @@ class Folder:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             os.close(self._lock)
-            raise StoreError("another process has these sessions open; end it, or choose another data_dir") from None
+            raise LockedError("another process has these sessions open; end it, or choose another data_dir") from None
 
     def database(self) -> Path:
         """The database's file, made if there is none, so that SQLite gives its neighbours the same mode."""

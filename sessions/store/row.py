@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import zlib
 from array import array
 from collections.abc import Sequence
-from typing import Any, TypeAlias, TypeVar
+from typing import TypeAlias, TypeVar
 
 import msgspec
 
@@ -82,7 +83,7 @@ def session_row(session: Session) -> Row:
             session.head,
             session.running,
             session.base,
-            msgspec.json.encode(session.metadata),
+            _json(session.metadata),
         )
     )
 
@@ -101,7 +102,7 @@ def session_of(row: Row) -> Session:
         head=cells.head,
         running=cells.running,
         base=cells.base,
-        metadata=msgspec.json.decode(cells.metadata, type=dict[str, Any]),
+        metadata=json.loads(cells.metadata),
     )
 
 
@@ -129,8 +130,8 @@ def turn_row(turn: Turn) -> Row:
             None if mark is None else mark.length,
             None if mark is None else mark.digest,
             None if mark is None else mark.num_ends,
-            msgspec.json.encode(turn.messages),
-            None if turn.answer is None else msgspec.json.encode(turn.answer),
+            _json(turn.messages),
+            None if turn.answer is None else _json(turn.answer),
             _packed(turn.prompt_ids),
             _packed(turn.output_ids),
         )
@@ -148,13 +149,13 @@ def turn_of(row: Row) -> Turn:
         parent=cells.parent,
         state=cells.state,
         created_at=cells.created_at,
-        messages=msgspec.json.decode(cells.messages, type=tuple[dict[str, Any], ...]),
+        messages=tuple(json.loads(cells.messages)),
         context_len=cells.context_len,
         kept_len=cells.kept_len,
         prompt_ids=_unpacked(cells.prompt_ids),
         output_ids=_unpacked(cells.output_ids),
         mark=None if cells.mark_digest is None else Mark(cells.mark_len or 0, cells.mark_digest, cells.mark_ends or 0),
-        answer=None if cells.answer is None else msgspec.json.decode(cells.answer, type=dict[str, Any]),
+        answer=None if cells.answer is None else json.loads(cells.answer),
         finish_reason=cells.finish_reason,
         ended_at=cells.ended_at,
         response_id=cells.response_id,
@@ -183,6 +184,11 @@ def record_of(row: Row) -> Record:
 def checksum(cells: Sequence[Cell]) -> bytes:
     """A digest of cells in which kinds and borders count."""
     return digest(msgspec.msgpack.encode(cells))
+
+
+def _json(value: object) -> bytes:
+    """As JSON, by the standard library: it alone takes integers of any size, which calls may have."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
 
 
 def _sealed(cells: Row) -> Row:

@@ -18,8 +18,9 @@ from espalier.engine.canonical import Canonical
 from espalier.engine.errors import RequestError
 from espalier.engine.guide import Guide
 from espalier.engine.loader import Loaded, load
+from espalier.engine.messages import PartEnded, PartText
 from espalier.engine.random_checkpoint import SHAPES, write_random_checkpoint
-from espalier.grammar import AnyConstraint, Choice, Json, Literal, Regex, compile_grammar
+from espalier.grammar import AnyConstraint, Choice, Json, Literal, Regex, Sequence, compile_grammar
 from tests.engine.test_guide import SCHEMAS
 
 PERSON: dict[str, Any] = {
@@ -309,3 +310,48 @@ def test_an_answer_fills_the_context_to_the_last_token(bundled: Loaded) -> None:
     outputs = drive(engine, [request("a", Json(SCHEMAS["long"]), prompt=460, first=10, max_tokens=None)])["a"]
     jsonschema.validate(json.loads(text(outputs)), SCHEMAS["long"])
     assert outputs[-1].usage.prompt_tokens + outputs[-1].usage.completion_tokens <= 512
+
+
+def test_parts_are_told_and_cut_where_a_stop_string_is_looked_for(bundled: Loaded) -> None:
+    constraint = Sequence((Regex("[ab]{30}", part="first"), Literal(b"; "), Regex("[ab]{30}", part="text")))
+    engine = Engine(BUNDLED, loaded=bundled)
+    told = drive(
+        engine,
+        [
+            request("free", constraint),
+            request("all", constraint, stop=("bab", "aba")),
+            request("one", constraint, stop=("bab", "aba"), stop_in=("text",)),
+            request("none", constraint, stop=("bab", "aba"), stop_in=("other",)),
+            request("kept", constraint, stop=("ab",), stop_in=("text",), include_stop_text=True),
+        ],
+    )
+    texts = {
+        name: {
+            part: "".join(
+                event.text
+                for output in outputs
+                for event in output.parts
+                if isinstance(event, PartText) and event.part == part
+            )
+            for part in ("first", "text")
+        }
+        for name, outputs in told.items()
+    }
+    free = texts["free"]
+    assert [len(text) for text in free.values()] == [30, 30] and texts["none"] == free
+    assert not any(output.text for outputs in told.values() for output in outputs)
+
+    def cut(text: str, *stops: str) -> str:
+        return text[: min(at for stop in stops if (at := text.find(stop)) >= 0)]
+
+    assert texts["all"] == {"first": cut(free["first"], "bab", "aba"), "text": ""}
+    assert texts["one"] == {"first": free["first"], "text": cut(free["text"], "bab", "aba")}
+    assert texts["kept"]["text"] == cut(free["text"], "ab") + "ab"
+    assert {name: outputs[-1].stop_reason for name, outputs in told.items() if name in ("free", "none")} == {
+        "free": None,
+        "none": None,
+    }
+    assert told["one"][-1].stop_reason in ("bab", "aba") and told["one"][-1].finish_reason == "stop"
+    ended = [event for output in told["free"] for event in output.parts if isinstance(event, PartEnded)]
+    assert [event.part for event in ended] == ["first", "text"]
+    assert 0 < ended[0].num_tokens < ended[1].num_tokens <= told["free"][-1].usage.completion_tokens

@@ -8,6 +8,8 @@ import pytest
 
 from espalier.engine import LLM, SamplingParams
 from espalier.engine.errors import CheckpointError, ContextOverflowError, RequestError
+from espalier.engine.messages import PartText
+from espalier.grammar import Choice, Json, Literal, Sequence
 
 GREEDY = SamplingParams(temperature=0, max_tokens=16)
 HELLO = [{"role": "user", "content": "Hello"}]
@@ -66,3 +68,18 @@ def test_one_refused_prompt_leaves_nothing_running(llm: LLM) -> None:
 def test_a_model_that_is_not_there_is_named() -> None:
     with pytest.raises(CheckpointError, match="nowhere"):
         LLM("./nowhere")
+
+
+def test_named_parts_of_a_constraint_come_apart(llm: LLM) -> None:
+    tokenizer = llm.tokenizer
+    constraint = Sequence(
+        (Choice((b"yes", b"no"), part="verdict"), Literal(b"; "), Json({"type": "boolean"}, part="why"))
+    )
+    (done,) = llm.generate("x", SamplingParams(constraint=constraint, max_tokens=30))
+    texts = dict.fromkeys(("verdict", "why"), "")
+    for part in done.parts:
+        if isinstance(part, PartText):
+            texts[part.part] += part.text
+    assert texts["verdict"] in ("yes", "no") and texts["why"] in ("true", "false")
+    assert done.text == texts["verdict"] + texts["why"]
+    assert tokenizer.decode(done.token_ids) == f"{texts['verdict']}; {texts['why']}"

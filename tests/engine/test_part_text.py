@@ -46,7 +46,8 @@ def cut(events: list[Event], size: int) -> list[Event]:
 
 @pytest.mark.parametrize("size", [1, 2, 3, 100])
 def test_characters_come_whole(size: int) -> None:
-    parts, told = PartTexts(SamplingParams()), ()
+    parts = PartTexts(SamplingParams())
+    told: tuple[PartEvent, ...] = ()
     for at, event in enumerate(cut(ANSWER, size), 1):
         assert parts.feed([event], at, by_budget=False) is None
         new = parts.take()

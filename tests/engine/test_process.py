@@ -13,6 +13,7 @@ from espalier.engine.frames import FrameReader, encode
 from espalier.engine.link import Link
 from espalier.engine.messages import (
     Abort,
+    Ahead,
     Beat,
     Drain,
     Drained,
@@ -112,6 +113,16 @@ def test_a_request_that_takes_long_to_prepare_holds_nobody_up(spawn: Callable[..
     peer.send(encode(Abort("slow")) + encode(Drain()))
     assert peer.last("slow")[0].finish_reason == "abort"
     assert list(peer.messages())[-1] == Drained()
+    assert peer.ended()[0] == 0
+
+
+def test_what_comes_next_is_computed_ahead_and_told_to_nobody_who_knows_it(spawn: Callable[..., Peer]) -> None:
+    peer = spawn()
+    peer.send(encode(Ahead([5, 6, 7])) + encode(Ahead([])) + encode(Generate("r", [5, 6, 7])) + encode(Drain()))
+    said = [output for message in peer.messages() if isinstance(message, StepOutputs) for output in message.outputs]
+    ahead = [output for output in said if output.request_id != "r"]
+    assert [(output.text, output.finish_reason) for output in ahead if not output.error_code] == [("5 ", "length")]
+    assert "".join(output.text for output in said if output.request_id == "r") == "5 6 7 "
     assert peer.ended()[0] == 0
 
 

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 
 from espalier.gateway.local_server import local_server
@@ -51,3 +52,29 @@ def test_the_openai_client_gets_its_call_and_its_parsed_answer(url: str, tmp_pat
     call, trip = told("openai_client.py", url, url=url, folder=tmp_path)
     assert call.startswith("GetWeather city=")
     assert re.fullmatch(r"city='.*' days=-?\d+", trip)
+
+
+def test_the_search_goes_on_from_one_of_its_plans(url: str, tmp_path: Path) -> None:
+    plan, *_ = told("plan_search.py", "Plan a day in Oslo.", url=url, folder=tmp_path)
+    assert re.match(r"plan [012] of 3, score \d+: \[", plan)
+
+
+def test_a_run_that_was_killed_books_once(url: str, tmp_path: Path) -> None:
+    command = [sys.executable, "-P", str(FOLDER / "resume.py"), "trip-42", "Book a room in Oslo."]
+    environment = {**os.environ, "ESPALIER_URL": url, "DIE_AFTER_BOOKING": "1"}
+    killed = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=environment, check=False)
+    assert killed.returncode == -9, killed.stderr
+    lines = told("resume.py", "trip-42", "Book a room in Oslo.", url=url, folder=tmp_path)
+    assert lines[0] == "a run was not finished: it goes on where it ended"
+    assert lines[-1] == "1 rooms booked"
+    assert told("resume.py", "trip-42", "Book a room in Oslo.", url=url, folder=tmp_path)[-1] == "1 rooms booked"
+
+
+def test_the_chat_with_curl_goes_on(url: str, tmp_path: Path) -> None:
+    command = ["sh", str(FOLDER / "chat.sh"), "curl-1", url]
+    for line in ("My name is Ada.\n", "What is my name?\n"):
+        done = subprocess.run(command, input=line, capture_output=True, text=True, cwd=tmp_path, check=False)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert len(done.stdout) > len("> \n> ")
+    turns = httpx.get(f"{url}/v1/sessions/curl-1/turns").json()["data"]
+    assert [turn["messages"][0]["content"] for turn in turns] == ["My name is Ada.", "What is my name?"]

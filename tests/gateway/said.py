@@ -26,7 +26,7 @@ def says(tokenizer: Tokenizer, *texts: str, budget: int | None = None) -> Script
         if request.params.constraint is None:
             return _plain(tokenizer, request, tokens)
         grammar = compile_grammar(request.params.constraint, tokenizer.vocabulary, tokenizer.end_token_ids)
-        return _constrained(grammar.start(), request, tokens[:budget], min(tokenizer.end_token_ids), budget is not None)
+        return _constrained(grammar.start(), request, tokens[:budget], tokenizer.end_token_ids[0], budget is not None)
 
     return script
 

@@ -138,3 +138,24 @@ async def test_deleting_a_conversation_deletes_its_responses(api: Any) -> None:
     body = (await api.post("/v1/responses", input="Hi", conversation=conversation)).json()
     await api.http.delete(f"{PATH}/{conversation}")
     assert (await api.http.get(f"/v1/responses/{body['id']}")).status_code == 404
+
+
+async def test_deleting_a_response_leaves_what_it_said_in_its_conversation(api: Any) -> None:
+    conversation = await create(api)
+    first = (await api.post("/v1/responses", input="One", conversation=conversation)).json()
+    await api.post("/v1/responses", input="Two", conversation=conversation)
+    await api.http.delete(f"/v1/responses/{first['id']}")
+    assert await texts(api, conversation) == ["One", "Hello there", "Two", "Hello there"]
+    items = (await api.http.get(f"{PATH}/{conversation}/items?order=asc")).json()["data"]
+    await api.http.delete(f"{PATH}/{conversation}/items/{items[0]['id']}")
+    assert await texts(api, conversation) == ["Hello there", "Two", "Hello there"]
+
+
+async def test_a_response_that_continues_one_of_a_conversation_is_none_of_it(api: Any) -> None:
+    conversation = await create(api)
+    first = (await api.post("/v1/responses", input="One", conversation=conversation)).json()
+    second = (await api.post("/v1/responses", input="Two", previous_response_id=first["id"])).json()
+    assert second["conversation"] is None and await texts(api, conversation) == ["One", "Hello there"]
+    await api.post("/v1/responses", input="Three", previous_response_id=second["id"])
+    told = api.tokenizer.decode(api.engine.requests[-1].token_ids)
+    assert "One" in told and "Two" in told

@@ -116,13 +116,25 @@ def in_a_tool(schema: Any) -> dict[str, Any]:
     return {"tools": [good, {"type": "function", "function": {"name": "bad", "parameters": inner}}]}
 
 
-CHAT, TEXTS = "/v1/chat/completions", "/v1/completions"
+def in_a_flat_tool(schema: Any) -> dict[str, Any]:
+    tools = in_a_tool(schema)["tools"]
+    return {"tools": [{"type": "function", **tool["function"]} for tool in tools]}
+
+
+def text_format(schema: Any) -> dict[str, Any]:
+    return {"text": {"format": {"type": "json_schema", "name": "answer", "schema": schema}}}
+
+
+CHAT, TEXTS, RESPONSES = "/v1/chat/completions", "/v1/completions", "/v1/responses"
+PROMPTS: dict[str, dict[str, Any]] = {CHAT: {"messages": MESSAGES}, TEXTS: {"prompt": "Hi"}, RESPONSES: {"input": "Hi"}}
 SCHEMA_PLACES: dict[str, tuple[str, Callable[[Any], dict[str, Any]], str]] = {
     "response_format": (CHAT, lambda s: {"response_format": json_schema(s)}, "response_format.json_schema.schema"),
     "tools": (CHAT, in_a_tool, "tools[1].function.parameters"),
     "structured_outputs": (CHAT, lambda s: {"structured_outputs": {"json": s}}, "structured_outputs.json"),
     "guided_json as a text": (CHAT, lambda s: {"guided_json": json.dumps(s)}, "guided_json"),
     "completions": (TEXTS, lambda s: {"response_format": json_schema(s)}, "response_format.json_schema.schema"),
+    "responses": (RESPONSES, text_format, "text.format.schema"),
+    "tools of responses": (RESPONSES, in_a_flat_tool, "tools[1].parameters"),
 }
 PATTERN_PLACES: dict[str, tuple[str, Callable[[str], dict[str, Any]], str]] = {
     "regex": (CHAT, lambda p: {"regex": p}, "regex"),
@@ -133,8 +145,7 @@ PATTERN_PLACES: dict[str, tuple[str, Callable[[str], dict[str, Any]], str]] = {
 
 
 async def send(api: Any, path: str, body: dict[str, Any]) -> Any:
-    prompt = {"messages": MESSAGES} if path == CHAT else {"prompt": "Hi"}
-    return await api.post(path, **prompt, **body)
+    return await api.post(path, **PROMPTS[path], **body)
 
 
 def assert_refused(api: Any, name: str, response: Any, param: str, code: str) -> None:
@@ -153,7 +164,7 @@ async def test_a_schema_is_kept_or_refused_where_it_stands(api: Any, place: str)
         response = await send(api, path, body(schema))
         if code is not None:
             assert_refused(api, name, response, param, code)
-        elif place == "tools" and name.startswith("G02"):  # the model would be told of it, and it is longer
+        elif place.startswith("tools") and name.startswith("G02"):  # the model would be told of it, and it is longer
             assert response.json()["error"]["code"] == "context_length_exceeded"
         else:
             assert response.status_code == 200, f"{name}: {response.text[:300]}"
@@ -182,12 +193,13 @@ async def test_many_properties_are_kept(api: Any) -> None:
 @pytest.mark.parametrize("given", ["not json", 5, None, []])
 async def test_what_is_no_schema_is_named(api: Any, given: Any) -> None:
     for place, (path, body, param) in SCHEMA_PLACES.items():
-        if place == "tools":
-            tool = {"type": "function", "function": {"name": "f", "parameters": given}}
+        if place.startswith("tools"):
+            function = {"name": "f", "parameters": given}
+            tool = {"type": "function"} | ({"function": function} if path == CHAT else function)
             response = await send(api, path, {"tools": [tool]})
             assert response.status_code == (200 if given is None else 400)
             if given is not None:
-                assert response.json()["error"]["param"] == "tools[0].function.parameters"
+                assert response.json()["error"]["param"] == param.replace("[1]", "[0]")
         elif place == "structured_outputs" and given is None:
             continue  # null is absent
         else:

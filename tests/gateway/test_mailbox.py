@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from espalier.engine.errors import ContextOverflowError, EngineDiedError, RequestError
-from espalier.engine.messages import Output, Timings, TokenLogprob, Usage
+from espalier.engine.messages import Output, PartBegun, PartEnded, PartText, Timings, TokenLogprob, Usage
 from espalier.gateway.mailbox import Mailbox, Mailboxes, merge
 
 pytestmark = pytest.mark.anyio
@@ -28,6 +28,29 @@ def test_merged_outputs_say_what_the_single_ones_said() -> None:
         Timings(total_s=1.0),
     )
     assert merge(outputs[:1]) is outputs[0]
+
+
+def test_merged_parts_are_told_in_one_piece_each() -> None:
+    outputs = [
+        Output("r", parts=(PartBegun("text"), PartText("text", "a"))),
+        Output("r"),
+        Output("r", parts=(PartText("text", "b"), PartEnded("text", 3), PartBegun("name"))),
+        Output("r", parts=(PartText("name", "c"), PartText("name", "d"))),
+    ]
+    assert merge(outputs).parts == (
+        PartBegun("text"), PartText("text", "ab"), PartEnded("text", 3), PartBegun("name"), PartText("name", "cd"),
+    )  # fmt: skip
+
+
+async def test_parts_with_log_probabilities_are_not_merged() -> None:
+    box = Mailbox()
+    outputs = [
+        Output("r", token_ids=[at], logprobs=[TokenLogprob(at, -0.1)], parts=(PartText("text", "a"),))
+        for at in range(3)
+    ]
+    for output in outputs:
+        box.put(output)
+    assert [await box.take() for _ in outputs] == outputs
 
 
 async def test_a_prompt_reader_gets_each_output_and_a_slow_one_gets_them_merged() -> None:

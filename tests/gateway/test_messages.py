@@ -11,7 +11,7 @@ import pytest
 from espalier.engine.errors import ContextOverflowError, EngineDiedError, EngineError
 from espalier.engine.messages import Output, Usage
 from espalier.gateway.auth import KeyRing, digest
-from espalier.gateway.scripted_client import ScriptedClient
+from espalier.gateway.scripted_client import ScriptedClient, answer
 from tests.gateway.answers import Whole
 from tests.gateway.asgi_call import AsgiCall
 from tests.gateway.part_script import tells
@@ -130,6 +130,8 @@ async def test_a_structured_answer_constrains_as_its_twin_of_chat_completions(ap
     await api.post("/v1/chat/completions", messages=HI, response_format=format, max_tokens=50)
     first, second = api.engine.requests
     assert first.params == second.params and first.params.constraint is not None
+    body = (await ask(api, output_config={"format": {"type": "json_schema", "schema": SCHEMA}})).json()
+    assert "required" in body["espalier"]["schema"]["enforced"]
 
 
 async def test_sampling_parameters_reach_the_engine(api: Any) -> None:
@@ -153,6 +155,8 @@ async def test_what_has_no_effect_here_is_accepted(api: Any) -> None:
         "cache_control": {"type": "ephemeral"}, "output_config": {"effort": "low"}, "container": None, "system": None,
     }  # fmt: skip
     assert (await ask(api, **more)).status_code == 200
+    nulls = {"tool_choice": {"type": "auto", "disable_parallel_tool_use": None}, "output_config": {"format": None}}
+    assert (await ask(api, tools=[{**TOOL, "strict": None, "cache_control": None}], **nulls)).status_code == 200
 
 
 @pytest.mark.parametrize(
@@ -270,3 +274,32 @@ async def test_a_client_that_leaves_ends_its_message(make_api: Any, tokenizer: A
             await asyncio.sleep(0.001)
     assert api.engine.requests
     assert api.engine.aborted == [request.request_id for request in api.engine.requests]
+
+
+async def test_the_same_request_with_its_key_resumes_where_its_stream_broke(make_api: Any) -> None:
+    api = make_api(answer([f"{at} " for at in range(20)]))
+    body = {"max_tokens": 99, "messages": HI, "stream": True}
+    frames: list[bytes] = []
+    while True:
+        headers = {"idempotency-key": "k1"} | ({"last-event-id": str(len(frames) - 1)} if frames else {})
+        async with AsgiCall(api.app, "POST", PATH, body, headers) as call:
+            more = [frame for frame in [await call.chunk() for _ in range(3)] if frame]
+            frames += more
+        if len(more) < 3:
+            break
+    assert [int(frame.split(b"\n")[0].removeprefix(b"id: ")) for frame in frames] == list(range(len(frames)))
+    events = events_of("".join(frame.decode().split("\n", 1)[1] for frame in frames))
+    assert [event["type"] for event in events[-2:]] == ["message_delta", "message_stop"]
+    texts = [event["delta"]["text"] for event in events if event["type"] == "content_block_delta"]
+    assert "".join(texts) == "".join(f"{at} " for at in range(20))
+    assert len(api.engine.requests) == 1 and not api.engine.aborted
+
+
+async def test_a_repeated_request_is_a_replay_and_another_body_a_conflict(api: Any) -> None:
+    body = {"max_tokens": 99, "messages": HI}
+    first, second = [(await api.http.post(PATH, json=body, headers={"idempotency-key": "k1"})).json() for _ in range(2)]
+    assert first == second and len(api.engine.requests) == 1
+    response = await api.http.post(PATH, json={**body, "max_tokens": 98}, headers={"idempotency-key": "k1"})
+    assert response.status_code == 409 and response.json()["error"]["type"] == "invalid_request_error"
+    response = await api.http.post(PATH, json=body, headers={"last-event-id": "3"})
+    assert response.status_code == 409

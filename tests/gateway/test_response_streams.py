@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from pathlib import Path
+from random import Random
 from typing import Any
 
 import msgspec
@@ -13,7 +15,9 @@ from espalier.engine.errors import EngineDiedError
 from espalier.engine.messages import Output, Usage
 from espalier.gateway.scripted_client import READY, ScriptedClient, answer
 from espalier.sessions import Sessions
+from espalier.sessions.store import Store
 from tests.gateway.asgi_call import AsgiCall, event_of, events_of
+from tests.sessions.faulty_disk import FaultyDisk, connector
 
 pytestmark = pytest.mark.anyio
 PATH = "/v1/responses"
@@ -273,3 +277,27 @@ async def test_a_query_that_makes_no_sense_is_refused(stepped: Stepped, query: s
     async with stepped.create() as call:
         response_id = (await call.json())["id"]
     assert (await stepped.api.http.get(f"{PATH}/{response_id}{query}")).status_code == 400
+
+
+async def test_an_answer_that_cannot_be_stored_is_never_told_as_whole(
+    make_api: Any, tokenizer: Any, tmp_path: Path
+) -> None:
+    disk = FaultyDisk(Random(0))
+    store = Store.open(tmp_path / "faulty", connect=connector(disk, "responses"))
+    sessions = await Sessions.over(store)
+    stepped = Stepped(make_api, tokenizer, sessions=sessions)
+    async with stepped.create(stream=True) as call:
+        stepped.let(1)
+        first = await read(call, 1)
+        disk.fails = lambda what: what == "sync"
+        stepped.let()
+        events = first + events_of(await call.rest())
+    kinds = [event["type"] for event in events]
+    assert "response.completed" not in kinds and kinds[-2:] == ["error", "response.failed"]
+    assert [event["sequence_number"] for event in events] == list(range(len(events)))
+    assert (await stepped.get(first[0]["response"]["id"]))["status"] == "failed"
+    async with stepped.create() as call:
+        error = (await call.json())["error"]
+    assert (call.status, error["code"]) == (503, "store_read_only")
+    disk.fails = lambda what: False
+    await sessions.close()

@@ -94,6 +94,11 @@ async def test_null_means_absent_for_every_optional_parameter(api: Any) -> None:
     )
     names += "include metadata truncation max_output_tokens temperature top_p reasoning user prompt service_tier model"
     await ask(api, **dict.fromkeys(names.split()))
+    tool = {**TOOL, "strict": None, "description": None}
+    for text in ({"format": None, "verbosity": None}, {"format": {"type": "text", "name": None}}):
+        await ask(
+            api, text=text, tools=[tool], reasoning={"effort": None}, stream_options={"include_obfuscation": None}
+        )
 
 
 async def test_a_stream_ends_with_the_response_that_is_stored(api: Any) -> None:
@@ -165,6 +170,20 @@ async def test_what_was_generated_stays_as_it_was_token_by_token(make: Any, toke
     assert two[: len(one) + len(odd)] == [*one, *odd]
 
 
+async def test_the_engine_is_told_whose_turn_it_is_and_what_waits_for_tools(make: Any) -> None:
+    api = make(CALLS)
+    first = await ask(api, tools=[TOOL])
+    output = {"type": "function_call_output", "call_id": first["output"][1]["call_id"], "output": "1"}
+    for _ in range(2):
+        await ask(api, [output], previous_response_id=first["id"], tools=[TOOL])
+    one, two, branch = [request.session for request in api.engine.requests]
+    assert one == two == f"/{first['espalier']['session_id']}" and branch not in (one, "")
+    kinds = [type(note).__name__ for note in api.engine.notes]
+    assert kinds == ["Hold", "Hold", "Fork", "Hold"]
+    await api.http.delete(f"/v1/responses/{first['id']}")
+    assert len(api.engine.notes) == 4  # others continue it
+
+
 async def test_an_output_is_recorded_once(make: Any) -> None:
     api = make(CALLS)
     first = await ask(api, tools=[TOOL])
@@ -230,6 +249,20 @@ async def test_structured_answers_and_named_tools_come_together(api: Any) -> Non
         body = await ask(api, tools=[TOOL], tool_choice=tool_choice, text={"format": format})
         assert body["text"]["format"] == format and body["tool_choice"] == tool_choice
     assert all(request.params.constraint is not None for request in api.engine.requests)
+
+
+async def test_an_answer_says_its_turn_and_what_of_a_schema_is_enforced(make: Any, tokenizer: Any) -> None:
+    api = make(writes(tokenizer, "Hello there"))
+    first = await ask(api)
+    second = await ask(api, "And?", previous_response_id=first["id"])
+    for body in (first, second):
+        said = body["espalier"]
+        assert said["session_id"].startswith("chain_") and said["turn_id"].startswith("turn_") and said["lossless"]
+    assert first["espalier"]["session_id"] == second["espalier"]["session_id"]
+    assert "espalier" not in await ask(api, store=False)
+    format = {"type": "json_schema", "name": "x", "schema": {"type": "integer", "minimum": 3}}
+    said = (await ask(api, store=False, text={"format": format}))["espalier"]
+    assert "minimum" in said["schema"]["enforced"]
 
 
 async def test_log_probabilities_come_where_they_are_asked_for(make: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import struct
 
@@ -89,3 +90,25 @@ async def test_a_verdict_is_remembered_unless_it_might_have_been_another_one() -
         with pytest.raises(ApiError):
             await check.check([("a", PERSON)])
     assert hasty.num_asked == 2
+
+
+async def test_a_tenant_that_asks_much_lets_others_come_in_between() -> None:
+    order: list[str] = []
+
+    class Slow:
+        """Judges when it is told to, and first come first served."""
+
+        async def judge(self, constraint: AnyConstraint) -> Verdict:
+            async with turn:
+                assert isinstance(constraint, Regex)
+                order.append(constraint.pattern)
+                await asyncio.sleep(0)
+            return Verdict()
+
+    turn = asyncio.Lock()
+    check = SchemaCheck(Slow())
+    flood = [asyncio.create_task(check.check([("regex", Regex(f"a{at}"))], "a")) for at in range(20)]
+    await asyncio.sleep(0)
+    await check.check([("regex", Regex("b"))], "b")
+    await asyncio.gather(*flood)
+    assert len(order) == 21 and order.index("b") <= 2

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from espalier.engine.messages import Output, SamplingParams
+from espalier.engine.messages import Output, PartText, SamplingParams
 from espalier.engine.part_text import PartTexts
 from espalier.gateway.answer_text import Gathered
 from espalier.gateway.call_format import FORMATS, REASONINGS
@@ -111,7 +111,8 @@ def test_what_keyword_arguments_cannot_keep_is_refused_by_name(schema: Any, said
 def test_arguments_that_a_tool_does_not_know_are_closed_out_where_its_schema_leaves_them_open() -> None:
     assert parameters(Tool("f", CITY))["additionalProperties"] is False
     assert "additionalProperties" not in parameters(Tool("f"))
-    for more in ({"patternProperties": {"x": True}}, {"allOf": [{}]}, {"minProperties": 2}):
+    others: list[dict[str, Any]] = [{"patternProperties": {"x": True}}, {"allOf": [{}]}, {"minProperties": 2}]
+    for more in others:
         assert "additionalProperties" not in parameters(Tool("f", {**CITY, **more}))
     assert parameters(Tool("f", {**CITY, "additionalProperties": True}))["additionalProperties"] is True
 
@@ -127,12 +128,36 @@ def test_reasoning_that_is_spelled_in_text_is_no_text() -> None:
         whole(opened, b"Hm", tools=())
 
 
+WRITTEN = {
+    "hermes": "<think>\nHé?\n</think>\n\nSo: <tool_\n"
+    '<tool_call>\n{"name": "weather", "arguments": {"city": "Å</tool_call>"}}\n</tool_call>\n'
+    '<tool_call>\n{"name": "now", "arguments": {}}\n</tool_call>',
+    "mistral": 'So: [TOOL_[TOOL_CALLS][{"name": "weather", "arguments": {"city": "Å]"}}, '
+    '{"name": "now", "arguments": {}}]',
+    "mistral-args": 'So: [TOOL_[TOOL_CALLS]weather[ARGS]{"city": "Å"}[TOOL_CALLS]now[ARGS]{}',
+    "llama3": '{"name": "weather", "parameters": {"city": "Å"}}; {"name": "now", "parameters": {}}',
+    "pythonic": '[weather(city="Å, b=1)]"), now()]',
+}
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 5, 8, 13, 40])
+@pytest.mark.parametrize("name", WRITTEN)
+def test_a_turn_is_read_alike_in_pieces_of_any_number_of_bytes(name: str, size: int) -> None:
+    form = AnswerFormat(FORMATS[name], REASONINGS["think"] if name == "hermes" else None)
+    text = WRITTEN[name].encode()
+    found = whole(form, text, size)
+    assert found == whole(form, text)
+    assert [call.name for call in found.calls] == ["weather", "now"] and all(call.is_complete for call in found.calls)
+    assert found.text == ({"hermes": "So: <tool_"}.get(name, "So: [TOOL_") if "So" in WRITTEN[name] else "")
+    assert found.reasoning == ("Hé?" if name == "hermes" else "")
+
+
 # T01: what has made parsers hang, or see calls where there are none.
 TRAPS = {
     "arguments without an end": "[search(" + ", ".join(f"a{at}={at}" for at in range(22)),
-    "separators without an end": "<tool_cal" + "l; " * 50_000,
+    "separators without an end": "<tool_cal" + "l; " * 1_000,
     "many calls that are none": "<tool_call >a</tool_call>" * 23 + "X",
-    "half a marker again and again": "<tool_cal<tool_cal" * 5_000,
+    "half a marker again and again": "<tool_cal<tool_cal" * 100,
 }
 
 
@@ -144,7 +169,17 @@ def test_traps_are_text_in_whatever_pieces_they_come(name: str, size: int) -> No
     assert (found.text, found.calls) == (text, [])
 
 
-@pytest.mark.parametrize("trap", ["<tool_call>a</tool_call>" * 23 + "X", "<tool_call>" + "; " * 50_000])
+def test_a_long_text_takes_as_long_as_it_is() -> None:
+    cursor, parts = start(HERMES), PartTexts(SamplingParams())
+    text = b"<tool_cal" + b"l; " * 50_000
+    for byte in text:
+        cursor.closing_cost()  # as the engine asks at each token
+        parts.feed(cursor.accept(byte), 1, by_budget=False)
+    told = [event.text for event in parts.take() if isinstance(event, PartText)]
+    assert "".join(told).encode() == text[: len("".join(told))] and len(told) > 140_000
+
+
+@pytest.mark.parametrize("trap", ["<tool_call>a</tool_call>" * 23 + "X", "<tool_call>" + "; " * 1_000])
 def test_what_begins_as_a_call_and_is_none_cannot_be_said(trap: str) -> None:
     with pytest.raises(RejectedError, match="not allowed"):
         whole(HERMES, trap.encode())

@@ -71,7 +71,12 @@ def test_python_s_words_are_told_from_strings(size: int) -> None:
 
 
 def test_white_space_before_a_call_is_dropped_and_at_the_end_kept() -> None:
-    before = [PartBegun("text"), PartText("text", "Well. "), PartText("text", "\n\n"), PartEnded("text", 3)]
+    before: list[PartEvent] = [
+        PartBegun("text"),
+        PartText("text", "Well. "),
+        PartText("text", "\n\n"),
+        PartEnded("text", 3),
+    ]
     assert read(before, part("name", "f"), part("arguments", "{}"))[0] == TextDelta("Well.")
     assert [event for event in read(before) if isinstance(event, TextDelta)] == [TextDelta("Well."), TextDelta(" \n\n")]
     assert read(part("text", "\n"), part("name", "f"))[0] == CallBegun(0, "a", "f")

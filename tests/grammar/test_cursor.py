@@ -293,3 +293,42 @@ def test_a_rollback_behind_a_remembered_token_stands_where_it_stood() -> None:
         for mask in reversed(seen[:-1]):
             cursor.rollback(1)
             assert cursor.allowed().mask.tolist() == mask
+
+
+@pytest.mark.parametrize("name", CONSTRAINTS)
+def test_closing_tokens_end_the_answer_and_tell_whether_it_ends_by_itself(name: str) -> None:
+    random, cursor = Random(name), compile_grammar(CONSTRAINTS[name], SMALL, [END]).start()
+    for _ in range(4):
+        closing, after = cursor.closing_tokens(), cursor.copy()
+        has_end = bool(closing) and closing[-1] == END
+        for token in closing[: len(closing) - has_end]:
+            after.accept(token)
+        assert after.is_complete()
+        assert has_end == (masked(after) != [END])
+        token = random.choice(masked(cursor))
+        if token == END:
+            break
+        cursor.accept(token)
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"minProperties": 600},
+        {"minProperties": 300, "properties": {"b": {"type": "null"}, "a": {"type": "integer"}}, "required": ["a"]},
+        {
+            "minProperties": 300,
+            "additionalProperties": False,
+            "patternProperties": {"^[a-z]{2}[0-9]$": {"type": "array"}},
+        },
+    ],
+)
+def test_an_object_that_needs_hundreds_of_members_has_a_short_completion(schema: dict[str, object]) -> None:
+    cursor = compile_grammar(Json({"type": "object", **schema}), SMALL, [END]).start()
+    for text in (b"", b"{", b'"'):
+        cursor.accept_bytes(text)
+        after, completion = cursor.copy(), cursor.shortest_completion()
+        after.accept_bytes(completion)
+        assert after.is_complete()
+        assert len(completion) < 15 * int(str(schema["minProperties"]))
+        assert cursor.closing_cost() == len(cursor.closing_tokens())

@@ -49,6 +49,9 @@ def test_nodes_are_the_beginnings_of_texts_in_order(pairs: Pairs) -> None:
         assert list(range(node, trie.end[node])) == below
         kids = {longer[-1]: other for other, longer in enumerate(nodes) if longer[:-1] == text and longer}
         assert trie.children(node) == kids and list(kids) == sorted(kids)
+        assert trie.has_children(node) == bool(kids)
+        assert {byte: trie.child(node, byte) for byte in kids} == kids
+        assert all(trie.child(node, byte) == -1 for byte in range(256) if byte not in kids)
         assert trie.at(node).tolist() == ids[text]
         assert sorted(trie.below(node)) == sorted(token for longer, token in pairs if longer.startswith(text))
         assert trie.parent[node] == (nodes.index(text[:-1]) if text else -1)

@@ -112,6 +112,24 @@ def test_a_leaf_that_is_used_again_and_again_takes_no_more_room() -> None:
     assert sorted(evicted(tree, 9)) == [0, 1]
 
 
+def test_prune_gives_up_all_that_hangs_on_a_token_but_what_is_held() -> None:
+    tree = PrefixTree()
+    put(tree, A, ids(1, 2, 3, 4), ids(0, 1, 2, 3))
+    put(tree, A, ids(1, 2, 3, 5), ids(0, 1, 2, 4))
+    put(tree, A, ids(1, 9), ids(0, 5))
+    assert sorted(tree.prune(A, ids(1, 2), 1).tolist()) == [1, 2, 3, 4]
+    assert found(tree, A, ids(1, 9)) == [0, 5]
+    tree.check()
+    held = put(tree, A, ids(1, 9, 7), ids(0, 5, 6))
+    tree.lock(held)
+    assert tree.prune(A, ids(1, 9), 1).tolist() == []
+    assert tree.prune(A, ids(3, 3), 1).tolist() == []
+    tree.unlock(held)
+    assert sorted(tree.prune(A, ids(1), 1).tolist()) == [0, 5, 6]
+    assert tree.num_tokens == 0
+    tree.check()
+
+
 @pytest.mark.parametrize("ghost_tokens", [0, 20, 10**6])
 @pytest.mark.parametrize("seed", range(4))
 def test_random_operations_agree_with_a_dict_of_prefixes(seed: int, ghost_tokens: int) -> None:

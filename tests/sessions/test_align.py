@@ -150,6 +150,14 @@ def test_a_history_resent_as_it_is_never_diverges(turns: list[tuple[str, str]], 
     assert aligned.diverged is None and aligned.new == (user(new),) and aligned.parent == path.session.head
 
 
+def test_arguments_of_any_shape_are_compared() -> None:
+    deep = '{"a":' * 900 + "1" + "}" * 900
+    for text in ("", "no json", "[1", deep, '{"a": 1e400}', '{"a": ' + "9" * 5000 + "}", '{"a": 1' + "0" * 40 + "}"):
+        path = history(([user("x")], call(arguments=text)))
+        assert align(path, [user("x"), call(arguments=text), result()]).diverged is None
+        assert align(path, [user("x"), call(arguments='{"b": 1}'), result()]).diverged is not None
+
+
 @given(VALUES, VALUES)
 def test_arguments_are_compared_as_values(one: Any, other: Any) -> None:
     path = history(([user("x")], call(arguments=dumps({"v": one}))))

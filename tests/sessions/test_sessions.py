@@ -7,7 +7,7 @@ import dataclasses
 
 import pytest
 
-from espalier.sessions import Completion, Draft, Record, Turn
+from espalier.sessions import Completion, Draft, JsonObject, Record, Turn
 from espalier.sessions.errors import (
     BusyError,
     IdempotencyConflictError,
@@ -173,6 +173,25 @@ async def test_what_the_caller_stores_comes_back_to_the_byte(world: World) -> No
     turn = await world.say(session.id, request=b"\x00asked", response_id="resp_1")
     assert await world.sessions.record("a", "resp_1") == Record(b"\x00asked", b"answer", (b"one", b"two"))
     assert await world.sessions.turn("a", "resp_1") == turn
+
+
+async def test_arguments_of_any_size_come_back_as_they_were(world: World) -> None:
+    session = await world.sessions.create("a")
+    turn = await world.begin(session.id)
+    arguments: JsonObject = {
+        "big": 10**40,
+        "float": 1e300,
+        "none": None,
+        "text": "\u0000\U0001f600",
+        "list": [1, 1.0, True],
+    }
+    call: JsonObject = {"id": "c", "type": "function", "function": {"name": "f", "arguments": arguments}}
+    answer: JsonObject = {"role": "assistant", "content": "", "tool_calls": [call]}
+    done = await world.sessions.complete("a", turn.id, Completion(answer))
+    await world.reopened()
+    assert await world.sessions.turn("a", turn.id) == done and done.answer == answer
+    loaded = await world.sessions.load("a", await world.sessions.export("a", session.id))
+    assert (await world.sessions.path("a", loaded.id)).messages()[-1] == answer
 
 
 async def test_messages_are_added_without_an_answer(world: World) -> None:

@@ -6,6 +6,7 @@ import random
 
 import pytest
 
+from espalier.radix import decision
 from espalier.sessions.wait import GROWTH, LEVELS, Waits
 
 
@@ -39,6 +40,10 @@ def test_a_tool_that_changes_its_ways_is_known_soon() -> None:
     for _ in range(100):
         waits.observe("a", ["find"], 30.0)
     assert 30.0 <= waits.quantiles("a", ["find"], (0.5,))[0] <= 30.0 * GROWTH
+
+
+def test_the_levels_are_those_that_the_tree_decides_by() -> None:
+    assert LEVELS == decision.LEVELS
 
 
 def test_tools_that_run_together_take_as_long_as_the_slowest() -> None:

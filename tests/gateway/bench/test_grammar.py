@@ -38,11 +38,11 @@ def test_our_engine_reports_every_figure(
     ]
     path = tmp_path / "schemas.jsonl"
     path.write_text("\n".join(map(json.dumps, lines)), encoding="utf-8")
-    command = ["bench", "grammar", "--engines", "espalier", "--schemas", str(path), "--kept", "5"]
+    command = ["bench", "grammar", "--engines", "espalier", "--schemas", str(path), "--kept", "5", "--clock", "cpu"]
     assert main([*command, "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
     ours = told["espalier"]
-    assert told["schemas"] == 3
+    assert (told["schemas"], told["clock"]) == (3, "cpu")
     assert (ours["schemas"]["failed"], ours["schemas"]["refused"]) == (1, 1)
     assert all(ours["schemas"][name]["p99"] > 0 for name in ("first", "cold", "second", "again"))
     assert (ours["special"]["free"]["failed"], ours["special"]["free"]["refused"]) == (0, 0)

@@ -94,7 +94,7 @@ async def run_to_its_end(model: ScriptedModel, world: World, path: Path, fuse: F
             return await agent.run("Go.", session=session, key="k")
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(turns, st.lists(st.integers(0, 25), max_size=6))
 def test_however_often_a_process_dies_its_run_ends_and_nothing_is_done_twice(
     script: list[list[ScriptedCall]], deaths: list[int]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -12,15 +12,19 @@ from typing import Any
 import httpx
 import pytest
 
+from espalier.engine.errors import EngineDiedError
+from espalier.engine.messages import Generate, Output
 from espalier.engine.tokenizer import Tokenizer
 from espalier.gateway.sdk import (
     Agent,
     Call,
     Client,
     Hooks,
+    RefusedError,
     Replied,
     RunEnded,
     Session,
+    Settings,
     ToolFinished,
     ToolStarted,
     TurnRestarted,
@@ -101,6 +105,30 @@ async def test_a_stream_of_the_gateway_cut_anywhere_tells_the_same_and_runs_no_t
         assert len(api.engine.requests) == 3, cut
 
 
+async def test_a_session_of_the_gateway_knows_what_was_said(make: Make, tokenizer: Tokenizer) -> None:
+    api, shop = make(says(tokenizer, *LINES, "Welcome back.")), Shop()
+    agent = Agent(client_of(api), tools=[shop.buy], instructions="Be brief.")
+    await agent.run("Go shopping.", session=Session("shop"))
+    run = await agent.run("Hello again.", session=Session("shop"))
+    assert run.answer == "Welcome back."
+    prompt = api.tokenizer.decode(api.engine.requests[-1].token_ids, skip_special=False)
+    assert prompt.count("Be brief.") == 1
+    assert "eggs is bought" in prompt and "Hello again." in prompt
+
+
+async def test_forks_and_rollbacks_of_the_gateway(make: Make, tokenizer: Tokenizer) -> None:
+    api = make(says(tokenizer, *(f"Answer {number}." for number in range(9))))
+    agent, session = Agent(client_of(api)), Session("plans")
+    await agent.run("one", session=session)
+    mark = await session.tip()
+    forks = [await session.fork() for _ in range(2)]
+    answers = [(await agent.run("two", session=one)).answer for one in (session, *forks)]
+    assert answers == ["Answer 1.", "Answer 2.", "Answer 3."]
+    await session.rollback(mark)
+    assert [turn.messages[-1].content for turn in await session.turns()] == ["one"]
+    assert [turn.messages[-1].content for turn in await forks[0].turns()] == ["one", "two"]
+
+
 @pytest.mark.parametrize("crash_in", [1, 2, 3])
 async def test_a_client_that_died_goes_on_and_buys_nothing_twice(
     make: Make, tokenizer: Tokenizer, tmp_path: Path, crash_in: int
@@ -113,6 +141,21 @@ async def test_a_client_that_died_goes_on_and_buys_nothing_twice(
     assert run.answer == "All is bought."
     assert sorted(shop.items) == ["bread", "eggs", "milk"]
     assert len(api.engine.requests) == 3
+
+
+async def test_a_run_that_is_gone_on_with_by_another_agent_is_told_so(
+    make: Make, tokenizer: Tokenizer, tmp_path: Path
+) -> None:
+    api, shop, journal = make(says(tokenizer, *LINES)), Shop(), tmp_path / "journal"
+    copying = Copying(journal)
+    await Agent(client_of(api), tools=[shop.buy], hooks=copying).run("Go.", session=Session("shop", journal=journal))
+    journal.write_bytes(b"".join(copying.lines[:9]))
+    other = Agent(client_of(api), tools=[shop.buy], settings=Settings(temperature=1))
+    with pytest.raises(RefusedError) as caught:
+        await other.resume(Session("shop", journal=journal))
+    assert caught.value.__notes__ == [
+        "The run began with other tools, settings or another type of answer: go on with those, or abandon it."
+    ]
 
 
 class Copying(Hooks):
@@ -237,3 +280,49 @@ async def test_a_running_turn_goes_on_while_its_client_is_away(make_api: Make, t
     assert run.answer == "All is bought."
     assert sorted(shop.items) == ["bread", "eggs", "milk"]
     assert (len(api.engine.requests), api.engine.aborted) == (3, [])
+
+
+@pytest.mark.parametrize("session", [None, "s"])
+async def test_a_turn_under_which_the_engine_died_is_made_anew(
+    make: Make, tokenizer: Tokenizer, session: str | None
+) -> None:
+    deaths = [EngineDiedError("the engine ended"), EngineDiedError("the engine ended")]
+    whole = says(tokenizer, "One two three.")
+
+    def script(request: Generate) -> Iterator[Output | Exception]:
+        outputs = iter(whole(request))
+        if deaths:
+            yield next(outputs)
+            yield deaths.pop()
+        yield from outputs
+
+    api = make(script)
+    stream = Agent(client_of(api)).stream("Count.", session=Session(session) if session else None)
+    events = [event async for event in stream]
+    assert sum(isinstance(event, TurnRestarted) for event in events) == 2
+    last = events[-1]
+    assert isinstance(last, RunEnded) and last.run.answer == "One two three."
+    assert len(api.engine.requests) == 3
+
+
+async def test_an_engine_that_is_not_there_yet_is_waited_for(make: Make, tokenizer: Tokenizer) -> None:
+    api = make(says(tokenizer, "Here."))
+    ready, api.engine.ready = api.engine.ready, None
+    waits: list[float] = []
+
+    async def wait(delay_s: float) -> None:
+        waits.append(delay_s)
+        api.engine.ready = ready if len(waits) > 2 else None
+
+    client = Client("http://test", transport=CuttingTransport(api.app), sleep=wait)
+    assert (await Agent(client).run("Anybody?")).answer == "Here."
+    assert waits == [1.0, 1.0, 1.0]  # what Retry-After says
+
+
+async def test_a_schema_that_can_not_be_satisfied_is_refused_by_its_path(make: Make, tokenizer: Tokenizer) -> None:
+    api = make(says(tokenizer, "1"))
+    with pytest.raises(RefusedError) as caught:
+        await Agent(client_of(api)).run("Go.", answer={"type": "integer", "minimum": 3, "maximum": 2})
+    assert caught.value.status == 400
+    assert (caught.value.param or "").startswith("response_format")
+    assert api.engine.requests == []

@@ -75,6 +75,7 @@ class WireServer:
                 Route("/v1/sessions/{id}", self.session),
                 Route("/v1/sessions/{id}", self.delete, methods=["DELETE"]),
                 Route("/v1/sessions/{id}/turns", self.session_turns),
+                Route("/v1/sessions/{id}/turns/{turn}", self.session_turn),
                 Route("/v1/sessions/{id}/fork", self.fork, methods=["POST"]),
                 Route("/v1/sessions/{id}/rollback", self.rollback, methods=["POST"]),
             ]
@@ -152,6 +153,10 @@ class WireServer:
             turns.reverse()
         start = next(number for number, turn in enumerate(turns, 1) if turn["id"] == after) if after else 0
         return JSONResponse({"data": turns[start : start + limit], "has_more": start + limit < len(turns)})
+
+    async def session_turn(self, request: Request) -> Response:
+        turns = self.sessions[request.path_params["id"]]
+        return JSONResponse(next(turn for turn in turns if turn["id"] == request.path_params["turn"]))
 
     async def fork(self, request: Request) -> Response:
         turns, at = self.sessions[request.path_params["id"]], (await request.json()).get("at")

@@ -1,0 +1,119 @@
+"""A file of attention state: one run of a path, its token ids, keys and values, as safetensors with a checksum.
+
+Readable by its owner only. A file is written whole under another name first, so that one under its own name is
+complete, or was torn by a crash, which its checksum shows.
+
+Legend: L layers, n tokens, M KV heads, D head size. `k` and `v` are [L, n, M, D], whatever the pool's layout.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import secrets
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from espalier.radix.run import Ids
+
+SUFFIX = ".kv.safetensors"
+VERSION = 1
+
+
+class TierFileError(Exception):
+    """A file is damaged, or is none of ours."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunHeader:
+    """Tokens [begin, begin + count) of a path below a root; `parent` is the file that has token `begin` - 1, or ""."""
+
+    tenant: str
+    salt: str
+    parent: str
+    begin: int
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class RunFile:
+    """A file by its name, its size, and what it holds; without keys and values."""
+
+    name: str
+    num_bytes: int
+    header: RunHeader
+    token_ids: Ids
+
+
+def write_run(
+    folder: Path, header: RunHeader, token_ids: Ids, k: Tensor, v: Tensor, name: str | None = None
+) -> RunFile:
+    """Write a run under a new name, or in the place of another."""
+    tensors = {"token_ids": torch.from_numpy(np.ascontiguousarray(token_ids)), "k": k.contiguous(), "v": v.contiguous()}
+    about = {"version": VERSION, **asdict(header)}
+    digest = _digest(about, tensors)
+    content = save(tensors, {"header": json.dumps(about), "digest": digest})
+    name = name or secrets.token_hex(16)
+    path, part = folder / f"{name}{SUFFIX}", folder / f"{name}.part"
+    try:
+        part.touch(mode=0o600, exist_ok=False)
+        part.write_bytes(content)
+        part.replace(path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            part.unlink()
+        raise
+    return RunFile(name, len(content), header, token_ids)
+
+
+def read_header(path: Path) -> RunFile:
+    """What a file says it holds. Raises TierFileError; the checksum is looked at when the state is read."""
+    try:
+        with safe_open(path, framework="np") as file:
+            about = json.loads((file.metadata() or {})["header"])
+            token_ids = file.get_tensor("token_ids")
+        if about.pop("version") != VERSION:
+            raise TierFileError(f"{path.name} is of another version")
+        header = RunHeader(**about)
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
+        raise TierFileError(f"{path.name} can't be read: {error}") from error
+    if len(token_ids) != header.count or token_ids.dtype != np.int32:
+        raise TierFileError(f"{path.name} holds {len(token_ids)} tokens, and says {header.count}")
+    name = path.name.removesuffix(SUFFIX)
+    return RunFile(name, path.stat().st_size, header, token_ids)
+
+
+def read_run(path: Path) -> tuple[Ids, Tensor, Tensor]:
+    """Token ids, keys and values of a file. Raises TierFileError if it is damaged."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in ("token_ids", "k", "v")}
+        if metadata["digest"] != _digest(json.loads(metadata["header"]), tensors):
+            raise TierFileError(f"{path.name} has a wrong checksum")
+    except (OSError, SafetensorError, KeyError, ValueError) as error:
+        raise TierFileError(f"{path.name} can't be read: {error}") from error
+    ids: Ids = tensors["token_ids"].numpy()
+    return ids, tensors["k"], tensors["v"]
+
+
+def shorten_run(path: Path, count: int) -> None:
+    """Keep only the first tokens of a file: the others were deleted."""
+    file = read_header(path)
+    ids, k, v = read_run(path)
+    header = replace(file.header, count=count)
+    write_run(path.parent, header, ids[:count].copy(), k[:, :count], v[:, :count], file.name)
+
+
+def _digest(about: dict[str, object], tensors: dict[str, Tensor]) -> str:
+    found = hashlib.blake2b(json.dumps(about, sort_keys=True).encode(), digest_size=16)
+    for name in sorted(tensors):
+        found.update(tensors[name].contiguous().view(torch.uint8).numpy().data)
+    return found.hexdigest()

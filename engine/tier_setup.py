@@ -1,0 +1,50 @@
+"""From options to the tiers below the device; None where none is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from espalier.engine.errors import EngineError
+from espalier.engine.fingerprint import fingerprint
+from espalier.engine.host_tier import HostTier
+from espalier.engine.kv_pool import KVPool
+from espalier.engine.loader import Loaded
+from espalier.engine.options import EngineOptions
+from espalier.engine.tier_folder import TierFolder
+from espalier.engine.tiers import Tiers
+from espalier.radix import PrefixTree
+
+
+def make_tiers(options: EngineOptions, loaded: Loaded, tree: PrefixTree, clock: Callable[[], float]) -> Tiers | None:
+    """The tiers that `options` ask for. Raises EngineError if the folder can't be used."""
+    if not options.prefix_cache or not (options.kv_host_bytes or options.kv_disk_bytes):
+        return None
+    if options.kv_disk_bytes and options.kv_folder is None:
+        raise EngineError("--kv-disk-bytes needs --kv-folder, the folder for the files")
+    return Tiers(
+        tree,
+        loaded.kv,
+        host=_host(options, loaded),
+        folder=_folder(options, loaded),
+        disk_bytes=options.kv_disk_bytes,
+        bytes_per_token=loaded.fit.kv_bytes_per_token,
+        clock=clock,
+    )
+
+
+def _host(options: EngineOptions, loaded: Loaded) -> HostTier | None:
+    num_slots = options.kv_host_bytes // loaded.fit.kv_bytes_per_token
+    if not num_slots:
+        return None
+    return HostTier(KVPool(loaded.model.config, num_slots, device="cpu", dtype=loaded.kv.storage_k.dtype))
+
+
+def _folder(options: EngineOptions, loaded: Loaded) -> TierFolder | None:
+    if not options.kv_disk_bytes or options.kv_folder is None:
+        return None
+    kv_dtype = str(loaded.kv.storage_k.dtype)
+    digest = fingerprint(
+        loaded.folder, loaded.model.config, kv_dtype=kv_dtype, weights=options.weights, exact=options.exact
+    )
+    return TierFolder(Path(options.kv_folder), digest, options.kv_disk_bytes)

@@ -1,0 +1,279 @@
+"""Attention state below the device: host memory, disk, and the thread that moves it. Implements `tier.LowerTiers`.
+
+What a session's turn ends with is copied down at once, as far as it isn't there, so that giving up a slot later costs
+nothing, and a restart finds it. Bookkeeping happens in the loop's thread, copying in the worker's: a path that is read
+is locked where it is read, one that is written belongs to nobody yet.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from espalier.engine.disk_tier import DiskTier, Piece
+from espalier.engine.host_tier import HostTier
+from espalier.engine.kv_pool import KVPool
+from espalier.engine.tier import Found, Tier
+from espalier.engine.tier_file import SUFFIX, RunFile, RunHeader, read_run, shorten_run, write_run
+from espalier.engine.tier_folder import TierFolder
+from espalier.engine.tier_worker import Job, Outcome, TierWorker
+from espalier.radix import Node, PrefixTree, Root
+from espalier.radix.run import Ids
+
+log = logging.getLogger("espalier.engine.tiers")
+
+
+@dataclass(slots=True)
+class Speed:
+    """How fast a tier is read: a fixed time, and tokens a second, as measured."""
+
+    fixed_s: float
+    tokens_per_s: float
+
+    def seconds(self, num_tokens: int) -> float:
+        """Reading so many tokens."""
+        return self.fixed_s + num_tokens / self.tokens_per_s
+
+    def learn(self, num_tokens: int, took_s: float) -> None:
+        """One reading; small ones tell little."""
+        if num_tokens >= 64:
+            self.tokens_per_s += 0.3 * (num_tokens / max(took_s, 1e-6) - self.tokens_per_s)
+
+
+class Tiers:
+    """See the module. `tree` is the device's, `kv` its pool; `bytes_per_token` of state."""
+
+    def __init__(
+        self,
+        tree: PrefixTree,
+        kv: KVPool,
+        *,
+        host: HostTier | None,
+        folder: TierFolder | None,
+        disk_bytes: int,
+        bytes_per_token: int,
+        clock: Callable[[], float],
+    ) -> None:
+        self._tree, self._kv, self._host, self._folder = tree, kv, host, folder
+        self._worker = TierWorker(clock)
+        self._device = kv.storage_k.device
+        self._disk: DiskTier | None = None
+        self.speeds: dict[Tier, Speed] = {
+            "host": Speed(0.001, 2e9 / bytes_per_token),
+            "disk": Speed(0.003, 4e8 / bytes_per_token),
+        }
+        self._ticket = 0
+        self._ready: dict[int, bool] = {}
+        self.num_failed = self.num_saved = 0
+        if folder is not None:
+            self._disk = DiskTier(
+                folder.path,
+                disk_bytes,
+                self._remove_file,
+                self._shorten_file,
+                capacity=disk_bytes // bytes_per_token,
+            )
+            self._disk.restore(clock())
+
+    @property
+    def num_tokens(self) -> dict[Tier, int]:
+        """Tokens held by each tier."""
+        host = 0 if self._host is None else self._host.tree.num_tokens
+        return {"host": host, "disk": 0 if self._disk is None else self._disk.tree.num_tokens}
+
+    def save(self, node: Node, root: Root, now: float) -> None:
+        """See `LowerTiers.save`."""
+        ids, slots = node.path_ids(), node.path_slots()
+        to_host = self._room_in_host(root, ids, now)
+        pieces = [] if self._disk is None else self._disk.match(root, ids, now)
+        on_disk = sum(piece.end - piece.begin for piece in pieces)
+        to_disk = self._disk is not None and on_disk < len(ids)
+        if to_host is None and not to_disk:
+            return
+        in_host = len(ids) if to_host is None else len(ids) - len(to_host[1])
+        begin = min(in_host, on_disk if to_disk else len(ids))
+        header = RunHeader(
+            str(root.tenant), str(root.salt), pieces[-1].name if pieces else "", on_disk, len(ids) - on_disk
+        )
+        written: list[RunFile] = []
+        self._tree.lock(node)
+
+        def work() -> None:
+            k, v = self._kv.read(self._indices(slots[begin:]))
+            if to_host is not None and self._host is not None:
+                self._host.write(to_host[1], k[:, in_host - begin :], v[:, in_host - begin :])
+            if to_disk and self._folder is not None:
+                at = on_disk - begin
+                written.append(write_run(self._folder.path, header, ids[on_disk:], k[:, at:], v[:, at:]))
+
+        def done(outcome: Outcome) -> None:
+            self._tree.unlock(node)
+            if to_host is not None and self._host is not None:
+                self._settle_host(to_host[0], ids[in_host:], to_host[1], outcome, now)
+            for file in written:
+                assert self._disk is not None
+                self._disk.insert(file, ids, now)
+            if isinstance(outcome, Exception):
+                self._fail("save", outcome)
+            self.num_saved += 1
+
+        self._worker.submit(Job(work, done), is_urgent=False)
+
+    def find(self, root: Root, token_ids: Ids, begin: int, now: float) -> Found | None:
+        """See `LowerTiers.find`."""
+        found: list[Found] = []
+        if self._host is not None:
+            node, slots = self._host.match(root, token_ids, now)
+            self._host.unlock(node)
+            found.append(Found("host", len(slots), self.speeds["host"].seconds(len(slots) - begin)))
+        if self._disk is not None:
+            end = sum(piece.end - piece.begin for piece in self._disk.match(root, token_ids, now))
+            found.append(Found("disk", end, self.speeds["disk"].seconds(end - begin)))
+        # The longest, and of those that are equally long the fastest.
+        best = max(found, key=lambda one: (one.end, -one.seconds), default=None)
+        return best if best is not None and best.end > begin else None
+
+    def seconds(self, num_tokens: int) -> float:
+        """What bringing up so many tokens takes, from the fastest tier there is."""
+        return self.speeds["disk" if self._host is None else "host"].seconds(num_tokens)
+
+    def load(self, found: Found, root: Root, token_ids: Ids, slots: Ids, now: float) -> int:
+        """See `LowerTiers.load`."""
+        self._ticket += 1
+        ticket, target = self._ticket, self._indices(slots)
+        read, settle = self._reader(found, root, token_ids, found.end - len(slots), now)
+
+        def work() -> None:
+            k, v = read()
+            self._kv.write(target, k, v)
+
+        def done(outcome: Outcome) -> None:
+            settle(outcome)
+            if isinstance(outcome, Exception):
+                self._fail("load", outcome)
+            else:
+                self.speeds[found.tier].learn(len(slots), outcome)
+            self._ready[ticket] = not isinstance(outcome, Exception)
+
+        self._worker.submit(Job(work, done), is_urgent=True)
+        return ticket
+
+    def poll(self, wait_s: float = 0.0) -> dict[int, bool]:
+        """See `LowerTiers.poll`."""
+        self._worker.poll(wait_s)
+        ready, self._ready = self._ready, {}
+        return ready
+
+    def forget(self, root: Root, token_ids: Ids, now: float) -> None:
+        """See `LowerTiers.forget`."""
+        self._settle_all()
+        if self._host is not None:
+            self._host.forget(root, token_ids, now)
+        if self._disk is not None:
+            self._disk.forget(root, token_ids, now)
+
+    def close(self) -> None:
+        """Finish what is being saved, and end."""
+        self._worker.close()
+        if self._folder is not None:
+            self._folder.close()
+
+    def check(self) -> None:
+        """Raise AssertionError if an invariant does not hold."""
+        if self._host is not None:
+            self._host.check()
+        if self._disk is not None:
+            self._disk.tree.check()
+
+    def _room_in_host(self, root: Root, ids: Ids, now: float) -> tuple[Node, Ids] | None:
+        """Where the path goes on in the host tier, locked, and slots for the rest; None where nothing is to be done."""
+        if self._host is None:
+            return None
+        node, have = self._host.match(root, ids, now)
+        slots = self._host.take(len(ids) - len(have), root) if len(have) < len(ids) else None
+        if slots is None:
+            self._host.unlock(node)
+            return None
+        return node, slots
+
+    def _settle_host(self, node: Node, ids: Ids, slots: Ids, outcome: Outcome, now: float) -> None:
+        assert self._host is not None
+        if isinstance(outcome, Exception):
+            self._host.give(slots)
+        else:
+            self._host.insert(node, ids, slots, now)
+        self._host.unlock(node)
+
+    def _reader(
+        self, found: Found, root: Root, token_ids: Ids, begin: int, now: float
+    ) -> tuple[Callable[[], tuple[Tensor, Tensor]], Callable[[Outcome], None]]:
+        """What reads tokens [begin, found.end) of a path, in the worker, and what is to be done after it."""
+        if found.tier == "host":
+            assert self._host is not None
+            host = self._host
+            node, slots = host.match(root, token_ids[: found.end], now)
+            return lambda: host.read(slots[begin:]), lambda _: host.unlock(node)
+        assert self._disk is not None
+        disk = self._disk
+        pieces = _from(disk.match(root, token_ids[: found.end], now), begin)
+        bad: list[str] = []
+
+        def settle(outcome: Outcome) -> None:
+            if isinstance(outcome, Exception) and bad:
+                disk.lose(bad[0], root, token_ids, now)
+
+        return lambda: self._read_pieces(disk, pieces, bad), settle
+
+    def _read_pieces(self, disk: DiskTier, pieces: list[Piece], bad: list[str]) -> tuple[Tensor, Tensor]:
+        ks: list[Tensor] = []
+        vs: list[Tensor] = []
+        for name, begin, end in pieces:
+            bad[:] = [name]
+            _, k, v = read_run(disk.folder / f"{name}{SUFFIX}")
+            ks.append(k[:, begin:end])
+            vs.append(v[:, begin:end])
+        return torch.cat(ks, dim=1), torch.cat(vs, dim=1)
+
+    def _remove_file(self, name: str) -> None:
+        self._on_files(lambda path: path.unlink(missing_ok=True), name)
+
+    def _shorten_file(self, name: str, count: int) -> None:
+        self._on_files(lambda path: shorten_run(path, count), name)
+
+    def _on_files(self, work: Callable[..., None], name: str) -> None:
+        assert self._folder is not None
+        path = self._folder.path / f"{name}{SUFFIX}"
+
+        def done(outcome: Outcome) -> None:
+            if isinstance(outcome, Exception):
+                self._fail("file", outcome)
+
+        self._worker.submit(Job(lambda: work(path), done), is_urgent=False)
+
+    def _settle_all(self) -> None:
+        """Wait for what is under way: what is forgotten must not come back by it."""
+        while self._worker.num_open:
+            self._worker.poll(1.0)
+
+    def _indices(self, slots: Ids) -> Tensor:
+        return torch.from_numpy(slots).long().to(self._device)
+
+    def _fail(self, what: str, error: Exception) -> None:
+        self.num_failed += 1
+        log.warning("tier failed", extra={"event": "tier_failed", "what": what, "reason": str(error)})
+
+
+def _from(pieces: list[Piece], begin: int) -> list[Piece]:
+    """The pieces behind the first `begin` tokens."""
+    left: list[Piece] = []
+    at = 0
+    for piece in pieces:
+        skip = min(max(begin - at, 0), piece.end - piece.begin)
+        if piece.begin + skip < piece.end:
+            left.append(Piece(piece.name, piece.begin + skip, piece.end))
+        at += piece.end - piece.begin
+    return left

@@ -1,0 +1,173 @@
+"""Files of attention state, and the index over them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from espalier.engine.disk_tier import DiskTier, Piece
+from espalier.engine.tier_file import (
+    SUFFIX,
+    RunFile,
+    RunHeader,
+    TierFileError,
+    read_header,
+    read_run,
+    shorten_run,
+    write_run,
+)
+from espalier.engine.tier_worker import Job, Outcome, TierWorker
+from espalier.radix import Root
+from espalier.radix.run import Ids
+
+ROOT = Root("t", "")
+
+
+def ids(*tokens: int) -> Ids:
+    return np.array(tokens, dtype=np.int32)
+
+
+def write(folder: Path, tokens: Ids, *, begin: int = 0, parent: str = "") -> RunFile:
+    k = torch.arange(2 * len(tokens) * 3 * 4, dtype=torch.float32).view(2, len(tokens), 3, 4)
+    return write_run(folder, RunHeader("t", "", parent, begin, len(tokens)), tokens, k, -k)
+
+
+def path_of(folder: Path, file: RunFile) -> Path:
+    return folder / f"{file.name}{SUFFIX}"
+
+
+class Disk:
+    """A folder and its index; what is to be done to files is done at once."""
+
+    def __init__(self, folder: Path, limit_bytes: int = 10**9) -> None:
+        self.folder = folder
+        self.shortened: list[tuple[str, int]] = []
+        self.tier = DiskTier(
+            folder, limit_bytes, self._remove, lambda name, count: self.shortened.append((name, count))
+        )
+
+    def save(self, *tokens: int) -> RunFile:
+        """Write what of a path isn't there yet."""
+        pieces = self.tier.match(ROOT, ids(*tokens), 0)
+        have = sum(piece.end - piece.begin for piece in pieces)
+        file = write(self.folder, ids(*tokens[have:]), begin=have, parent=pieces[-1].name if pieces else "")
+        assert self.tier.insert(file, ids(*tokens), 0)
+        self.tier.tree.check()
+        return file
+
+    def _remove(self, name: str) -> None:
+        (self.folder / f"{name}{SUFFIX}").unlink(missing_ok=True)
+
+
+def test_a_run_comes_back_as_it_was_written(tmp_path: Path) -> None:
+    file = write(tmp_path, ids(5, 6, 7), begin=4, parent="p")
+    tokens, k, v = read_run(path_of(tmp_path, file))
+    assert tokens.tolist() == [5, 6, 7]
+    assert torch.equal(k, torch.arange(72.0).view(2, 3, 3, 4))
+    assert torch.equal(v, -k)
+    known = read_header(path_of(tmp_path, file))
+    assert (known.header, known.num_bytes) == (file.header, path_of(tmp_path, file).stat().st_size)
+
+
+def test_any_flipped_bit_is_seen(tmp_path: Path) -> None:
+    path = path_of(tmp_path, write(tmp_path, ids(5, 6, 7)))
+    content = path.read_bytes()
+    for at in range(8, len(content), 11):
+        path.write_bytes(content[:at] + bytes([content[at] ^ 4]) + content[at + 1 :])
+        with pytest.raises(TierFileError):
+            read_run(path)
+
+
+def test_a_shortened_run_holds_nothing_of_what_was_cut(tmp_path: Path) -> None:
+    file = write(tmp_path, ids(5, 6, 1234567))
+    shorten_run(path_of(tmp_path, file), 2)
+    tokens, k, _ = read_run(path_of(tmp_path, file))
+    assert (tokens.tolist(), k.shape[1]) == ([5, 6], 2)
+    assert ids(1234567).tobytes() not in path_of(tmp_path, file).read_bytes()
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_a_path_is_found_in_the_files_that_hold_it(tmp_path: Path) -> None:
+    disk = Disk(tmp_path)
+    first, second = disk.save(1, 2, 3, 4), disk.save(1, 2, 3, 4, 5, 6)
+    branch = disk.save(1, 2, 9)
+    assert disk.tier.match(ROOT, ids(1, 2, 3, 4, 5, 6, 7), 0) == [Piece(first.name, 0, 4), Piece(second.name, 0, 2)]
+    assert disk.tier.match(ROOT, ids(1, 2, 9, 9), 0) == [Piece(first.name, 0, 2), Piece(branch.name, 0, 1)]
+    assert disk.tier.match(Root("u", ""), ids(1, 2), 0) == []
+
+
+def test_a_restart_finds_what_was_there_and_removes_what_hangs_in_the_air(tmp_path: Path) -> None:
+    disk = Disk(tmp_path)
+    first, second, third = disk.save(1, 2, 3, 4), disk.save(1, 2, 3, 4, 5, 6), disk.save(1, 2, 3, 9)
+    (tmp_path / "torn.part").write_bytes(b"x")
+    again = Disk(tmp_path)
+    again.tier.restore(0)
+    assert again.tier.match(ROOT, ids(1, 2, 3, 4, 5, 6), 0) == [Piece(first.name, 0, 4), Piece(second.name, 0, 2)]
+    assert again.tier.match(ROOT, ids(1, 2, 3, 9), 0) == [Piece(first.name, 0, 3), Piece(third.name, 0, 1)]
+    path_of(tmp_path, first).unlink()
+    last = Disk(tmp_path)
+    last.tier.restore(0)
+    assert last.tier.tree.num_tokens == 0
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_over_the_limit_whole_files_go(tmp_path: Path) -> None:
+    size = path_of(tmp_path, write(tmp_path, ids(1, 2, 3))).stat().st_size
+    for path in tmp_path.iterdir():
+        path.unlink()
+    disk = Disk(tmp_path, limit_bytes=3 * size + 100)
+    for number in range(10):
+        disk.save(number, 2, 3)
+    assert disk.tier.num_bytes == sum(path.stat().st_size for path in tmp_path.iterdir()) <= 3 * size + 100
+    assert disk.tier.tree.num_tokens > 0
+
+
+def test_what_is_forgotten_in_the_middle_of_a_file_is_cut_from_it(tmp_path: Path) -> None:
+    disk = Disk(tmp_path)
+    first = disk.save(1, 2, 3, 4)
+    branch = disk.save(1, 2, 9)
+    disk.tier.forget(ROOT, ids(1, 2, 3, 4), 0)
+    assert disk.shortened == [(first.name, 2)]
+    assert disk.tier.match(ROOT, ids(1, 2, 9), 0) == [Piece(first.name, 0, 2), Piece(branch.name, 0, 1)]
+    disk.tier.forget(ROOT, ids(1, 2, 9), 0)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_lost_file_takes_all_with_it_that_is_computed_behind_it(tmp_path: Path) -> None:
+    disk = Disk(tmp_path)
+    first, second = disk.save(1, 2), disk.save(1, 2, 3, 4)
+    disk.save(1, 2, 3, 4, 5)
+    disk.save(1, 2, 3, 8)
+    disk.tier.lose(second.name, ROOT, ids(1, 2, 3, 4, 5), 0)
+    assert disk.tier.match(ROOT, ids(1, 2, 3, 8), 0) == [Piece(first.name, 0, 2)]
+    assert [path.name for path in tmp_path.iterdir()] == [path_of(tmp_path, first).name]
+    disk.save(1, 2, 3, 8)
+
+
+def test_a_file_whose_beginning_went_meanwhile_is_not_taken_in(tmp_path: Path) -> None:
+    disk = Disk(tmp_path)
+    first = disk.save(1, 2)
+    late = write(tmp_path, ids(3, 4), begin=2, parent=first.name)
+    disk.tier.forget(ROOT, ids(1, 2), 0)
+    assert not disk.tier.insert(late, ids(1, 2, 3, 4), 0)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_jobs_are_done_where_they_are_polled_urgent_ones_first() -> None:
+    clock = iter(range(1000))
+    worker = TierWorker(lambda: float(next(clock)))
+    told: list[tuple[str, Outcome]] = []
+
+    def fail() -> None:
+        raise ValueError("no")
+
+    worker.submit(Job(lambda: None, lambda outcome: told.append(("good", outcome))), is_urgent=True)
+    worker.submit(Job(fail, lambda outcome: told.append(("bad", outcome))), is_urgent=False)
+    assert told == []
+    worker.close()
+    assert told[0] == ("good", 1.0)
+    assert isinstance(told[1][1], ValueError)
+    assert worker.num_open == 0
