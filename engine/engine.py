@@ -143,7 +143,11 @@ class Engine:
 
     def note(self, note: SessionNote) -> None:
         """Heed what is told of a session; one that is not known is ignored."""
-        deleted = self.scheduler.note(note, self._clock())
+        try:
+            deleted = self.scheduler.note(note, self._clock())
+        except ValueError:
+            log.exception("note refused", extra={"event": "note_refused"})
+            return
         if len(deleted):
             self._loaded.kv.erase(torch.from_numpy(deleted).long().to(self._loaded.device))
 

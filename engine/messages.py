@@ -85,13 +85,15 @@ class Hold(Message, frozen=True, tag="hold"):
     """A session's turn ended in tool calls: keep its state, if that is the cheapest, until they are answered.
 
     `waits_s` are the quantiles of the time they take, at `radix.decision.LEVELS`; () where nothing is known. Of two
-    sessions the one with the higher `priority` stays. Never held longer than `ttl_s`.
+    sessions the one with the higher `priority` stays. Never held longer than `ttl_s`, and, as far as the leases' budget
+    allows, not less than `at_least_s`, whatever it costs: a client's wish.
     """
 
     session: str
     waits_s: tuple[float, ...] = ()
     priority: int = 0
     ttl_s: float = 600.0
+    at_least_s: float = 0.0
 
 
 class Release(Message, frozen=True, tag="release"):

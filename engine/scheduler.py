@@ -136,7 +136,7 @@ class Scheduler:
         """Heed what is told of a session; returns slots whose content was deleted."""
         match note:
             case Hold():
-                self.tips.hold(note.session, note.waits_s, now_s, priority=note.priority, ttl_s=note.ttl_s)
+                self.tips.hold(note, now_s)
             case Release():
                 self.tips.release(note.session)
             case Fork():

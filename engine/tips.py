@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
+from espalier.engine.messages import Hold
 from espalier.radix import Decision, Lease, LeaseBudget, LeaseTable, Node, PrefixTree, RecomputeCost, Rent, Stake
 from espalier.radix import decide as decide_by_cost
 from espalier.radix.decision import UNKNOWN_S, Wait, spread
@@ -72,28 +73,28 @@ class Tips:
         if session:
             self._lease(session, node, now, expected=now, hold_s=GRACE_S, priority=0)
 
-    def hold(
-        self, session: str, quantiles_s: Sequence[float], now: float, *, priority: int, ttl_s: float
-    ) -> Decision | None:
-        """A tool runs; its time has these quantiles (`radix.decision.LEVELS`), or () where nothing is known.
+    def hold(self, note: Hold, now: float) -> Decision | None:
+        """A tool runs. Returns what was decided; None if nothing of the session is in the tree.
 
-        Returns what was decided; None if nothing of the session is in the tree.
+        Raises ValueError if its waits are no rising quantiles.
         """
-        node = self._leases.tip(session)
+        node = self._leases.tip(note.session)
         if node is None:
             return None
-        waits = spread(quantiles_s or UNKNOWN_S)
+        waits = spread(note.waits_s or UNKNOWN_S)
         stake = Stake(node.end, self.cost.seconds(0, node.end))
         if self.load_s is not None:
             # What a turn ends with is copied down anyway: giving it up costs nothing more.
             stake = replace(stake, store_s=0.0, load_s=self.load_s(node.end))
         decision = decide_by_cost(waits, stake, self.rent(now))
-        if decision.choice == "keep":
-            hold_s = min(ttl_s, decision.hold_s * OVERDUE + GRACE_S)
-            self._lease(session, node, now, expected=now + _median(waits), hold_s=hold_s, priority=priority)
+        hold_s = decision.hold_s * OVERDUE + GRACE_S if decision.choice == "keep" else 0.0
+        hold_s = min(note.ttl_s, max(hold_s, note.at_least_s))
+        if hold_s > 0:
+            expected = now + _median(waits)
+            self._lease(note.session, node, now, expected=expected, hold_s=hold_s, priority=note.priority)
         else:
             self.totals.declined += 1
-            self._leases.release(session)
+            self._leases.release(note.session)
         return decision
 
     def release(self, session: str) -> None:

@@ -27,6 +27,11 @@ GAUGES: tuple[tuple[str, str, Callable[[Stats], float]], ...] = (
         "Used KV slots that no request holds: they go when room is needed",
         lambda s: s.slots_cached,
     ),
+    ("espalier_kv_slots_leased", "Used KV slots that sessions hold while their tools run", lambda s: s.slots_leased),
+    ("espalier_leases", "Sessions that hold their state while their tools run", lambda s: s.leases),
+    ("espalier_kv_host_tokens", "Tokens whose state lies in host memory", lambda s: s.host_tokens),
+    ("espalier_kv_disk_tokens", "Tokens whose state lies on disk", lambda s: s.disk_tokens),
+    ("espalier_prefill_tokens_per_second", "Prompt tokens computed in a second", lambda s: s.prefill_tokens_per_s),
 )
 TOTALS: tuple[tuple[str, str, Callable[[Stats], float]], ...] = (
     ("espalier_prompt_tokens", "Prompt tokens of admitted requests", lambda s: s.prompt_tokens),
@@ -37,6 +42,9 @@ TOTALS: tuple[tuple[str, str, Callable[[Stats], float]], ...] = (
     ("espalier_redrawn_tokens", "Tokens drawn again because no budget was left for them", lambda s: s.redrawn_tokens),
     ("espalier_preemptions", "Requests set back to make room", lambda s: s.preemptions),
     ("espalier_requests_failed", "Requests that the engine failed on", lambda s: s.failed),
+    ("espalier_kv_evicted_tokens", "Tokens whose state was given up for others", lambda s: s.evicted_tokens),
+    ("espalier_kv_loaded_tokens", "Prompt tokens whose state came up from host or disk", lambda s: s.loaded_tokens),
+    ("espalier_leases_demoted", "Leases given up for the budget or a request", lambda s: s.leases_demoted),
     ("espalier_engine_steps", "Steps of the engine", lambda s: s.step),
 )
 

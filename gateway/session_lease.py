@@ -21,7 +21,7 @@ def hold(client: EngineClient, sessions: Sessions, turn: Turn) -> None:
 
 def lease(client: EngineClient, session: Session, ttl_s: float, priority: int) -> None:
     """Have a session's state kept at its client's wish, whatever it waits for."""
-    client.note(Hold(session_key(session.tenant, session.id), (), priority, ttl_s))
+    client.note(Hold(session_key(session.tenant, session.id), (), priority, ttl_s, at_least_s=ttl_s))
 
 
 def release(client: EngineClient, session: Session) -> None:

@@ -12,7 +12,7 @@ from itertools import count
 
 import numpy as np
 
-from espalier.engine.messages import Generate, SamplingParams
+from espalier.engine.messages import Generate, Hold, SamplingParams
 from espalier.engine.scheduler import Limits, Scheduler, Work
 from espalier.engine.sequence import Sequence
 from espalier.gateway.bench.agent_trace import Agent, AgentMaker, AgentTurn, Ids
@@ -162,7 +162,7 @@ class Replay:
             self._scheduler.tips.drop(session)
         else:
             quantiles = self._waits.quantiles(TENANT, [turn.call.tool])
-            self._scheduler.tips.hold(session, quantiles, self._now, priority=0, ttl_s=600.0)
+            self._scheduler.tips.hold(Hold(session, quantiles), self._now)
         if is_last:
             self._end(conversation)
         elif turn.subagent is not None:

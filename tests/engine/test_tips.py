@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from espalier.engine.messages import Generate, SamplingParams
+from espalier.engine.messages import Generate, Hold, SamplingParams
 from espalier.engine.scheduler import Limits, Scheduler
 from espalier.engine.sequence import Sequence
 from espalier.engine.tips import GRACE_S
@@ -55,7 +55,7 @@ def run(scheduler: Scheduler, now_s: float, steps: int = 20) -> None:
 def test_what_a_session_holds_is_there_for_its_next_turn_whatever_others_ask() -> None:
     scheduler = a_scheduler()
     turn(scheduler, "a", range(40), 0, session="s")
-    assert scheduler.tips.hold("s", QUICK, 0, priority=0, ttl_s=60) is not None
+    assert scheduler.tips.hold(Hold("s", QUICK, ttl_s=60), 0) is not None
     for number in range(5):
         turn(scheduler, f"other {number}", range(1000 * number + 100, 1000 * number + 145), 1 + 0.1 * number)
     assert turn(scheduler, "b", range(45), 3, session="s").cached_tokens == 40
@@ -64,7 +64,7 @@ def test_what_a_session_holds_is_there_for_its_next_turn_whatever_others_ask() -
 def test_without_leases_others_take_its_place() -> None:
     scheduler = a_scheduler(lease_tokens=0)
     turn(scheduler, "a", range(40), 0, session="s")
-    scheduler.tips.hold("s", QUICK, 0, priority=0, ttl_s=60)
+    scheduler.tips.hold(Hold("s", QUICK, ttl_s=60), 0)
     for number in range(5):
         turn(scheduler, f"other {number}", range(1000 * number + 100, 1000 * number + 145), 1 + 0.1 * number)
     late = turn(scheduler, "b", range(45), 3, session="s")
@@ -82,7 +82,7 @@ def test_a_tip_is_held_for_a_grace_time_after_its_turn() -> None:
 def test_a_lease_ends_when_its_tool_takes_far_longer_than_any_did() -> None:
     scheduler = a_scheduler()
     turn(scheduler, "a", range(40), 0, session="s")
-    scheduler.tips.hold("s", QUICK, 0, priority=0, ttl_s=600)
+    scheduler.tips.hold(Hold("s", QUICK, ttl_s=600), 0)
     scheduler.schedule(QUICK[-1])
     assert scheduler.tips.num_leases == 1
     scheduler.schedule(2 * QUICK[-1])
@@ -102,7 +102,7 @@ def test_a_lease_does_not_end_while_its_sessions_next_turn_waits() -> None:
 def test_a_request_waits_for_leased_slots_and_lets_others_pass_and_then_gets_them() -> None:
     scheduler = a_scheduler(patience_s=5.0)
     turn(scheduler, "a", range(40), 0, session="s")
-    scheduler.tips.hold("s", QUICK, 0, priority=0, ttl_s=60)
+    scheduler.tips.hold(Hold("s", QUICK, ttl_s=60), 0)
     scheduler.add(a_sequence("runs", range(200, 230), now_s=0))
     scheduler.schedule(0)
     large = a_sequence("large", range(300, 350), now_s=0)
@@ -119,7 +119,7 @@ def test_a_request_waits_for_leased_slots_and_lets_others_pass_and_then_gets_the
 def test_when_nothing_runs_a_request_does_not_wait_for_leases() -> None:
     scheduler = a_scheduler(patience_s=1000.0)
     turn(scheduler, "a", range(40), 0, session="s")
-    scheduler.tips.hold("s", QUICK, 0, priority=0, ttl_s=600)
+    scheduler.tips.hold(Hold("s", QUICK, ttl_s=600), 0)
     assert turn(scheduler, "large", range(100, 190), 0.1).cached_tokens == 0
 
 
@@ -150,7 +150,7 @@ def test_a_fork_keeps_what_its_other_leaves() -> None:
     turn(scheduler, "a", range(40), 0, session="s")
     scheduler.tips.fork("s", "f")
     scheduler.tips.drop("s")
-    scheduler.tips.hold("f", QUICK, 0, priority=0, ttl_s=60)
+    scheduler.tips.hold(Hold("f", QUICK, ttl_s=60), 0)
     for number in range(5):
         turn(scheduler, f"other {number}", range(1000 * number + 100, 1000 * number + 145), 1)
     assert turn(scheduler, "b", range(45), 2, session="f").cached_tokens == 40
@@ -165,9 +165,15 @@ def test_room_has_a_price_once_others_want_back_what_was_evicted() -> None:
     assert scheduler.tips.rent(13).device > 0
     assert scheduler.tips.rent(500).device < scheduler.tips.rent(13).device / 100
     turn(scheduler, "a", range(5000, 5040), 13, session="s")
-    decision = scheduler.tips.hold("s", (1e4,) * 6, 13, priority=0, ttl_s=1e6)
+    decision = scheduler.tips.hold(Hold("s", (1e4,) * 6, ttl_s=1e6), 13)
     assert decision is not None
     assert decision.choice == "drop"
+    assert scheduler.tips.num_leases == 0
+    scheduler.tips.hold(Hold("s", (1e4,) * 6, ttl_s=50, at_least_s=100), 13)
+    scheduler.tips.expire(62)
+    assert scheduler.tips.num_leases == 1
+    scheduler.tips.expire(63)
+    assert scheduler.tips.num_leases == 0
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -191,7 +197,7 @@ def test_no_slot_is_lost_and_nobody_is_stuck_under_random_sessions(seed: int) ->
                 scheduler.finish(work.sequence, keep=rng.random() < 0.9)
                 answered += 1
                 session_name = work.sequence.request.session
-                scheduler.tips.hold(session_name, QUICK, now, priority=int(rng.integers(2)), ttl_s=20)
+                scheduler.tips.hold(Hold(session_name, QUICK, int(rng.integers(2)), 20), now)
         scheduler.check()
     for step in range(60):
         run(scheduler, 100 + step, steps=1)

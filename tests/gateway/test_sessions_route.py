@@ -140,7 +140,7 @@ async def test_the_engine_is_told_whose_a_prompt_is_and_what_waits_for_tools(mak
     leased = await api.post("/v1/sessions/s/lease", ttl_s=5, priority=2)
     assert leased.json() == {"id": said["session_id"], "ttl_s": 5.0, "priority": 2, "object": "session.lease"}
     assert (await api.http.delete("/v1/sessions/s/lease")).json()["deleted"]
-    assert api.engine.notes[4:] == [Hold(key, (), 2, 5.0), Release(key)]
+    assert api.engine.notes[4:] == [Hold(key, (), 2, 5.0, 5.0), Release(key)]
 
 
 @pytest.mark.parametrize(
