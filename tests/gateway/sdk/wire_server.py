@@ -48,7 +48,7 @@ def called(*calls: tuple[str, str], size: int = 4, completes: bool = True) -> Ch
 class Turn:
     """A turn that was made: what asked for it, and the payloads of its events."""
 
-    key: str
+    number: int
     body: bytes
     payloads: list[str]
 
@@ -98,14 +98,14 @@ class WireServer:
         if turn is None:
             body = json.loads(raw)
             self.bodies.append(body)
-            turn = self.turns[key] = Turn(key, raw, self.payloads(body, self.num_made))
+            turn = self.turns[key] = Turn(self.num_made, raw, self.payloads(body, self.num_made))
             self.num_made += 1
         if turn.body != raw:
             return refusal(409, "idempotency_conflict", {"x-should-retry": "false"})
         start = 0
         if last:
             name, _, number = last.rpartition("/")
-            if name != key:
+            if name != str(turn.number):
                 return refusal(409, "event_not_found")
             start = int(number) + 1
         return StreamingResponse(self.written(turn, start), media_type="text/event-stream")
@@ -113,18 +113,18 @@ class WireServer:
     def payloads(self, body: dict[str, Any], number: int) -> list[str]:
         session_id = body.get("session_id")
         told: dict[str, Any] = {"turn_id": f"turn_{number}", "session_id": session_id} if session_id else {}
-        head = {"id": f"chatcmpl-{number}", "model": "wire"}
+        head = {"id": f"chatcmpl-{number}"}
         payloads = []
         message: dict[str, Any] = {"role": "assistant"}
         for chunk in self.next_chunks(body):
-            choice = {"index": 0, "finish_reason": None, **chunk}
+            choice = {"index": 0, **chunk}
             extra = dict(told)
             if call_id := choice.pop("completed_call", None):
                 extra["completed_call"] = call_id
             add(message, choice["delta"])
             more = {"espalier": extra} if extra else {}
-            payloads.append(compact({**head, "choices": [choice], "usage": None, **more}))
-        payloads.append(compact({**head, "choices": [], "usage": USAGE}))
+            payloads.append(compact({**head, "choices": [choice], **more}))
+        payloads.append(compact({**head, "model": "wire", "choices": [], "usage": USAGE}))
         if session_id:
             turns = self.sessions.setdefault(session_id, [])
             parent = turns[-1]["id"] if turns else None
@@ -133,7 +133,7 @@ class WireServer:
 
     async def written(self, turn: Turn, start: int) -> AsyncIterator[bytes]:
         for number, payload in enumerate(turn.payloads[start:], start):
-            name = f"id: {turn.key}/{number}\n" if self.has_ids else ""
+            name = f"id: {turn.number}/{number}\n" if self.has_ids else ""
             yield f"{name}data: {payload}\n\n".encode()
         yield b"data: [DONE]\n\n"
 
