@@ -41,7 +41,7 @@ async def client(server: Planned) -> AsyncIterator[openai.AsyncOpenAI]:
 def agent(client: openai.AsyncOpenAI, name: str = "A", **more: Any) -> Any:
     """An agent with a tool."""
 
-    @agents.function_tool
+    @agents.function_tool  # type: ignore[untyped-decorator]
     def look_up(a: int) -> str:
         """Looks things up."""
         return f"value {a}"

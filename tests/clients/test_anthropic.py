@@ -105,7 +105,7 @@ def test_a_tool_loop_goes_round(client: Any) -> None:
 def test_the_client_s_own_tool_runner_runs_tools(client: Any) -> None:
     ran: list[int] = []
 
-    @anthropic.beta_tool
+    @anthropic.beta_tool  # type: ignore[untyped-decorator]
     def look_up(a: int) -> str:
         """Looks things up.
 

@@ -32,7 +32,7 @@ def test_langchain_calls_tools_streams_and_types_answers(server: Planned) -> Non
     from langchain_core.messages import HumanMessage, ToolMessage
     from langchain_core.tools import tool
 
-    @tool
+    @tool  # type: ignore[untyped-decorator]
     def look_up(a: int) -> str:
         """Looks things up."""
         return str(a)
@@ -62,7 +62,7 @@ def test_pydantic_ai_calls_tools_and_types_answers(server: Planned) -> None:
     model = OpenAIResponsesModel("tiny", provider=OpenAIProvider(base_url=f"{server.url}/v1", api_key="k"))
     agent = pydantic_ai.Agent(model, instructions="Be brief.")
 
-    @agent.tool_plain
+    @agent.tool_plain  # type: ignore[untyped-decorator]
     def look_up(a: int) -> str:
         """Looks things up."""
         return f"value {a}"
