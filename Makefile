@@ -45,13 +45,13 @@ clean:
 
 # The stamps make a second call free. The runtime set leaves out the tools of development, so that serving starts soon.
 $(VENV)/.run: pyproject.toml requirements.lock .ci/environment.py
-	$(PYTHON) .ci/environment.py $(VENV)
+	$(PYTHON) .ci/environment.py $(VENV) --extra server
 	@touch $@
 
 $(VENV)/.dev: pyproject.toml requirements.lock .ci/environment.py
-	$(PYTHON) .ci/environment.py $(VENV) --extra dev
+	$(PYTHON) .ci/environment.py $(VENV) --extra server --extra dev
 	@touch $@ $(VENV)/.run
 
 $(VENV)/.clients: pyproject.toml requirements.lock .ci/environment.py
-	$(PYTHON) .ci/environment.py $(VENV) --extra dev --extra mcp --extra clients
+	$(PYTHON) .ci/environment.py $(VENV) --extra server --extra dev --extra mcp --extra clients
 	@touch $@ $(VENV)/.dev $(VENV)/.run

@@ -1,6 +1,6 @@
 """Lays the development environment: packages at their locked versions, and the link tree `espalier/<folder>`.
 
-    python .ci/environment.py .venv [--extra dev]
+    python .ci/environment.py .venv --extra server [--extra dev]
 
 Standard library only. The folders are linked, not found by an import hook, so that the interpreter, mypy and editors
 all see `espalier.engine` as a plain folder. Beside the links lie a launcher `bin/espalier` and the metadata that

@@ -56,13 +56,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
     parser = argparse.ArgumentParser(prog="espalier", description="Serves language models to agents.")
     parser.add_argument("--version", action="version", version=f"espalier {version()}")
-    _add_commands(parser, COMMANDS, words)
-    parsed = parser.parse_args(words)
     try:
+        _add_commands(parser, COMMANDS, words)
+        parsed = parser.parse_args(words)
         return int(import_module(parsed.module).run(parsed))
     except (SettingError, EngineError) as error:
         print(f"espalier: error: {error}", file=sys.stderr)
         return 2 if isinstance(error, SettingError) else 1
+    except ModuleNotFoundError as error:
+        if str(error.name).startswith("espalier"):
+            raise
+        print(
+            f"espalier: error: {error.name} is missing; install it all: pip install 'espalier[server]'", file=sys.stderr
+        )
+        return 1
     except KeyboardInterrupt:
         return 130
 

@@ -74,3 +74,14 @@ def test_serve_says_when_the_port_is_in_use(capsys: pytest.CaptureFixture[str]) 
         port = taken.getsockname()[1]
         assert cli.main(["serve", "--port", str(port)]) == 2
     assert f"port {port} on 127.0.0.1 is in use; choose another with --port" in capsys.readouterr().err
+
+
+def test_a_command_without_its_packages_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "starlette", None)
+    monkeypatch.delitem(sys.modules, "starlette.requests", raising=False)
+    monkeypatch.delitem(sys.modules, "espalier.gateway.serve", raising=False)
+    monkeypatch.setitem(sys.modules, "uvicorn", None)
+    assert cli.main(["serve"]) == 1
+    assert "pip install 'espalier[server]'" in capsys.readouterr().err
