@@ -1,4 +1,4 @@
-"""The engine process's log: one JSON object a line on stderr; the gateway reads them and writes them into its own log."""
+"""The engine process's log: one JSON object a line on stderr, which the gateway writes into its own log."""
 
 from __future__ import annotations
 
