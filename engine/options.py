@@ -47,7 +47,9 @@ class EngineOptions:
     lease_patience_s: float = option(60.0, "seconds that a request waits for room before sessions give theirs up")
     kv_host_bytes: int = option(0, "bytes of host memory for the state of sessions that the device has no room for")
     kv_disk_bytes: int = option(0, "bytes on disk for the state of sessions, which a restart finds again")
-    kv_folder: str | None = option(None, "folder of the files of kv_disk_bytes; one engine uses it")
+    kv_folder: str | None = option(
+        None, "folder of the files of kv_disk_bytes; one engine uses it; default kv in the data directory"
+    )
     jump_forward: bool = option(True, "append what a grammar forces without a decode step for each token")
     sparse_head: bool = option(True, "compute only the logits that a grammar allows, where that is faster")
     mask_cache: bool = option(True, "keep the token masks of a grammar's states")

@@ -7,7 +7,6 @@ whenever the socket does: a gateway that died, or one that stopped reading, leav
 
 from __future__ import annotations
 
-import faulthandler
 import logging
 import os
 import signal
@@ -21,6 +20,7 @@ import msgspec
 
 from espalier.engine.collector import settle_collector
 from espalier.engine.errors import EngineDiedError, EngineError, OverloadedError
+from espalier.engine.json_log import log_to_stderr
 from espalier.engine.link import Link, LinkClosedError
 from espalier.engine.messages import (
     Abort,
@@ -204,7 +204,7 @@ class EngineLoop:
 def main(arguments: Sequence[str], build: Callable[[EngineOptions], StepEngine] | None = None) -> int:
     """Run an engine process to its end; returns its exit status. `build` makes the engine, default the real one."""
     _end_with_parent()
-    _log_to_stderr()
+    log_to_stderr()
     link = Link(socket.socket(fileno=int(arguments[0])))
     options = msgspec.json.decode(arguments[1], type=EngineOptions)
     try:
@@ -262,30 +262,6 @@ def _end_with_parent() -> None:
 
         set_parent_death_signal = 1  # PR_SET_PDEATHSIG of prctl(2)
         ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGKILL)
-
-
-_PLAIN_FIELDS = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime"}
-
-
-class _LineFormatter(logging.Formatter):
-    """One JSON object a line; the gateway reads them from our stderr and writes them into its own log."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        """The level, the event (default the message) and whatever was given as `extra`."""
-        fields: dict[str, object] = {"event": record.getMessage()}
-        fields |= {name: value for name, value in vars(record).items() if name not in _PLAIN_FIELDS}
-        fields |= {"level": record.levelname.lower(), "source": record.name}
-        if record.exc_info:
-            fields["exception"] = self.formatException(record.exc_info)
-        return msgspec.json.encode(fields, enc_hook=repr).decode()
-
-
-def _log_to_stderr() -> None:
-    faulthandler.enable()
-    handler = logging.StreamHandler()
-    handler.setFormatter(_LineFormatter())
-    logging.basicConfig(handlers=[handler], level=logging.INFO, force=True)
-    logging.captureWarnings(True)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -20,8 +21,6 @@ def make_tiers(options: EngineOptions, loaded: Loaded, tree: PrefixTree, clock: 
     """The tiers that `options` ask for. Raises EngineError if the folder can't be used."""
     if not options.prefix_cache or not (options.kv_host_bytes or options.kv_disk_bytes):
         return None
-    if options.kv_disk_bytes and options.kv_folder is None:
-        raise EngineError("--kv-disk-bytes needs --kv-folder, the folder for the files")
     return Tiers(
         tree,
         loaded.kv,
@@ -41,10 +40,15 @@ def _host(options: EngineOptions, loaded: Loaded) -> HostTier | None:
 
 
 def _folder(options: EngineOptions, loaded: Loaded) -> TierFolder | None:
-    if not options.kv_disk_bytes or options.kv_folder is None:
+    if not options.kv_disk_bytes:
         return None
+    base = options.kv_folder
+    if base is None and (data_dir := os.environ.get("ESPALIER_DATA_DIR")):
+        base = str(Path(data_dir) / "kv")
+    if base is None:
+        raise EngineError("--kv-disk-bytes needs a folder for the files: give --kv-folder, or the server's --data-dir")
     kv_dtype = str(loaded.kv.storage_k.dtype)
     digest = fingerprint(
         loaded.folder, loaded.model.config, kv_dtype=kv_dtype, weights=options.weights, exact=options.exact
     )
-    return TierFolder(Path(options.kv_folder), digest, options.kv_disk_bytes)
+    return TierFolder(Path(base), digest, options.kv_disk_bytes)

@@ -24,6 +24,9 @@ from espalier.engine.tier_worker import Job, Outcome, TierWorker
 from espalier.radix import Node, PrefixTree, Root
 from espalier.radix.run import Ids
 
+MOST_OPEN = 16
+"""Jobs that may wait for the worker before nothing more is saved: what is to be read for them can't be evicted."""
+
 log = logging.getLogger("espalier.engine.tiers")
 
 
@@ -87,6 +90,8 @@ class Tiers:
 
     def save(self, node: Node, root: Root, now: float) -> None:
         """See `LowerTiers.save`."""
+        if self._worker.num_open >= MOST_OPEN:
+            return
         ids, slots = node.path_ids(), node.path_slots()
         to_host = self._room_in_host(root, ids, now)
         pieces = [] if self._disk is None else self._disk.match(root, ids, now)

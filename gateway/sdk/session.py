@@ -76,7 +76,9 @@ class Session:
         return in_own_loop(self.turns())
 
     def abandon(self) -> None:
-        """Give up a run that was not finished; what its tools did stays done. Raises JournalError, OSError."""
+        """Give up a run that was not finished; what its tools did stays done. A session that waits for results of its
+        calls still wants a rollback before its next run. Raises JournalError, OSError.
+        """
         with self.journal.opened():
             self.journal.write(Ended("abandoned"))
 

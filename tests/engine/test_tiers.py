@@ -213,7 +213,16 @@ def test_one_engine_uses_a_folder(on_disk: EngineOptions, engines: list[Engine])
         Engine(on_disk)
 
 
-def test_a_disk_without_a_folder_is_refused(on_disk: EngineOptions) -> None:
+def test_without_a_folder_files_lie_in_the_data_directory(
+    on_disk: EngineOptions, engines: list[Engine], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ESPALIER_DATA_DIR", str(tmp_path / "data"))
+    an_engine(dataclasses.replace(on_disk, kv_folder=None), engines)
+    assert (tmp_path / "data" / "kv").is_dir()
+
+
+def test_a_disk_without_a_folder_is_refused(on_disk: EngineOptions, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("ESPALIER_DATA_DIR", raising=False)
     with pytest.raises(EngineError, match="--kv-folder"):
         Engine(dataclasses.replace(on_disk, kv_folder=None))
 
