@@ -9,17 +9,17 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from espalier.engine.disk_tier import DiskTier, Piece
+from espalier.engine.disk_tier import DiskTier
 from espalier.engine.host_tier import HostTier
 from espalier.engine.kv_pool import KVPool
 from espalier.engine.tier import Found, Tier
-from espalier.engine.tier_file import SUFFIX, RunFile, RunHeader, read_run, shorten_run, write_run
+from espalier.engine.tier_file import SUFFIX, RunFile, RunHeader, shorten_run, write_run
 from espalier.engine.tier_folder import TierFolder
+from espalier.engine.tier_reader import TierReader
 from espalier.engine.tier_worker import Job, Outcome, TierWorker
 from espalier.radix import Node, PrefixTree, Root
 from espalier.radix.run import Ids
@@ -28,23 +28,6 @@ MOST_OPEN = 16
 """Jobs that may wait for the worker before nothing more is saved: what is to be read for them can't be evicted."""
 
 log = logging.getLogger("espalier.engine.tiers")
-
-
-@dataclass(slots=True)
-class Speed:
-    """How fast a tier is read: a fixed time, and tokens a second, as measured."""
-
-    fixed_s: float
-    tokens_per_s: float
-
-    def seconds(self, num_tokens: int) -> float:
-        """Reading so many tokens."""
-        return self.fixed_s + num_tokens / self.tokens_per_s
-
-    def learn(self, num_tokens: int, took_s: float) -> None:
-        """One reading; small ones tell little."""
-        if num_tokens >= 64:
-            self.tokens_per_s += 0.3 * (num_tokens / max(took_s, 1e-6) - self.tokens_per_s)
 
 
 class Tiers:
@@ -65,10 +48,6 @@ class Tiers:
         self._worker = TierWorker(clock)
         self._device = kv.storage_k.device
         self._disk: DiskTier | None = None
-        self.speeds: dict[Tier, Speed] = {
-            "host": Speed(0.001, 2e9 / bytes_per_token),
-            "disk": Speed(0.003, 4e8 / bytes_per_token),
-        }
         self._ticket = 0
         self._ready: dict[int, bool] = {}
         self.num_failed = self.num_saved = 0
@@ -81,6 +60,7 @@ class Tiers:
                 capacity=disk_bytes // bytes_per_token,
             )
             self._disk.restore(clock())
+        self._reader = TierReader(host, self._disk, bytes_per_token)
 
     @property
     def num_tokens(self) -> dict[Tier, int]:
@@ -130,27 +110,17 @@ class Tiers:
 
     def find(self, root: Root, token_ids: Ids, begin: int, now: float) -> Found | None:
         """See `LowerTiers.find`."""
-        found: list[Found] = []
-        if self._host is not None:
-            node, slots = self._host.match(root, token_ids, now)
-            self._host.unlock(node)
-            found.append(Found("host", len(slots), self.speeds["host"].seconds(len(slots) - begin)))
-        if self._disk is not None:
-            end = sum(piece.end - piece.begin for piece in self._disk.match(root, token_ids, now))
-            found.append(Found("disk", end, self.speeds["disk"].seconds(end - begin)))
-        # The longest, and of those that are equally long the fastest.
-        best = max(found, key=lambda one: (one.end, -one.seconds), default=None)
-        return best if best is not None and best.end > begin else None
+        return self._reader.find(root, token_ids, begin, now)
 
     def seconds(self, num_tokens: int) -> float:
         """What bringing up so many tokens takes, from the fastest tier there is."""
-        return self.speeds["disk" if self._host is None else "host"].seconds(num_tokens)
+        return self._reader.speeds["disk" if self._host is None else "host"].seconds(num_tokens)
 
     def load(self, found: Found, root: Root, token_ids: Ids, slots: Ids, now: float) -> int:
         """See `LowerTiers.load`."""
         self._ticket += 1
         ticket, target = self._ticket, self._indices(slots)
-        read, settle = self._reader(found, root, token_ids, found.end - len(slots), now)
+        read, settle = self._reader.prepare(found, root, token_ids, found.end - len(slots), now)
 
         def work() -> None:
             k, v = read()
@@ -161,7 +131,7 @@ class Tiers:
             if isinstance(outcome, Exception):
                 self._fail("load", outcome)
             else:
-                self.speeds[found.tier].learn(len(slots), outcome)
+                self._reader.speeds[found.tier].learn(len(slots), outcome)
             self._ready[ticket] = not isinstance(outcome, Exception)
 
         self._worker.submit(Job(work, done), is_urgent=True)
@@ -213,36 +183,6 @@ class Tiers:
             self._host.insert(node, ids, slots, now)
         self._host.unlock(node)
 
-    def _reader(
-        self, found: Found, root: Root, token_ids: Ids, begin: int, now: float
-    ) -> tuple[Callable[[], tuple[Tensor, Tensor]], Callable[[Outcome], None]]:
-        """What reads tokens [begin, found.end) of a path, in the worker, and what is to be done after it."""
-        if found.tier == "host":
-            assert self._host is not None
-            host = self._host
-            node, slots = host.match(root, token_ids[: found.end], now)
-            return lambda: host.read(slots[begin:]), lambda _: host.unlock(node)
-        assert self._disk is not None
-        disk = self._disk
-        pieces = _from(disk.match(root, token_ids[: found.end], now), begin)
-        bad: list[str] = []
-
-        def settle(outcome: Outcome) -> None:
-            if isinstance(outcome, Exception) and bad:
-                disk.lose(bad[0], root, token_ids, now)
-
-        return lambda: self._read_pieces(disk, pieces, bad), settle
-
-    def _read_pieces(self, disk: DiskTier, pieces: list[Piece], bad: list[str]) -> tuple[Tensor, Tensor]:
-        ks: list[Tensor] = []
-        vs: list[Tensor] = []
-        for name, begin, end in pieces:
-            bad[:] = [name]
-            _, k, v = read_run(disk.folder / f"{name}{SUFFIX}")
-            ks.append(k[:, begin:end])
-            vs.append(v[:, begin:end])
-        return torch.cat(ks, dim=1), torch.cat(vs, dim=1)
-
     def _remove_file(self, name: str) -> None:
         self._on_files(lambda path: path.unlink(missing_ok=True), name)
 
@@ -270,15 +210,3 @@ class Tiers:
     def _fail(self, what: str, error: Exception) -> None:
         self.num_failed += 1
         log.warning("tier failed", extra={"event": "tier_failed", "what": what, "reason": str(error)})
-
-
-def _from(pieces: list[Piece], begin: int) -> list[Piece]:
-    """The pieces behind the first `begin` tokens."""
-    left: list[Piece] = []
-    at = 0
-    for piece in pieces:
-        skip = min(max(begin - at, 0), piece.end - piece.begin)
-        if piece.begin + skip < piece.end:
-            left.append(Piece(piece.name, piece.begin + skip, piece.end))
-        at += piece.end - piece.begin
-    return left

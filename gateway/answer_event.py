@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-from espalier.engine.messages import Timings, TokenLogprob, Usage
+from espalier.engine.messages import Missed, Timings, TokenLogprob, Usage
 
 FinishReason = Literal["stop", "length", "tool_calls"]
 
@@ -64,7 +64,7 @@ class CallEnded:
 class Finished:
     """The end of an answer. `stop_reason` is the stop string or token that ended it, None for the model's own end.
 
-    `reason` is "tool_calls" if calls ended and the answer by itself.
+    `reason` is "tool_calls" if calls ended and the answer by itself. `missed` says where the prompt was not warm.
     """
 
     reason: FinishReason
@@ -72,6 +72,7 @@ class Finished:
     stop_reason: str | int | None = None
     closed_by_budget: bool = False
     timings: Timings | None = None
+    missed: Missed | None = None
 
 
 AnswerEvent: TypeAlias = TextDelta | ReasoningDelta | CallBegun | ArgumentsDelta | CallEnded | Finished

@@ -12,7 +12,6 @@ from msgspec import UNSET, UnsetType
 from espalier.engine.messages import TokenLogprob
 from espalier.engine.messages import Usage as EngineUsage
 from espalier.gateway.answer_event import (
-    AnswerEvent,
     ArgumentsDelta,
     CallBegun,
     CallEnded,
@@ -21,6 +20,7 @@ from espalier.gateway.answer_event import (
     TextDelta,
 )
 from espalier.gateway.answer_text import Gathered
+from espalier.gateway.extras import at_end, merged
 from espalier.gateway.service import Prepared, Service, Told, total_usage
 from espalier.gateway.wire import answers
 from espalier.gateway.wire.answers import (
@@ -70,7 +70,8 @@ class ChatAnswer:
                 self._latest[one.at] = one.usage
                 found[one.at].add(one.event)
         choices = [self._choice(index, gathered) for index, gathered in found.items()]
-        extras = self._extras()
+        finished = found[0].finished
+        extras = self._extras() if finished is None else self._at_end(finished)
         usage = total_usage(self._jobs, self._latest)
         return ChatCompletion(self._id, self._created, self._service.model, choices, usage, espalier=extras)
 
@@ -88,7 +89,7 @@ class ChatAnswer:
                 is_first = one.at not in self._latest
                 self._latest[one.at] = one.usage
                 usage = total_usage(self._jobs, self._latest) if continuous else between
-                yield self._chunk([self._delta(one, is_first)], usage, one.event)
+                yield self._chunk([self._delta(one, is_first)], usage, one)
         if options.include_usage:
             yield self._chunk([], total_usage(self._jobs, self._latest))
 
@@ -119,9 +120,16 @@ class ChatAnswer:
             case _:
                 return ChunkChoice(told.at, Delta(role, tool_calls=[_call_delta(event)]))
 
-    def _chunk(self, choices: list[ChunkChoice], usage: MaybeUsage, event: AnswerEvent | None = None) -> ChatChunk:
-        extras = self._extras(event.call_id if isinstance(event, CallEnded) else None)
+    def _chunk(self, choices: list[ChunkChoice], usage: MaybeUsage, told: Told | None = None) -> ChatChunk:
+        event = None if told is None else told.event
+        if told is not None and told.at == 0 and isinstance(event, Finished):
+            extras = self._at_end(event)
+        else:
+            extras = self._extras(event.call_id if isinstance(event, CallEnded) else None)
         return ChatChunk(self._id, self._created, self._service.model, choices, usage=usage, espalier=extras)
+
+    def _at_end(self, finished: Finished) -> Extras | UnsetType:
+        return merged(self._extras(), at_end(self._service, self._prepared, finished))
 
     def _extras(self, completed_call: str | None = None) -> Extras | UnsetType:
         truncation, coverage = self._prepared.prompt.truncation, self._prepared.coverage

@@ -12,7 +12,6 @@ from contextlib import aclosing
 from dataclasses import dataclass, field
 
 import msgspec
-from msgspec import UNSET
 
 from espalier.engine.errors import EngineError
 from espalier.gateway.answer_text import Gathered
@@ -20,6 +19,7 @@ from espalier.gateway.chat_answer import ChatAnswer
 from espalier.gateway.engine_client import EngineClient
 from espalier.gateway.errors import ApiError, from_engine
 from espalier.gateway.event_log import EventLog
+from espalier.gateway.extras import merged
 from espalier.gateway.history import plain_messages
 from espalier.gateway.service import Told
 from espalier.gateway.session_errors import from_session
@@ -107,9 +107,7 @@ class ChatRun:
         """The answer with what it says of its turn."""
         if self._place is None:
             return answer
-        said = Extras() if answer.espalier is UNSET else answer.espalier
-        told = {name: value for name in Extras.__struct_fields__ if (value := getattr(self._place.extras, name))}
-        return msgspec.structs.replace(answer, espalier=msgspec.structs.replace(said, **told))
+        return msgspec.structs.replace(answer, espalier=merged(answer.espalier, self._place.extras))
 
     async def _store(self, place: Place, log: EventLog, last: list[bytes]) -> None:
         """An answer that is whole is not given up any more, whoever leaves."""

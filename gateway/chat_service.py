@@ -165,7 +165,11 @@ class ChatService:
         history = path.up_to(aligned.parent)
         whole = [*map(replayed, history.messages()), *(given[id(one)] for one in aligned.new)]
         prepared = await self._prepare(asked, whole, history)
-        prepared = replace(prepared, job=replace(prepared.job, session=session_key(tenant, session.id)))
+        prepared = replace(
+            prepared,
+            job=replace(prepared.job, session=session_key(tenant, session.id)),
+            left_len=path.tip.context_len if aligned.diverged is not None and path.tip is not None else 0,
+        )
         answer = ChatAnswer(self._service, chat, prepared)
         draft = _draft(asked, path, aligned, prepared, answer.answer_id)
         begun = await sessions.begin(tenant, session.id, draft, if_match=asked.if_match)

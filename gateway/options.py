@@ -45,4 +45,7 @@ class GatewayOptions:
     strict_tools: bool = option(True, "arguments satisfy their schema, also of tools that do not ask for `strict`")
     prefill_results: bool = option(True, "compute what stands before a tool's result while the tool runs")
     check_answers: bool = option(False, "validate structured answers again with the jsonschema package (for debugging)")
+    price_input: float | None = option(None, "money for a million tokens of prompts; answers then say their cost")
+    price_cached_input: float | None = option(None, "money for a million tokens of prompts that were warm")
+    price_output: float | None = option(None, "money for a million tokens of answers")
     log_level: Literal["debug", "info", "warning", "error"] = option("info", "least severe log record written")

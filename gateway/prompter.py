@@ -30,11 +30,16 @@ SHORTENING = 4
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """Token ids, what was left out to make them fit, and how they continue a session's history, if they do."""
+    """Token ids, what was left out to make them fit, and how they continue a session's history, if they do.
+
+    `messages` are those that the template wrote; `history_len` is the length of the context that is continued.
+    """
 
     token_ids: list[int]
     truncation: Truncation | None = None
     splice: Splice | None = None
+    messages: Sequence[Plain] = ()
+    history_len: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,8 +106,9 @@ class Prompter:
 
         def encode(kept: list[Plain]) -> Prompt:
             if history is None:
-                return Prompt(template.encode(kept, tools=tools, add_generation_prompt=generation))
-            return self._continued(history, template.written(kept, tools=tools))
+                token_ids = template.encode(kept, tools=tools, add_generation_prompt=generation)
+                return Prompt(token_ids, messages=kept)
+            return self._continued(history, kept, template.written(kept, tools=tools))
 
         return await self._in_thread(lambda: self._fit_messages(plain, room, encode))
 
@@ -115,10 +121,12 @@ class Prompter:
             lambda: self._fit_tokens(self.tokenizer.encode(prompt, add_special_tokens=special), room)
         )
 
-    def _continued(self, history: History, written: str) -> Prompt:
+    def _continued(self, history: History, messages: list[Plain], written: str) -> Prompt:
         keep = self._options.rewritten_history == "tokens"
         spliced = splice(history.turns, written, self.tokenizer.encode_aliased, self._ends, keep=keep)
-        return Prompt([*history.token_ids()[: spliced.kept_len], *spliced.new_ids], splice=spliced)
+        context = history.token_ids()
+        token_ids = [*context[: spliced.kept_len], *spliced.new_ids]
+        return Prompt(token_ids, splice=spliced, messages=messages, history_len=len(context))
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
         if self._threads is None:

@@ -95,11 +95,15 @@ def _with_seed(params: SamplingParams, index: int) -> SamplingParams:
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A turn that is ready to be answered, and what of its schemas is enforced (None: it has none)."""
+    """A turn that is ready to be answered, and what of its schemas is enforced (None: it has none).
+
+    `left_len` is the length of the context of the branch that this turn leaves, where its client's history differs.
+    """
 
     job: Job
     prompt: Prompt
     coverage: Coverage | None = None
+    left_len: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -159,6 +159,7 @@ class TurnReader:
             stop_reason=output.stop_reason,
             closed_by_budget=output.closed_by_budget,
             timings=output.timings,
+            missed=output.missed,
         )
 
     def _reason(self, output: Output) -> FinishReason:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from free_sentence import free_sentence
 from phrasebook import Phrase, Phrasebook, Said, capital, key_words
 from tools import Parameter, Tool
 from values import Value
@@ -13,6 +14,8 @@ UNITS = {
     "amount": ("${}", "€{}", "{} euros", "{} EUR", "{}%", "{} percent", "{} dollars"),
     "degrees": ("{}°", "{} degrees"),
 }
+FREE = 0.15
+"""Share of training's sentences without any pattern, where the values allow it."""
 NUMBER_WORDS = "one two three four five six seven eight nine ten eleven twelve".split()
 
 
@@ -51,6 +54,8 @@ class Asker:
 
     def _known(self, tool: Tool, *, is_clause: bool) -> Ask:
         pattern = self.rng.choice(tool.asks)
+        if self.book.composer and self.rng.random() < 0.25:
+            pattern = self.book.composer.disturbed("command", pattern)
         given = {one.key: one.value(self.source) for one in tool.parameters if f"{{{one.key}}}" in pattern}
         said = {
             one.key: self.book.spoken(self._worded(one, given[one.key])) for one in tool.parameters if one.key in given
@@ -84,6 +89,9 @@ class Asker:
 
     def _sentence(self, call: Call, said: list[Said], *, is_clause: bool = False) -> str:
         tool = call.tool
+        if self.book.composer and self.rng.random() < FREE and self._can_be_free(call):
+            verb = self.rng.choice(tool.verbs)
+            return free_sentence(self.book.composer, verb, tool.noun, [self.book.spoken(one.value) for one in said])
         can_be_bare = self._can_be_bare(call)
         if not can_be_bare and self.rng.random() < 0.35:
             self.rng.shuffle(said)
@@ -104,6 +112,12 @@ class Asker:
             for one in call.tool.parameters
             if one.key not in call.arguments and not self._comes_later(call, one)
         )
+
+    @staticmethod
+    def _can_be_free(call: Call) -> bool:
+        """Whether values without names say which they are: by their looks, or in the order of the schema."""
+        looks = [one.looks for one in call.tool.parameters]
+        return len(call.arguments) == len(looks) > 0 and "flag" not in looks and "list" not in looks
 
     def _comes_later(self, call: Call, left_out: Parameter) -> bool:
         """An argument left out is no rival of a required one that stands before it."""
@@ -134,7 +148,7 @@ class Asker:
             )
         a, b = one.sentence, two.sentence
         return Ask(
-            self.book.dressed(pattern.format(first=a, second=b, First=capital(a), Second=capital(b))),
+            self.book.dressed(pattern.format(first=a, second=b, First=_begun(one), Second=_begun(two))),
             one.calls + two.calls,
         )
 
@@ -202,7 +216,13 @@ class Asker:
             sentence = self.book.pattern("follow_value").format(value=spoken, Value=spoken)
         else:
             key = key_words(changed.key)
-            sentence = self.book.pattern("follow_named").format(value=spoken, key=key, Key=capital(key))
+            sentence = self.book.pattern("follow_named").format(value=spoken, Value=spoken, key=key, Key=capital(key))
         given = last.arguments | {changed.key: value}
         ordered = {one.key: given[one.key] for one in last.tool.parameters if one.key in given}
         return Ask(self.book.dressed(sentence), (Call(last.tool, ordered),))
+
+
+def _begun(ask: Ask) -> str:
+    """A clause as the beginning of a sentence; a value that it begins with is left as it is."""
+    values = [str(value) for call in ask.calls for value in call.arguments.values()]
+    return ask.sentence if ask.sentence.startswith(tuple(values)) else capital(ask.sentence)

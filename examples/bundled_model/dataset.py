@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from itertools import count
 from pathlib import Path
 from queue import Empty
 from random import Random
+from time import sleep
 from typing import Any
 
 import numpy as np
@@ -27,6 +29,8 @@ PROMPT_EVERY, PROMPT_WEIGHT = 8, 0.3
 """What the model reads counts at every eighth token (the others need no logits); what it writes has weight 1."""
 ROUND = 64
 """Rows are padded to a multiple of this."""
+LEAST_KEPT, MOST_KEPT = 64, 512
+"""A batch comes again after so many others at the earliest, and as long as it is among so many last ones."""
 
 Row = tuple[NDArray[np.uint16], NDArray[np.float16]]
 """Token ids [T] and the loss weight of each; that of the first is not used."""
@@ -36,10 +40,10 @@ Row = tuple[NDArray[np.uint16], NDArray[np.float16]]
 class Recipe:
     """What chunks are like: their size, the longest row, and how many of the first have drills among them."""
 
-    chunk_tokens: int = 524_288
-    batch_tokens: int = 32_768
+    chunk_tokens: int = 2_097_152
+    batch_tokens: int = 65_536
     row_len: int = 1280
-    drill_chunks: int = 120
+    drill_chunks: int = 30
     drills: float = 0.2
     """Share of rows that are random tokens, said again and again: they teach to copy within a few hundred steps."""
     long_every: int = 12
@@ -146,10 +150,13 @@ def _work(tokenizer_file: Path, seed: int, recipe: Recipe, first: int, stride: i
 
 
 @contextmanager
-def batch_source(tokenizer_file: Path, seed: int, recipe: Recipe, workers: int) -> Iterator[Iterator[Batch]]:
+def batch_source(
+    tokenizer_file: Path, seed: int, recipe: Recipe, workers: int, again: int = 0
+) -> Iterator[Iterator[Batch]]:
     """An endless stream of batches from so many processes, which end with the context; 0 makes them in this one.
 
-    Processes take turns, so the order is that of the seed. When the next has nothing ready, any other's batch comes.
+    Processes take turns, so the order is that of the seed. When the next has nothing ready, any other's batch comes;
+    when none has, one from some way back comes again, each at most `again` times, so that nobody waits for data.
     """
     if not workers:
         yield (batch for chunk in chunks(tokenizer_file, seed, recipe) for batch in chunk)
@@ -164,16 +171,32 @@ def batch_source(tokenizer_file: Path, seed: int, recipe: Recipe, workers: int) 
     for maker in makers:
         maker.start()
     try:
-        yield _in_turn(queues)
+        yield in_turn(queues, again)
     finally:
         for maker in makers:
             maker.terminate()
 
 
-def _in_turn(queues: list[Any]) -> Iterator[Batch]:
+def in_turn(queues: list[Any], again: int) -> Iterator[Batch]:
+    """What the queues hold, in turn; where they hold nothing, what has been shown comes again."""
+    shown: deque[tuple[Batch, int]] = deque(maxlen=MOST_KEPT)
     while True:
+        found = False
         for queue in queues:
             try:
-                yield Batch(*queue.get(timeout=0.02))
+                batch = Batch(*queue.get_nowait())
             except Empty:
                 continue
+            found = True
+            shown.append((batch, again))
+            yield batch
+        if found:
+            continue
+        while shown and not shown[0][1]:
+            shown.popleft()
+        if len(shown) < LEAST_KEPT:
+            sleep(0.001)
+            continue
+        batch, left = shown.popleft()
+        shown.append((batch, left - 1))
+        yield batch

@@ -110,7 +110,8 @@ def main() -> None:
         lines = [{"task": task, "text": text} for task in TASKS for text in held_out(task, given.dialogues)]
         given.write.write_text("".join(json.dumps(line) + "\n" for line in lines))
         return
-    network, tokenizer = load_checkpoint(given.checkpoint), Tokenizer.from_file(str(BUNDLED / "tokenizer.json"))
+    network = load_checkpoint(given.checkpoint)
+    tokenizer = Tokenizer.from_file(str(given.checkpoint / "tokenizer.json"))
     total = Score()
     with torch.inference_mode():
         for task in TASKS:

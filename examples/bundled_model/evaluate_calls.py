@@ -18,7 +18,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
-from shutil import copy
 from typing import Any
 
 import torch
@@ -141,9 +140,7 @@ def _token_ids(output: Output) -> list[int]:
 def untrained(folder: Path, checkpoint: Path) -> Path:
     """A checkpoint like another one, with random weights."""
     torch.manual_seed(0)
-    for name in ("tokenizer.json", "tokenizer_config.json", "generation_config.json", "chat_template.jinja"):
-        copy(checkpoint / name, folder / name)
-    export(Network(Shape()), folder, folder / "tokenizer.json")
+    export(Network(Shape()), folder, checkpoint / "tokenizer.json")
     return folder
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
+from shutil import copyfile
 
 import torch
 from network import Network, Shape
@@ -15,6 +16,9 @@ from rendering import BUNDLED
 from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer
 from torch import Tensor
+
+BESIDE = ("tokenizer.json", "tokenizer_config.json", "generation_config.json", "chat_template.jinja")
+"""Files that a checkpoint has beside the weights and their configuration."""
 
 
 def load_network(path: Path) -> tuple[Network, int]:
@@ -39,12 +43,16 @@ def checkpoint_tensors(network: Network) -> dict[str, Tensor]:
 
 
 def export(network: Network, out: Path, tokenizer_file: Path = BUNDLED / "tokenizer.json") -> None:
-    """Write model.safetensors and config.json into `out`; the tokenizer says what ends a turn."""
+    """Write a whole checkpoint into `out`, with this tokenizer and the shipped template."""
     tokenizer = Tokenizer.from_file(str(tokenizer_file))
     config = network.shape.to_hf([tokenizer.token_to_id("<|im_end|>"), tokenizer.token_to_id("<|endoftext|>")])
     save_file(checkpoint_tensors(network), out / "model.safetensors", metadata={"format": "pt"})
     (out / "model.safetensors").chmod(0o644)
     (out / "config.json").write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
+    for name in BESIDE:
+        source = tokenizer_file if name == "tokenizer.json" else BUNDLED / name
+        if source.resolve() != (out / name).resolve():
+            copyfile(source, out / name)
 
 
 def main() -> None:

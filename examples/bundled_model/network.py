@@ -154,5 +154,5 @@ class Network(nn.Module):
         x = self.model.embed_tokens(token_ids_bt)
         for layer in self.layers:
             x = layer(x, cos, sin)
-        x = self.model.norm(x if wanted_n is None else x.flatten(0, 1)[wanted_n])
+        x = self.model.norm(x if wanted_n is None else x.flatten(0, 1).index_select(0, wanted_n))
         return F.linear(x, self.model.embed_tokens.weight)

@@ -16,6 +16,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from composition import Composer
 from values import Value
 from wordstock import PATTERNS_FILE, Source
 
@@ -38,6 +39,8 @@ class Said:
     kind: str
 
 
+COMPOSED, DISTURBED = 0.55, 0.12
+"""Shares of training's patterns that are put together from parts, and that have a word changed."""
 _STARTS = frozenset(
     "Please Can Could Would Will What Which Is Do Tell Give Show How Where Any Let Take For With Using Given And The Now Same".split()
 )  # fmt: skip
@@ -67,14 +70,30 @@ class Phrasebook:
         self.source, self.rng = source, source.rng
         self._patterns = patterns or load_patterns()
         self._part = "held_out" if source.has_unseen_patterns else "train"
+        self.composer = None if source.is_unseen or patterns else Composer(source.rng)
 
     def pattern(self, kind: str) -> str:
-        """One pattern of a kind."""
-        chosen: str = self.rng.choice(self._patterns[kind][self._part])
-        return chosen
+        """One pattern of a kind: of the file, or in training as often put together from parts."""
+        composer = self.composer
+        if composer is None:
+            chosen: str = self.rng.choice(self._patterns[kind][self._part])
+            return chosen
+        while True:
+            if composer.makes(kind) and self.rng.random() < COMPOSED:
+                chosen = composer.pattern(kind)
+            else:
+                chosen = self.rng.choice(self._patterns[kind]["train"])
+            if self.rng.random() < DISTURBED:
+                chosen = composer.disturbed(kind, chosen)
+            if chosen not in self._patterns[kind]["held_out"]:
+                return chosen
 
     def bare(self, kind: str, value: str) -> str:
         """A value without its name, led in as its kind is: ` in Oslo`."""
+        if self.composer and self.rng.random() < COMPOSED / 2:
+            composed = self.composer.pattern("bare")
+            if not any(composed in held_out for held_out in self._patterns["bare"]["held_out"].values()):
+                return composed.format(value=value)
         by_kind = self._patterns["bare"][self._part]
         pool = by_kind["any"] if self.rng.random() < 0.3 else by_kind.get(CLASSES.get(kind, kind)) or by_kind["any"]
         chosen: str = self.rng.choice(pool)

@@ -230,13 +230,13 @@ def agent(source: Source, patterns: Patterns | None = None) -> Dialogue:
         scene.dialogue.turn(kept.statement, kept.reply)
     for _ in range(rng.choice((1, 2, 2, 3, 3, 4))):
         draw = rng.random()
-        if draw < 0.38:
+        if draw < 0.34:
             scene.single()
-        elif draw < 0.62:
+        elif draw < 0.63:
             scene.two()
-        elif draw < 0.86:
+        elif draw < 0.87:
             scene.follow()
-        elif draw < 0.89:
+        elif draw < 0.9:
             scene.look_back()
         elif draw < 0.94:
             scene.small_talk()

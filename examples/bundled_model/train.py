@@ -1,7 +1,8 @@
 """Trains the bundled model: in minutes on a GPU, in hours on two cores; ends well at the time that is given.
 
-    python examples/bundled_model/train.py --folder /some/folder --seconds 280 --device cuda --precision bfloat16
-    python examples/bundled_model/train.py --folder /some/folder --steps 4000 --batch-tokens 4096 --workers 1
+    python train.py --folder /some/folder --seconds 500 --device cuda --precision bfloat16 --compile --workers 14
+    python train.py --folder /some/folder --steps 4000 --batch-tokens 4096 --workers 1
+    python train.py --folder /some/folder --start-from ../../engine/bundled --drill-chunks 0 --seed 2 ...   # goes on
 
 Matrices learn by Muon, the rest by AdamW. The learning rate is constant, then falls linearly to zero over the last part
 of the run, which is measured in seconds or in steps. Everything needs torch, numpy, tokenizers and safetensors only.
@@ -16,14 +17,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
 from dataset import Batch, Recipe, batch_source
 from export import export, load_checkpoint
 from measure import Exam, make_exams, marks
 from network import Network, Shape
-from optimizer import Muon
 from rendering import BUNDLED
 from torch import Tensor
+from training import Training
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ class Plan:
 
     seconds: float | None
     steps: int | None
-    decay_from: float = 0.45
+    decay_from: float = 0.2
     warmup: float = 0.01
 
     def done(self, elapsed_s: float, step: int) -> float:
@@ -48,86 +48,17 @@ class Plan:
         return 1.0 if done < self.decay_from else max(0.0, (1.0 - done) / (1.0 - self.decay_from))
 
 
-class Training:
-    """Network, optimizers and step; saved and loaded whole."""
+def compile_layers(training: Training, batches: list[Batch]) -> None:
+    """Have the layers compiled, for any width of a batch; where that fails, go on without.
 
-    def __init__(self, network: Network, device: str, matrix_rate: float, other_rate: float, precision: str) -> None:
-        self.device, self.is_half, self.step, self.tokens = device, precision == "bfloat16", 0, 0
-        self.network = network.to(device)
-        matrices = [p for n, p in network.named_parameters() if p.ndim == 2 and "embed" not in n]
-        others = [p for n, p in network.named_parameters() if p.ndim != 2 or "embed" in n]
-        self.rates = (matrix_rate, other_rate)
-        self.optimizers: list[torch.optim.Optimizer] = [
-            Muon(matrices, lr=matrix_rate),
-            torch.optim.AdamW(others, lr=other_rate, betas=(0.9, 0.95), weight_decay=0.0),
-        ]
-
-    def move(self, device: str) -> None:
-        """Go on on another device; what the optimizers know is moved with their parameters."""
-        if device != self.device:
-            states = [optimizer.state_dict() for optimizer in self.optimizers]
-            self.device = device
-            self.network.to(device)
-            for optimizer, state in zip(self.optimizers, states, strict=True):
-                optimizer.load_state_dict(state)
-
-    def loss(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Weighted sum of the losses of a batch, and the sum of its weights."""
-        ids = torch.from_numpy(batch.token_ids).to(self.device, torch.int64, non_blocking=True)
-        wanted = torch.from_numpy(batch.wanted).to(self.device, torch.int64, non_blocking=True)
-        weights = torch.from_numpy(batch.weights).to(self.device, non_blocking=True)
-        with torch.autocast(self.device, torch.bfloat16, enabled=self.is_half):
-            logits = self.network(ids[:, :-1].contiguous(), wanted)
-        losses = F.cross_entropy(logits.float(), ids[:, 1:].reshape(-1)[wanted], reduction="none")
-        return (losses * weights).sum(), weights.sum()
-
-    def learn(self, batches: list[Batch], rate: float) -> Tensor:
-        """One step on several batches; returns their mean weighted loss, on the device."""
-        for optimizer, peak in zip(self.optimizers, self.rates, strict=True):
-            for group in optimizer.param_groups:
-                group["lr"] = peak * rate
-        weight = float(sum(batch.weights.sum() for batch in batches))
-        total = torch.zeros((), device=self.device)
-        for batch in batches:
-            loss, _ = self.loss(batch)
-            (loss / weight).backward()
-            total += loss.detach() / weight
-            self.tokens += batch.token_ids[:, 1:].size
-        torch.nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
-        for optimizer in self.optimizers:
-            optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
-        self.step += 1
-        return total
-
-    def save(self, path: Path) -> None:
-        """Write everything; the file is never half written."""
-        state = {
-            "network": self.network.state_dict(),
-            "optimizers": [o.state_dict() for o in self.optimizers],
-            "step": self.step,
-            "tokens": self.tokens,
-        }
-        partial = path.with_suffix(".partial")
-        torch.save(state, partial)
-        partial.replace(path)
-
-    def load(self, path: Path) -> None:
-        """Go on where `save` left off."""
-        state = torch.load(path, map_location=self.device, weights_only=True)
-        self.network.load_state_dict(state["network"])
-        for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
-            optimizer.load_state_dict(saved)
-        self.step, self.tokens = state["step"], state["tokens"]
-
-
-def compile_layers(training: Training, batch: Batch) -> None:
-    """Have the layers compiled, for any width of a batch; where that fails, go on without."""
+    A compiler looks at several batches before it believes that a size may change.
+    """
     network, began = training.network, time.monotonic()
     plain = list(network.layers)
     network.layers = [torch.compile(layer, dynamic=True) for layer in plain]
     try:
-        training.loss(batch)[0].backward()
+        for batch in batches:
+            training.loss(batch)[0].backward()
         training.network.zero_grad(set_to_none=True)
         print(f"compiled in {time.monotonic() - began:.0f} s", flush=True)
     except Exception as error:  # compilers fail in many ways, and training does not need one
@@ -144,18 +75,20 @@ class Log:
     next_at: float = 0.0
     seen: int = 0
     at: float = 0.0
+    waited_s: float = 0.0
 
     def __call__(self, training: Training, loss: Tensor, done: float) -> None:
         now = time.monotonic() - self.began
         if now < self.next_at:
             return
-        speed = (training.tokens - self.seen) / max(now - self.at, 1e-9)
+        passed = max(now - self.at, 1e-9)
+        speed, waited = (training.tokens - self.seen) / passed, self.waited_s / passed
         print(
             f"{now:6.1f} s  {done:5.1%}  step {training.step}  loss {float(loss):.4f}  "
-            f"{training.tokens / 1e6:.1f} M tokens  {speed:,.0f} tokens/s",
+            f"{training.tokens / 1e6:.1f} M tokens  {speed:,.0f} tokens/s  {waited:.0%} waiting for data",
             flush=True,
         )
-        self.next_at, self.seen, self.at = now + self.every_s, training.tokens, now
+        self.next_at, self.seen, self.at, self.waited_s = now + self.every_s, training.tokens, now, 0.0
 
 
 def show_marks(training: Training, exams: dict[str, list[Exam]], most: int | None = None) -> None:
@@ -175,7 +108,10 @@ def run(
 ) -> None:
     """Train to the end of the plan."""
     while (done := plan.done(time.monotonic() - log.began, training.step)) < 1.0:
-        loss = training.learn([next(source) for _ in range(accumulate)], plan.rate(done))
+        began = time.monotonic()
+        batches = [next(source) for _ in range(accumulate)]
+        log.waited_s += time.monotonic() - began
+        loss = training.learn(batches, plan.rate(done))
         log(training, loss, done)
         look(done)
 
@@ -187,17 +123,20 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--tokenizer", type=Path, default=BUNDLED / "tokenizer.json")
     parser.add_argument("--seconds", type=float, help="length of the run; the start is not counted")
     parser.add_argument("--steps", type=int, help="length of the run, where it is not given in seconds")
-    parser.add_argument("--decay-from", type=float, default=0.45, help="share of the run after which the rate falls")
-    parser.add_argument("--batch-tokens", type=int, default=32_768, help="of each of the batches of a step")
+    parser.add_argument("--decay-from", type=float, default=0.2, help="share of the run after which the rate falls")
+    parser.add_argument("--batch-tokens", type=int, default=65_536, help="of each of the batches of a step")
     parser.add_argument("--accumulate", type=int, default=2, help="batches of a step")
     parser.add_argument("--row-len", type=int, default=1280, help="longer dialogues are cut")
     parser.add_argument("--matrix-rate", type=float, default=0.02)
     parser.add_argument("--other-rate", type=float, default=0.004)
-    parser.add_argument("--drill-chunks", type=int, default=120, help="so many chunks have drills among their rows")
+    parser.add_argument("--drill-chunks", type=int, default=30, help="so many chunks have drills among their rows")
     parser.add_argument("--hidden-size", type=int, default=Shape().hidden_size)
     parser.add_argument("--layers", type=int, default=Shape().num_hidden_layers)
     parser.add_argument("--start-from", type=Path, help="a checkpoint to begin with, instead of random weights")
     parser.add_argument("--workers", type=int, default=1, help="processes that make data")
+    parser.add_argument(
+        "--again", type=int, default=0, help="how often a batch may come again where no new one is ready"
+    )
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument(
         "--exams", type=int, default=150, help="held-out dialogues of each kind, to look on and at the end"
@@ -235,7 +174,7 @@ def main() -> None:
     if given.resume:
         training.load(state_file)
     recipe = Recipe(
-        batch_tokens=given.batch_tokens, drill_chunks=given.drill_chunks, chunk_tokens=16 * given.batch_tokens,
+        batch_tokens=given.batch_tokens, drill_chunks=given.drill_chunks, chunk_tokens=32 * given.batch_tokens,
         row_len=given.row_len,
     )  # fmt: skip
     looks, saves = [0.15, 0.35, 0.6, 0.8], given.save_every
@@ -251,11 +190,11 @@ def main() -> None:
             training.save(state_file)
 
     # Processes are forked before the device is touched. A resumed run draws other dialogues than the one before.
-    with batch_source(given.tokenizer, given.seed + training.step, recipe, given.workers) as source:
+    with batch_source(given.tokenizer, given.seed + training.step, recipe, given.workers, given.again) as source:
         exams = make_exams(given.tokenizer, given.exams)
         training.move(given.device)
         if given.compile:
-            compile_layers(training, next(source))
+            compile_layers(training, [next(source) for _ in range(6)])
         size = sum(parameter.numel() for parameter in network.parameters())
         print(f"{size:,} parameters; ready after {time.monotonic() - began:.0f} s", flush=True)
         plan = Plan(given.seconds, given.steps, given.decay_from)

@@ -14,6 +14,7 @@ from random import Random
 
 import lexicon
 import words
+from composition import load_parts
 from facts import OF_A_PERSON, OF_A_THING
 from small_talk import CAPITAL, EXCHANGES, UNKNOWN
 
@@ -25,6 +26,7 @@ def _everyday() -> frozenset[str]:
     """Words of sentences, without the s of a plural: nobody can keep them back."""
     text = [
         PATTERNS_FILE.read_text(),
+        *(part for rule in load_parts().values() for part in rule),
         *UNKNOWN,
         *CAPITAL,
         *lexicon.SMALL_WORDS,

@@ -131,6 +131,31 @@ class Divergence(Struct, frozen=True):
     turn_id: str
 
 
+class Miss(Struct, frozen=True):
+    """The first token of a prompt that was not warm, the message that it belongs to, and why it was not.
+
+    `new`: it was never there; `client_history`: a resent history differs; `template`: the chat template writes the past
+    in another way now; `evicted`, `demoted`: it was there. What other tenants have is never looked at.
+    """
+
+    token: int
+    message: int | None
+    cause: Literal["new", "client_history", "template", "evicted", "demoted"]
+
+
+class CacheReport(Struct, frozen=True):
+    """Tokens of a prompt that were warm, by where they lay, and the seconds of computing that this saved.
+
+    `saved_s` is null until the speed of prefill is measured.
+    """
+
+    device_tokens: int
+    host_tokens: int
+    disk_tokens: int
+    missed: Miss | None
+    saved_s: float | None
+
+
 class Extras(Struct, frozen=True, omit_defaults=True):
     """What no other API has a place for.
 
@@ -147,6 +172,8 @@ class Extras(Struct, frozen=True, omit_defaults=True):
     lossless: bool | None = None
     lost: LostAnswer | None = None
     diverged: Divergence | None = None
+    cache: CacheReport | None = None
+    cost: float | None = None
 
 
 class ChatCompletion(Struct, frozen=True):

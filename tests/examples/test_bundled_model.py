@@ -7,6 +7,7 @@ import json
 import math
 import sys
 from pathlib import Path
+from queue import Queue
 from random import Random
 from types import ModuleType
 from typing import Any
@@ -201,6 +202,18 @@ def test_processes_make_the_rows_that_one_would(tokenizer: Tokenizer) -> None:
         assert np.array_equal(next(source).token_ids, alone.token_ids)
     with dataset.batch_source(BUNDLED / "tokenizer.json", 1, RECIPE, 0) as source:
         assert np.array_equal(next(source).token_ids, alone.token_ids)
+
+
+def test_what_was_shown_comes_again_while_nothing_is_ready_and_no_oftener_than_told() -> None:
+    ready: Queue[tuple[Any, Any, Any]] = Queue()
+    arrays = [np.full((1, 2), number, dtype=np.int32) for number in range(dataset.LEAST_KEPT + 5)]
+    for array in arrays:
+        ready.put((array, array, array))
+    shown = dataset.in_turn([ready], 1)
+    assert [int(next(shown).token_ids[0, 0]) for _ in arrays] == list(range(len(arrays)))
+    assert [int(next(shown).token_ids[0, 0]) for _ in arrays] == list(range(len(arrays)))
+    ready.put((arrays[-1], arrays[-1], arrays[-1]))
+    assert next(shown).token_ids is arrays[-1]
 
 
 def test_a_drill_counts_only_what_came_before() -> None:

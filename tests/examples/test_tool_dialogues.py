@@ -27,10 +27,11 @@ def _script(name: str) -> ModuleType:
         sys.path.remove(str(SCRIPTS))
 
 
-dialogues, evaluate_calls, phrasebook, rendering, scenarios, toolbox, values, wordstock = (
+composition, dialogues, evaluate_calls, free_sentence, phrasebook, rendering, scenarios, toolbox, values, wordstock = (
     _script(name)
     for name in (
-        "dialogues", "evaluate_calls", "phrasebook", "rendering", "scenarios", "toolbox", "values", "wordstock"
+        "composition", "dialogues", "evaluate_calls", "free_sentence", "phrasebook", "rendering", "scenarios",
+        "toolbox", "values", "wordstock",
     )
 )  # fmt: skip
 SCENARIOS = sorted(scenarios.MEASURED)
@@ -137,6 +138,52 @@ def test_sentence_patterns_are_on_one_side_each() -> None:
     bare = patterns["bare"]
     assert set(bare["train"]) == set(bare["held_out"])
     assert all(not set(bare["train"][kind]) & set(bare["held_out"][kind]) for kind in bare["train"])
+
+
+PLACES = {
+    "command": {"verb", "noun"}, "question": {"noun"}, "two": {"first", "second"}, "both": {"value", "other"},
+    "follow_value": {"value"}, "follow_named": {"value", "key"}, "told": {"thing", "value"}, "asked": {"thing"},
+    "styles": {"value", "key"}, "pair": {"value", "key"}, "line": {"value", "key"}, "bare": {"value"},
+    "true": {"key"}, "false": {"key"}, "flag_true": {"key"}, "flag_false": {"key"},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", sorted(PLACES))
+def test_a_composed_pattern_has_the_places_of_its_kind_once(kind: str) -> None:
+    composer = composition.Composer(Random(kind))
+    for _ in range(2000):
+        places = [place.lower() for place in re.findall(r"\{(\w+)\}", composer.disturbed(kind, composer.pattern(kind)))]
+        if kind in ("command", "question"):
+            assert len({"args", "pairs", "lines"} & set(places)) == 1
+            places = [place for place in places if place not in ("args", "pairs", "lines")]
+        assert sorted(places) == sorted(PLACES[kind]) or (kind == "question" and places == ["noun"])
+
+
+def test_training_never_composes_a_held_out_pattern() -> None:
+    patterns = phrasebook.load_patterns()
+    for seed in range(300):
+        book = phrasebook.Phrasebook(_source(seed))
+        for kind in PLACES.keys() - {"bare"}:
+            assert book.pattern(kind) not in patterns[kind]["held_out"]
+
+
+def test_what_is_measured_is_never_composed() -> None:
+    for has_unseen_patterns in (False, True):
+        source = _source(0, True, has_unseen_patterns)
+        part = phrasebook.load_patterns()["command"]["held_out" if has_unseen_patterns else "train"]
+        assert all(phrasebook.Phrasebook(source).pattern("command") in part for _ in range(100))
+
+
+def test_parts_say_no_word_that_is_kept_back_for_tools() -> None:
+    kept = {word for listed in (wordstock.NOUNS, wordstock.MODIFIERS, wordstock.KEYS) for word in listed[1]}
+    said = " ".join(part for rule in composition.load_parts().values() for part in rule)
+    assert not _words(re.sub(r"<\w+>|\{\w+\}", " ", said)) & kept
+
+
+def test_a_sentence_without_a_pattern_says_its_values_in_order() -> None:
+    for seed in range(200):
+        said = free_sentence.free_sentence(composition.Composer(Random(seed)), "fetch", "tulip", ["Oslo", "42", "x@y"])
+        assert re.search("Oslo.*42.*x@y", said) and "tulip" in said and "fetch" in said.lower()
 
 
 def test_known_tools_are_on_one_side_each() -> None:
