@@ -203,3 +203,20 @@ def test_no_slot_is_lost_and_nobody_is_stuck_under_random_sessions(seed: int) ->
         run(scheduler, 100 + step, steps=1)
     assert scheduler.is_idle()
     assert asked > 50
+
+
+@pytest.mark.parametrize("flood", [0, 3])
+def test_a_tenants_flood_does_not_cool_another(flood: int) -> None:
+    scheduler = a_scheduler(num_slots=240, max_running=8, lease_tokens=0)
+    hit = asked = 0
+    for number in range(60):
+        now = float(number)
+        for other in range(flood):
+            begin = 10_000 + 1000 * (flood * number + other)
+            scheduler.add(a_sequence(f"y{number}-{other}", range(begin, begin + 60), tenant="y", now_s=now))
+        mine = a_sequence(f"x{number}", range(100 * (number % 4), 100 * (number % 4) + 25), tenant="x", now_s=now)
+        scheduler.add(mine)
+        run(scheduler, now)
+        if number >= 8:
+            hit, asked = hit + mine.cached_tokens, asked + mine.prompt_len - 1
+    assert hit >= 0.9 * asked
