@@ -6,7 +6,8 @@ Pure. Blocks are numbered from 0, one is open at a time, and every block that wa
 from __future__ import annotations
 
 import json
-from typing import assert_never
+from collections.abc import Callable
+from typing import TypeAlias, assert_never
 
 from msgspec import UNSET, UnsetType
 
@@ -21,20 +22,31 @@ from espalier.gateway.answer_event import (
     ReasoningDelta,
     TextDelta,
 )
+from espalier.gateway.extras import merged
 from espalier.gateway.wire import messages as wire
 from espalier.gateway.wire.answers import Extras
 from espalier.gateway.wire.messages import Block, MessageEvent, StopReason, TextBlock, ThinkingBlock, ToolUseBlock
 
+AtEnd: TypeAlias = Callable[[Finished], Extras]
 # Clients send thinking back only with a signature; nothing here is signed.
 SIGNATURE = "unsigned"
 _REASONS: dict[FinishReason, StopReason] = {"stop": "end_turn", "length": "max_tokens", "tool_calls": "tool_use"}
 
 
-class MessageEvents:
-    """Grows the message `message_id` of `model`; `extras` is what this API has no place for."""
+def _nothing(finished: Finished) -> Extras:
+    return Extras()
 
-    def __init__(self, message_id: str, model: str, extras: Extras | UnsetType = UNSET) -> None:
-        self._id, self._model, self._extras = message_id, model, extras
+
+class MessageEvents:
+    """Grows the message `message_id` of `model`.
+
+    `extras` is what this API has no place for, `at_end` what else is said of a finished answer.
+    """
+
+    def __init__(
+        self, message_id: str, model: str, extras: Extras | UnsetType = UNSET, at_end: AtEnd = _nothing
+    ) -> None:
+        self._id, self._model, self._extras, self._at_end = message_id, model, extras, at_end
         self._told: list[MessageEvent] = []
         self._blocks: list[Block] = []
         self._texts: list[str] = []
@@ -120,7 +132,8 @@ class MessageEvents:
         was_stopped = event.reason == "stop" and isinstance(event.stop_reason, str)
         reason: StopReason = "stop_sequence" if was_stopped else _REASONS[event.reason]
         self._ending = wire.Ending(reason, str(event.stop_reason) if was_stopped else None)
-        self._told += [wire.MessageDelta(self._ending, self._usage), wire.MessageStop()]
+        self._extras = merged(self._extras, self._at_end(event))
+        self._told += [wire.MessageDelta(self._ending, self._usage, self._extras), wire.MessageStop()]
 
 
 def usage_of(usage: EngineUsage) -> wire.MessageUsage:

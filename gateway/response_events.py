@@ -16,8 +16,9 @@ from espalier.engine.messages import Usage as EngineUsage
 from espalier.gateway import answer_event
 from espalier.gateway.answer_event import AnswerEvent
 from espalier.gateway.errors import ApiError
+from espalier.gateway.extras import merged
 from espalier.gateway.wire import response_stream as stream
-from espalier.gateway.wire.answers import ContentLogprob
+from espalier.gateway.wire.answers import ContentLogprob, Extras
 from espalier.gateway.wire.items import (
     CallItem,
     Item,
@@ -41,15 +42,29 @@ from espalier.gateway.wire.responses import (
 Open: TypeAlias = MessageItem | CallItem | ReasoningItem
 _CODES: dict[int, ErrorCode] = {400: "invalid_prompt", 429: "rate_limit_exceeded"}
 Spell: TypeAlias = Callable[[Sequence[TokenLogprob]], list[ContentLogprob]]
+AtEnd: TypeAlias = Callable[[answer_event.Finished], Extras]
+
+
+def _nothing(finished: answer_event.Finished) -> Extras:
+    return Extras()
 
 
 class ResponseEvents:
-    """Grows `response`, which has no output yet. `new_id` makes an item's id from its prefix, `clock` gives seconds."""
+    """Grows `response`, which has no output yet.
+
+    `new_id` makes an item's id from its prefix, `clock` gives seconds, `at_end` what else is said of a finished answer.
+    """
 
     def __init__(
-        self, response: Response, new_id: Callable[[str], str], spell: Spell, clock: Callable[[], float]
+        self,
+        response: Response,
+        new_id: Callable[[str], str],
+        spell: Spell,
+        clock: Callable[[], float],
+        at_end: AtEnd = _nothing,
     ) -> None:
-        self._response, self._new_id, self._spell, self._clock = response, new_id, spell, clock
+        self._response, self._new_id, self._spell = response, new_id, spell
+        self._clock, self._at_end = clock, at_end
         self._told: list[stream.Event] = []
         self._number = 0
         self._done: list[Item] = []
@@ -193,7 +208,8 @@ class ResponseEvents:
         if not self._done and self._open is None:  # clients read output[0]
             self._begin_item(MessageItem(self._new_id("msg"), "assistant", [], "in_progress"))
         self._end_item("completed" if is_whole else "incomplete")
-        self._response = replace(self._response, usage=usage_of(event.usage))
+        extras = merged(self._response.espalier, self._at_end(event))
+        self._response = replace(self._response, usage=usage_of(event.usage), espalier=extras)
         if is_whole:
             self._end(stream.Completed, "completed", completed_at=int(self._clock()))
         else:

@@ -17,8 +17,9 @@ from msgspec.structs import replace
 from espalier.engine.errors import RequestError
 from espalier.engine.messages import TokenLogprob
 from espalier.gateway import response_request
+from espalier.gateway.answer_event import Finished
 from espalier.gateway.errors import ApiError, invalid
-from espalier.gateway.extras import extras_of
+from espalier.gateway.extras import at_end, extras_of
 from espalier.gateway.history import plain_messages
 from espalier.gateway.live_turn import LiveTurn, Policy
 from espalier.gateway.logprob import spelled
@@ -39,7 +40,7 @@ from espalier.gateway.sampling import sampling_params
 from espalier.gateway.service import Prepared, Service
 from espalier.gateway.session_lease import fork, session_key
 from espalier.gateway.session_upkeep import forget
-from espalier.gateway.wire.answers import ContentLogprob
+from espalier.gateway.wire.answers import ContentLogprob, Extras
 from espalier.gateway.wire.items import GivenItem, Item, ItemReference, read_items
 from espalier.gateway.wire.responses import FunctionTool, Response, ResponsesRequest
 from espalier.sessions import Draft, Idempotency
@@ -237,7 +238,10 @@ class ResponseService:
         )
 
     def _growing(self, response: Response, plan: _Plan) -> ResponseEvents:
-        return ResponseEvents(response, plan.ids, self._spell, self._service.clock)
+        def said_at_end(finished: Finished) -> Extras:
+            return at_end(self._service, plan.prepared, finished)
+
+        return ResponseEvents(response, plan.ids, self._spell, self._service.clock, said_at_end)
 
     def _start(self, tenant: str, turn_id: str, run: ResponseRun, policy: Policy) -> Making:
         return Making(run, self._service.live.start(tenant, turn_id, run.produce, policy, maker=run))

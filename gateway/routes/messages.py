@@ -12,9 +12,10 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
+from espalier.gateway.answer_event import Finished
 from espalier.gateway.connection import read_body, while_connected
 from espalier.gateway.errors import ApiError
-from espalier.gateway.extras import extras_of
+from espalier.gateway.extras import at_end, extras_of
 from espalier.gateway.message_events import MessageEvents
 from espalier.gateway.message_request import chat_of, turn_of
 from espalier.gateway.message_run import FORM, LOGGED, MessageRun
@@ -27,6 +28,7 @@ from espalier.gateway.sampling import sampling_params
 from espalier.gateway.service import Job, Prepared, Service
 from espalier.gateway.sse import logged, send_events
 from espalier.gateway.turn import check_turn
+from espalier.gateway.wire.answers import Extras
 from espalier.gateway.wire.body import convert, parse, without_nulls
 from espalier.gateway.wire.messages import AnswerMessage, CountRequest, MessageEvent, MessagesRequest, TokenCount
 from espalier.sessions import Idempotency
@@ -96,7 +98,10 @@ class MessagesEndpoint:
         return await self._service.prepare(turn_of(asked), params, tenant=tenant, cache_salt=asked.cache_salt)
 
     def _growing(self, prepared: Prepared) -> MessageEvents:
-        return MessageEvents(f"msg_{uuid.uuid4().hex}", self._service.model, extras_of(prepared))
+        def said_at_end(finished: Finished) -> Extras:
+            return at_end(self._service, prepared, finished)
+
+        return MessageEvents(f"msg_{uuid.uuid4().hex}", self._service.model, extras_of(prepared), said_at_end)
 
     async def _events(self, job: Job, growing: MessageEvents) -> AsyncGenerator[MessageEvent, None]:
         has_begun = False

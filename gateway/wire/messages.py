@@ -223,6 +223,7 @@ class MessageDelta(MessageEvent, frozen=True, tag="message_delta"):
 
     delta: Ending
     usage: MessageUsage
+    espalier: Extras | UnsetType = UNSET
 
 
 class MessageStop(MessageEvent, frozen=True, tag="message_stop"):

@@ -56,7 +56,7 @@ async def test_an_answer_has_every_field_that_clients_read(api: Any) -> None:
     assert (body["stop_reason"], body["stop_sequence"]) == ("end_turn", None)
     prompt = len(api.engine.requests[0].token_ids)
     assert (body["usage"]["input_tokens"], body["usage"]["cache_read_input_tokens"]) == (prompt - 2, 2)
-    assert body["usage"]["output_tokens"] == 3
+    assert body["usage"]["output_tokens"] == 3 and body["espalier"]["cache"]["device_tokens"] == 2
     assert response.headers["request-id"] == response.headers["x-request-id"]
 
 

@@ -68,6 +68,7 @@ async def test_an_answer_has_every_field_that_clients_read(api: Any) -> None:
         "output_tokens_details": {"reasoning_tokens": 0},
         "total_tokens": prompt + 3,
     }
+    assert body["espalier"]["cache"]["device_tokens"] == 2
     (item,) = body["output"]
     assert (item["type"], item["role"], item["status"]) == ("message", "assistant", "completed") and item["id"]
     assert item["content"] == [{"type": "output_text", "text": "Hello there", "annotations": [], "logprobs": []}]
@@ -259,7 +260,8 @@ async def test_an_answer_says_its_turn_and_what_of_a_schema_is_enforced(make: An
         said = body["espalier"]
         assert said["session_id"].startswith("chain_") and said["turn_id"].startswith("turn_") and said["lossless"]
     assert first["espalier"]["session_id"] == second["espalier"]["session_id"]
-    assert "espalier" not in await ask(api, store=False)
+    said = (await ask(api, store=False))["espalier"]
+    assert set(said) == {"cache"} and said["cache"]["missed"] is None
     format = {"type": "json_schema", "name": "x", "schema": {"type": "integer", "minimum": 3}}
     said = (await ask(api, store=False, text={"format": format}))["espalier"]
     assert "minimum" in said["schema"]["enforced"]
