@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeVar
 
+from espalier.engine.errors import RequestError
 from espalier.engine.messages import SamplingParams
 from espalier.gateway import turn
-from espalier.gateway.errors import invalid
+from espalier.gateway.errors import ApiError, invalid
 from espalier.gateway.response_input import messages_from
 from espalier.gateway.turn import AnswerConstraint, Turn
 from espalier.gateway.wire.body import convert
@@ -26,7 +27,10 @@ from espalier.gateway.wire.responses import (
     ToolChoice,
 )
 
+E = TypeVar("E", ApiError, RequestError)
 LOGPROBS = "message.output_text.logprobs"
+# What is checked in the words of chat completions.
+_FIELDS = {"messages": "input", "max_tokens": "max_output_tokens"}
 # Hints to other servers' caches and loaders.
 _IGNORED = frozenset({"cache_control"})
 
@@ -75,6 +79,12 @@ def chat_of(request: ResponsesRequest) -> ChatRequest:
         logprobs=wanted,
         top_logprobs=request.top_logprobs if wanted else None,
     )
+
+
+def in_own_words(error: E) -> E:
+    """The error with the field's own name."""
+    error.param = _FIELDS.get(error.param or "", error.param)
+    return error
 
 
 def conversation_of(request: ResponsesRequest) -> str | None:

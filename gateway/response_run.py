@@ -18,6 +18,7 @@ from espalier.gateway.errors import ApiError, from_engine
 from espalier.gateway.event_log import EventLog
 from espalier.gateway.response_archive import ResponseArchive
 from espalier.gateway.response_events import ResponseEvents
+from espalier.gateway.response_request import in_own_words
 from espalier.gateway.service import Job, Service
 from espalier.gateway.session_errors import from_session
 from espalier.gateway.sse import event
@@ -59,7 +60,7 @@ class ResponseRun:
             await self._end_early(log, self._growing.cancel())
             raise
         except (ApiError, EngineError) as error:
-            told = from_engine(error) if isinstance(error, EngineError) else error
+            told = in_own_words(from_engine(error) if isinstance(error, EngineError) else error)
             await self._end_early(log, self._growing.fail(told))
             raise told from None
         await self._complete(log, last)

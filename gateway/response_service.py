@@ -162,10 +162,10 @@ class ResponseService:
             prepared = await self._service.prepare(
                 turn, params, tenant=tenant, cache_salt=asked.cache_salt, history=history.path
             )
-        except (ApiError, RequestError) as error:
-            # Told in the words of chat completions.
-            error.param = _FIELDS.get(error.param or "", error.param)
-            raise
+        except ApiError as error:
+            raise response_request.in_own_words(error) from None
+        except RequestError as error:
+            raise response_request.in_own_words(error) from None
         return _Plan(response_id, ids, history, items, tools, prepared)
 
     async def _history(self, asked: ResponsesRequest, tenant: str) -> History:
@@ -248,9 +248,6 @@ class ResponseService:
 
     def _spell(self, entries: Sequence[TokenLogprob]) -> list[ContentLogprob]:
         return spelled(self._service.prompter.tokenizer, entries)
-
-
-_FIELDS = {"messages": "input", "max_tokens": "max_output_tokens"}
 
 
 def _draft(plan: _Plan, response: Response, idempotency: Idempotency | None, cache_salt: str) -> Draft:
