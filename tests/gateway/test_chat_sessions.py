@@ -338,7 +338,10 @@ class Client:
         self.received = b""
         self.status = 0
         self._news = asyncio.Event()
-        self._task = asyncio.create_task(self._app(self._scope, self._receive, self._send))
+        self._task = asyncio.create_task(self._run())
+
+    async def _run(self) -> None:
+        await self._app(self._scope, self._receive, self._send)
 
     async def _receive(self) -> Any:
         if self._body:

@@ -12,7 +12,7 @@ from espalier.gateway.auth import KeyRing, digest
 from espalier.gateway.scripted_client import answer
 from espalier.gateway.session_lease import hold
 from espalier.radix.decision import LEVELS
-from espalier.sessions import Completion, Draft, Sessions
+from espalier.sessions import Completion, Draft, JsonObject, Sessions
 from espalier.sessions.store import Store
 from espalier.sessions.store.store import connect
 from tests.gateway.conftest import Api
@@ -123,11 +123,13 @@ async def test_the_engine_is_told_whose_a_prompt_is_and_what_waits_for_tools(mak
     said = await say(api, "one")
     key = api.engine.requests[-1].session
     assert key.endswith(said["session_id"])
-    call = {"id": "c1", "type": "function", "function": {"name": "find", "arguments": {"a": 1}}}
+    call: JsonObject = {"id": "c1", "type": "function", "function": {"name": "find", "arguments": {"a": 1}}}
     path = await sessions.path("", said["session_id"])
-    for results in ((), ({"role": "tool", "tool_call_id": "c1", "content": "7"},)):
+    result: JsonObject = {"role": "tool", "tool_call_id": "c1", "content": "7"}
+    results: tuple[JsonObject, ...]
+    for results in ((), (result,)):
         begun = await sessions.begin("", said["session_id"], Draft(path.session.head, path.session.head, results))
-        answered = {"role": "assistant", "content": "", "tool_calls": [call]}
+        answered: JsonObject = {"role": "assistant", "content": "", "tool_calls": [call]}
         turn = await sessions.complete("", begun.turn.id, Completion(answered, (1,), "tool_calls"))
         path = await sessions.path("", said["session_id"])
         hold(api.engine, sessions, turn)
