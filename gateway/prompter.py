@@ -44,10 +44,14 @@ class Prompt:
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """How many tokens a context holds, and how many of them the answer asks for (None: as many as are left)."""
+    """How many tokens a context holds, and how many of them the answer asks for (None: as many as are left).
+
+    `truncates` says whether a prompt that is longer loses its oldest part, or is refused (None: as the server does).
+    """
 
     context: int
     answer: int | None = None
+    truncates: bool | None = None
 
     @property
     def prompt(self) -> int:
@@ -133,13 +137,16 @@ class Prompter:
             self._threads = CapacityLimiter(THREADS)
         return await to_thread.run_sync(work, limiter=self._threads)
 
+    def _truncates(self, room: Room) -> bool:
+        return self._options.overflow == "truncate" if room.truncates is None else room.truncates
+
     def _check_bytes(self, size: int, room: Room, field: str) -> None:
         """Refuse what is too long in bytes before seconds are spent on tokenizing it."""
         most = self._options.max_prompt_bytes
         if size > most:
             raise invalid(f"the prompt has {size} bytes; max_prompt_bytes is {most}", field)
         at_least = size // (self._longest_token * SHORTENING)
-        if self._options.overflow == "error" and at_least > room.context:
+        if not self._truncates(room) and at_least > room.context:
             raise room.overflow(at_least, field)
 
     def _fit_messages(self, messages: list[Plain], room: Room, encode: Callable[[list[Plain]], Prompt]) -> Prompt:
@@ -147,7 +154,7 @@ class Prompter:
         whole_len = len(whole.token_ids)
         if whole_len <= room.prompt:
             return whole
-        if self._options.overflow == "error":
+        if not self._truncates(room):
             raise room.overflow(whole_len, "messages")
         kept = drop_oldest(messages, lambda some: len(encode(some).token_ids) <= room.prompt)
         if kept is None:
@@ -162,7 +169,7 @@ class Prompter:
     def _fit_tokens(self, token_ids: list[int], room: Room) -> Prompt:
         if len(token_ids) <= room.prompt:
             return Prompt(token_ids)
-        if self._options.overflow == "error" or room.prompt < 1:
+        if not self._truncates(room) or room.prompt < 1:
             raise room.overflow(len(token_ids), "prompt")
         return Prompt(token_ids[-room.prompt :], Truncation(0, len(token_ids) - room.prompt))
 

@@ -25,6 +25,7 @@ from espalier.gateway.wire.responses import (
     ResponsesRequest,
     TextOptions,
     ToolChoice,
+    Truncation,
 )
 
 E = TypeVar("E", ApiError, RequestError)
@@ -50,6 +51,7 @@ def turn_of(
         request.parallel_tool_calls,
         _answer(request.text),
         "text.format.schema",
+        None if request.truncation is None else request.truncation == "auto",
     )
 
 
@@ -104,8 +106,12 @@ def begun(
     response_id: str,
     model: str,
     created_at: int,
+    truncation: Truncation,
 ) -> Response:
-    """The response before its answer: what was asked is echoed, with the values that are used."""
+    """The response before its answer: what was asked is echoed, with the values that are used.
+
+    `truncation` is the server's own.
+    """
     name = conversation_of(request)
     return Response(
         id=response_id,
@@ -129,7 +135,7 @@ def begun(
         text=request.text,
         tool_choice=request.tool_choice,
         tools=list(tools),
-        truncation=request.truncation,
+        truncation=request.truncation or truncation,
         metadata=request.metadata,
         prompt_cache_key=request.prompt_cache_key,
         prompt_cache_retention=request.prompt_cache_retention,

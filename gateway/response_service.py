@@ -143,8 +143,6 @@ class ResponseService:
             raise invalid("this server stores no responses; send store: false", "store")
         if idempotency is not None and not asked.store:
             raise invalid("an Idempotency-Key needs store: true; there would be no answer to replay", "store")
-        if asked.truncation == "auto" and self._service.options.overflow != "truncate":
-            raise invalid("truncation is 'auto', and this server truncates nothing; send 'disabled'", "truncation")
         return asked
 
     async def _plan(self, asked: ResponsesRequest, tenant: str) -> _Plan:
@@ -235,6 +233,7 @@ class ResponseService:
             response_id=plan.response_id,
             model=self._service.model,
             created_at=int(self._service.clock()),
+            truncation="auto" if self._service.options.overflow == "truncate" else "disabled",
         )
 
     def _growing(self, response: Response, plan: _Plan) -> ResponseEvents:

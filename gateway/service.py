@@ -151,7 +151,7 @@ class Service:
         """
         ready = self.ready()
         check(params, ready.vocab_size)
-        room = Room(ready.max_context, params.max_tokens)
+        room = Room(ready.max_context, params.max_tokens, turn.truncates)
         planned = await self.turns.plan(turn, params, room, tenant=tenant, history=history)
         field = turn.answer_where if turn.answer is not None else "tools"
         job = Job(

@@ -55,6 +55,7 @@ class Turn:
     """What the model is asked. `answer` is what its text has to be; beside tools, an answer is calls or such a text.
 
     `parallel` False allows one call at most. `answer_where` is the field that `answer` came from, for errors.
+    `truncates` says whether messages that are longer than the context lose the oldest (None: as the server does).
     """
 
     messages: Sequence[Message]
@@ -63,6 +64,7 @@ class Turn:
     parallel: bool = True
     answer: AnswerConstraint | None = None
     answer_where: str = "response_format"
+    truncates: bool | None = None
 
     @property
     def callable_tools(self) -> tuple[Tool, ...]:

@@ -14,6 +14,7 @@ from espalier.gateway.wire.items import Item
 from espalier.gateway.wire.requests import Int64, Small
 
 ResponseStatus = Literal["queued", "in_progress", "completed", "incomplete", "failed", "cancelled"]
+Truncation = Literal["auto", "disabled"]
 ErrorCode = Literal["server_error", "rate_limit_exceeded", "invalid_prompt"]
 Metadata = Annotated[
     dict[Annotated[str, Meta(max_length=64)], Annotated[str, Meta(max_length=512)]], Meta(max_length=16)
@@ -111,7 +112,7 @@ class ResponsesRequest(Struct, frozen=True, kw_only=True):
     text: TextOptions = TextOptions()
     include: list[str] = field(default_factory=list)
     metadata: Metadata = field(default_factory=dict)
-    truncation: Literal["auto", "disabled"] = "disabled"
+    truncation: Truncation | None = None
     max_output_tokens: Annotated[int, Meta(ge=1, le=2**31 - 1)] | None = None
     temperature: Annotated[float, Meta(ge=0, le=2)] | None = None
     top_p: Annotated[float, Meta(gt=0, le=1)] | None = None
@@ -202,7 +203,7 @@ class Response(Struct, frozen=True, kw_only=True):
     text: TextOptions
     tool_choice: ToolChoice
     tools: list[FunctionTool]
-    truncation: Literal["auto", "disabled"]
+    truncation: Truncation
     usage: ResponseUsage | None = None
     metadata: Metadata
     prompt_cache_key: str | None

@@ -227,7 +227,7 @@ async def test_an_output_of_a_call_that_was_never_made_is_refused(make: Any) -> 
         ({"text": {"format": {"type": "json_schema", "name": "x", "schema": {"type": "x"}}}}, 400, None, None),
         ({"prompt": {"id": "p"}}, 400, "prompt", "unsupported_parameter"),
         ({"nothing": 1}, 400, "nothing", "unknown_parameter"),
-        ({"truncation": "auto"}, 400, "truncation", None),
+        ({"truncation": "some"}, 400, "truncation", None),
         ({"metadata": {"a": "b" * 513}}, 400, None, None),
         ({"metadata": {str(at): "" for at in range(17)}}, 400, None, None),
         ({"temperature": 3}, 400, "temperature", None),
@@ -388,6 +388,22 @@ async def test_a_server_without_a_store_says_so(make_api: Any) -> None:
     assert (await refused(api, input="Hi", previous_response_id="resp_1"))[2] == "previous_response_not_found"
     assert (await api.http.get("/v1/responses/resp_1")).status_code == 404
     assert (await api.post("/v1/conversations")).status_code == 404
+
+
+async def test_the_oldest_turns_go_where_that_is_asked_for(make: Any, tokenizer: Any) -> None:
+    api = make(writes(tokenizer, "Hello there"), max_context=64)
+    first = await ask(api, "One " * 12, instructions="Be brief.")
+    long = {"input": "Two " * 12, "instructions": "Be brief.", "previous_response_id": first["id"]}
+    assert (await refused(api, **long))[2] == "context_length_exceeded"
+    body = (await api.post("/v1/responses", **long, truncation="auto")).json()
+    assert body["truncation"] == "auto" and body["espalier"]["truncation"]["dropped_messages"] == 2
+    told = tokenizer.decode(api.engine.requests[-1].token_ids)
+    assert "Be brief." in told and "Two" in told and "One" not in told
+    # A server that truncates by itself says so, and can be told not to.
+    api = make(writes(tokenizer, "Hello there"), max_context=64, overflow="truncate")
+    body = (await api.post("/v1/responses", **long)).json()
+    assert body["truncation"] == "auto"
+    assert (await refused(api, **long, truncation="disabled"))[2] == "context_length_exceeded"
 
 
 async def test_texts_that_fill_the_context_are_refused_by_length(make: Any) -> None:
