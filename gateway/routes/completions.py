@@ -2,32 +2,31 @@
 
 from __future__ import annotations
 
-import uuid
-from collections.abc import AsyncGenerator
-from contextlib import aclosing
-
 import msgspec
-from msgspec import UNSET, UnsetType
 from starlette.requests import Request
+from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from espalier.engine.messages import SamplingParams, TokenLogprob
-from espalier.engine.messages import Usage as EngineUsage
+from espalier.engine.messages import SamplingParams
 from espalier.engine.sampling_params import check
 from espalier.gateway.answer_request import asked_answer
 from espalier.gateway.connection import read_body, while_connected
-from espalier.gateway.errors import invalid
+from espalier.gateway.errors import ApiError, invalid
 from espalier.gateway.parameters import select
 from espalier.gateway.prompter import Prompt, Room
+from espalier.gateway.replay import Replay, Replays
 from espalier.gateway.response import JsonResponse, truncation_headers
+from espalier.gateway.resumption import first_event_of, idempotency_of
 from espalier.gateway.sampling import sampling_params
-from espalier.gateway.service import Job, Part, Service, total_usage
-from espalier.gateway.sse import send_events
-from espalier.gateway.wire import answers
-from espalier.gateway.wire.answers import Extras, TextChoice, TextCompletion, TextLogprobs, finite
+from espalier.gateway.service import Job, Service
+from espalier.gateway.sse import LOGGED, logged, send_events
+from espalier.gateway.text_answer import TextAnswer
+from espalier.gateway.text_run import TextRun
+from espalier.gateway.wire.answers import Extras
 from espalier.gateway.wire.body import convert, parse
-from espalier.gateway.wire.requests import CompletionRequest, StreamOptions
+from espalier.gateway.wire.requests import CompletionRequest
+from espalier.sessions import Idempotency
 
 MAX_ANSWERS = 128
 """Most answers to one request, all prompts together."""
@@ -47,76 +46,6 @@ def split_prompts(prompt: str | list[str | int | list[int]]) -> list[str | list[
     return [item for item in prompt if not isinstance(item, int)]
 
 
-class TextAnswer:
-    """The answer to one request, being made."""
-
-    def __init__(self, service: Service, request: CompletionRequest, jobs: list[Job], extras: Extras) -> None:
-        self._service, self._request, self._jobs = service, request, jobs
-        self._echo = {
-            job.first_index + at: service.prompter.tokenizer.decode(job.token_ids) if request.echo else ""
-            for job in self._jobs
-            for at in range(job.n)
-        }
-        self._id, self._created = f"cmpl-{uuid.uuid4().hex}", int(service.clock())
-        self._extras: Extras | UnsetType = UNSET if extras == Extras() else extras
-        self._latest: dict[int, EngineUsage] = {}
-        self._offsets = {index: len(text) for index, text in self._echo.items()}
-
-    async def whole(self) -> TextCompletion:
-        """All completions."""
-        texts = dict(self._echo)
-        entries: dict[int, list[TokenLogprob]] = {index: [] for index in texts}
-        last: dict[int, Part] = {}
-        async with aclosing(self._service.stream(self._jobs)) as parts:
-            async for part in parts:
-                texts[part.at] += part.output.text
-                entries[part.at] += part.output.logprobs or []
-                self._latest[part.at], last[part.at] = part.output.usage, part
-        choices = [
-            TextChoice(
-                index, text, _reason(last[index]), self._logprobs(index, entries[index]), last[index].output.stop_reason
-            )
-            for index, text in sorted(texts.items())
-        ]
-        return self._completion(choices, total_usage(self._jobs, self._latest))
-
-    async def chunks(self) -> AsyncGenerator[TextCompletion, None]:
-        """The completions as a stream of chunks."""
-        options = self._request.stream_options or StreamOptions()
-        continuous = bool(options.continuous_usage_stats)
-        between: answers.Usage | UnsetType | None = None if options.include_usage else UNSET
-        async with aclosing(self._service.stream(self._jobs)) as parts:
-            async for part in parts:
-                output = part.output
-                text = (self._echo[part.at] if part.at not in self._latest else "") + output.text
-                self._latest[part.at] = output.usage
-                if not (text or output.finish_reason or output.logprobs):
-                    continue
-                usage = total_usage(self._jobs, self._latest) if continuous else between
-                logprobs = self._logprobs(part.at, output.logprobs or [])
-                yield self._completion([TextChoice(part.at, text, _reason(part), logprobs, output.stop_reason)], usage)
-        if options.include_usage:
-            yield self._completion([], total_usage(self._jobs, self._latest))
-
-    def _completion(self, choices: list[TextChoice], usage: answers.Usage | UnsetType | None) -> TextCompletion:
-        return TextCompletion(self._id, self._created, self._service.model, choices, usage=usage, espalier=self._extras)
-
-    def _logprobs(self, index: int, entries: list[TokenLogprob]) -> TextLogprobs | None:
-        if self._request.logprobs is None:
-            return None
-        spell = self._service.prompter.tokenizer.token_text
-        offsets: list[int] = []
-        for entry in entries:
-            offsets.append(self._offsets[index])
-            self._offsets[index] += len(spell(entry.token_id))
-        return TextLogprobs(
-            [spell(entry.token_id) for entry in entries],
-            [finite(entry.logprob) for entry in entries],
-            [{spell(top.token_id): finite(top.logprob) for top in entry.top} for entry in entries],
-            offsets,
-        )
-
-
 def _jobs(
     request: CompletionRequest, params: SamplingParams, prompts: list[Prompt], tenant: str, field: str | None
 ) -> list[Job]:
@@ -126,21 +55,63 @@ def _jobs(
     ]
 
 
-def _reason(part: Part) -> answers.FinishReason | None:
-    reason = part.output.finish_reason
-    return None if reason is None else "length" if reason == "length" else "stop"
-
-
 class CompletionEndpoint:
     """The route, as an ASGI application."""
 
     def __init__(self, service: Service) -> None:
         self._service = service
+        self._replays: Replays[TextRun] = Replays(service.options.resume_grace_s, service.clock)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        asked, service = Request(scope, receive), self._service
+        body = await read_body(asked, service.options.max_body_bytes)
+        request = convert(select(parse(body), "completions"), CompletionRequest)
+        key, start = idempotency_of(asked, body), first_event_of(asked)
+        if key is not None or start:
+            kept = await while_connected(receive, self._kept(request, scope["tenant"], key, start, send))
+            if kept is not None:
+                await Response(kept, media_type="application/json")(scope, receive, send)
+            return
+        answer, headers = await self._answer(request, scope["tenant"])
+        if request.stream:
+            await while_connected(receive, send_events(send, answer.chunks(), headers))
+        else:
+            whole = await while_connected(receive, answer.whole())
+            await JsonResponse(whole, headers)(scope, receive, send)
+
+    async def _kept(
+        self, request: CompletionRequest, tenant: str, key: Idempotency | None, start: int, send: Send
+    ) -> bytes | None:
+        """The whole answer of a request that has a key, or None where it was streamed."""
+        found = self._known(tenant, key, start) or await self._begun(request, tenant, key)
+        async with found.live.attached() as log:
+            if request.stream:
+                await found.live.begun()
+                await send_events(send, logged(log.read(start)), [], LOGGED)
+                return None
+            await found.live.ended()
+        return found.run.whole
+
+    def _known(self, tenant: str, key: Idempotency | None, start: int) -> Replay[TextRun] | None:
+        known = None if key is None else self._replays.find(tenant, key)
+        if known is None and start:
+            message = "the stream that Last-Event-ID would resume is gone; send the request without it"
+            raise ApiError(409, message, "Last-Event-ID", "stream_not_found", {"x-should-retry": "false"})
+        return known
+
+    async def _begun(self, request: CompletionRequest, tenant: str, key: Idempotency | None) -> Replay[TextRun]:
+        assert key is not None
+        answer, _ = await self._answer(request, tenant)
+        # The same request may have come and been prepared, too; from here on nobody comes between.
+        if (known := self._replays.find(tenant, key)) is not None:
+            return known
+        run = TextRun(answer, is_streamed=request.stream)
+        live = self._service.live.start(tenant, answer.answer_id, run.produce, "kept", maker=run)
+        return self._replays.add(tenant, key, run, live)
+
+    async def _answer(self, request: CompletionRequest, tenant: str) -> tuple[TextAnswer, list[tuple[bytes, bytes]]]:
+        """The answer, ready to be made, and headers that go with it. Raises ApiError, EngineError."""
         service = self._service
-        fields = select(parse(await read_body(Request(scope, receive), service.options.max_body_bytes)), "completions")
-        request = convert(fields, CompletionRequest)
         service.check_model(request.model)
         if request.echo and request.logprobs is not None:
             raise invalid("echo with logprobs is not built: log-probabilities of the prompt are not computed", "echo")
@@ -148,19 +119,14 @@ class CompletionEndpoint:
         asked = asked_answer(request)
         coverage = None
         if asked is not None:
-            coverage = await service.turns.schemas.check([asked], scope["tenant"])
+            coverage = await service.turns.schemas.check([asked], tenant)
             # Without a name for its part the answer comes as plain text.
             params = msgspec.structs.replace(params, constraint=msgspec.structs.replace(asked.constraint, part=None))
         prompts = await self._prompts(request, params)
         extras = Extras(next((prompt.truncation for prompt in prompts if prompt.truncation), None), coverage)
         field = None if asked is None else asked.where
-        answer = TextAnswer(service, request, _jobs(request, params, prompts, scope["tenant"], field), extras)
-        headers = truncation_headers(prompts)
-        if request.stream:
-            await while_connected(receive, send_events(send, answer.chunks(), headers))
-        else:
-            whole = await while_connected(receive, answer.whole())
-            await JsonResponse(whole, headers)(scope, receive, send)
+        answer = TextAnswer(service, request, _jobs(request, params, prompts, tenant, field), extras)
+        return answer, truncation_headers(prompts)
 
     async def _prompts(self, request: CompletionRequest, params: SamplingParams) -> list[Prompt]:
         several = split_prompts(request.prompt)

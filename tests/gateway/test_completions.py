@@ -113,3 +113,18 @@ async def test_too_long_a_prompt_is_an_error_or_loses_its_oldest_tokens(make_api
     assert cutting.engine.requests[0].token_ids == prompt[-16:]
     assert response.json()["espalier"] == {"truncation": {"dropped_messages": 0, "dropped_tokens": 14}}
     assert response.headers["x-espalier-truncated"] == "messages=0, tokens=14"
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_the_same_key_and_body_is_a_replay(api: Any, stream: bool) -> None:
+    key, body = {"Idempotency-Key": "k"}, {"prompt": "Hello", "stream": stream}
+    first = await api.http.post("/v1/completions", json=body, headers=key)
+    again = await api.http.post("/v1/completions", json=body, headers=key)
+    assert first.status_code == 200 and first.content == again.content and len(api.engine.requests) == 1
+    other = await api.http.post("/v1/completions", json=body | {"seed": 1}, headers=key)
+    assert other.status_code == 409 and other.json()["error"]["code"] == "idempotency_conflict"
+    if stream:
+        rest = await api.http.post("/v1/completions", json=body, headers=key | {"Last-Event-ID": "0"})
+        assert first.content.endswith(rest.content) and 0 < len(rest.content) < len(first.content)
+    gone = await api.http.post("/v1/completions", json=body, headers={"Last-Event-ID": "0"})
+    assert gone.status_code == 409 and gone.json()["error"]["code"] == "stream_not_found"
