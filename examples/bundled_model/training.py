@@ -19,6 +19,7 @@ class Training:
 
     def __init__(self, network: Network, device: str, matrix_rate: float, other_rate: float, precision: str) -> None:
         self.device, self.is_half, self.step, self.tokens = device, precision == "bfloat16", 0, 0
+        self.can_pin = False
         self.network = network.to(device)
         matrices = [p for n, p in network.named_parameters() if p.ndim == 2 and "embed" not in n]
         others = [p for n, p in network.named_parameters() if p.ndim != 2 or "embed" in n]
@@ -32,7 +33,7 @@ class Training:
         """Go on on another device; what the optimizers know is moved with their parameters."""
         if device != self.device:
             states = [optimizer.state_dict() for optimizer in self.optimizers]
-            self.device = device
+            self.device, self.can_pin = device, _can_pin()
             self.network.to(device)
             for optimizer, state in zip(self.optimizers, states, strict=True):
                 optimizer.load_state_dict(state)
@@ -40,7 +41,7 @@ class Training:
     def _there(self, array: NDArray[Any]) -> Tensor:
         """An array on the device. What is copied from pinned memory does not wait for the work before it."""
         tensor = torch.from_numpy(array)
-        return tensor if self.device == "cpu" else tensor.pin_memory().to(self.device, non_blocking=True)
+        return (tensor.pin_memory() if self.can_pin else tensor).to(self.device, non_blocking=True)
 
     def loss(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Weighted sum of the losses of a batch, and the sum of its weights."""
@@ -89,3 +90,12 @@ class Training:
         for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
             optimizer.load_state_dict(saved)
         self.step, self.tokens = state["step"], state["tokens"]
+
+
+def _can_pin() -> bool:
+    """Whether memory can be pinned here; some virtual machines forbid it."""
+    try:
+        torch.zeros(1).pin_memory()
+    except RuntimeError:
+        return False
+    return True
