@@ -43,12 +43,13 @@ class ResponseRun:
     def __init__(self, service: Service, job: Job, growing: ResponseEvents, place: Place | None) -> None:
         self._service, self._job, self._growing, self._place = service, job, growing, place
         self._output_ids: list[int] = []
+        self._until_stored: Response | None = None
         self.has_begun = False
 
     @property
     def response(self) -> Response:
-        """The response as it stands."""
-        return self._growing.response
+        """The response as it stands; one that is whole, but not on disk yet, is still in progress."""
+        return self._until_stored or self._growing.response
 
     async def produce(self, log: EventLog) -> None:
         """Make it. Raises ApiError for what failed, told in the log or not."""
@@ -63,7 +64,10 @@ class ResponseRun:
             told = in_own_words(from_engine(error) if isinstance(error, EngineError) else error)
             await self._end_early(log, self._growing.fail(told))
             raise told from None
-        await self._complete(log, last)
+        try:
+            await self._complete(log, last)
+        finally:
+            self._until_stored = None
 
     async def _answer(self, log: EventLog) -> list[Event]:
         """Write the events of the answer but the last, which is returned: it is told when the answer is stored."""
@@ -72,6 +76,8 @@ class ResponseRun:
             async for told in events:
                 self._begin(log)
                 self._output_ids += told.token_ids
+                if isinstance(told.event, Finished):
+                    self._until_stored = self._growing.response
                 grown = self._growing.add(told.event)
                 if isinstance(told.event, Finished):
                     *grown, end = grown
@@ -90,7 +96,7 @@ class ResponseRun:
             events = _kept(log, last)
             archive, output_ids = place.archive, tuple(self._output_ids)
             storing = asyncio.ensure_future(
-                archive.complete(place.tenant, place.turn_id, self.response, events, output_ids)
+                archive.complete(place.tenant, place.turn_id, self._growing.response, events, output_ids)
             )
             try:
                 archive.hold(self._service.client, await _unhurried(storing))
@@ -103,7 +109,7 @@ class ResponseRun:
     async def _end_early(self, log: EventLog, last: list[Event]) -> None:
         """Roll back, and tell clients and store alike what became of it, if there was anything to be told of."""
         if (place := self._place) is not None:
-            response, events = (self.response, _kept(log, last)) if self.has_begun else (None, ())
+            response, events = (self._growing.response, _kept(log, last)) if self.has_begun else (None, ())
             # The store may take no writes; on its next start it rolls back by itself.
             with contextlib.suppress(SessionError):
                 await place.archive.end_early(place.tenant, place.turn_id, response, events)

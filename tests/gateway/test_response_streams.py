@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from random import Random
@@ -300,4 +301,26 @@ async def test_an_answer_that_cannot_be_stored_is_never_told_as_whole(
         error = (await call.json())["error"]
     assert (call.status, error["code"]) == (503, "store_read_only")
     disk.fails = lambda what: False
+    await sessions.close()
+
+
+async def test_an_answer_is_in_progress_until_it_is_on_disk(make_api: Any, tokenizer: Any, tmp_path: Path) -> None:
+    disk, reached, go_on = FaultyDisk(Random(0)), threading.Event(), threading.Event()
+
+    def hold_up(what: str) -> bool:
+        if what == "sync":
+            reached.set()
+            go_on.wait(60)
+        return False
+
+    sessions = await Sessions.over(Store.open(tmp_path / "slow", connect=connector(disk, "slow")))
+    stepped = Stepped(make_api, tokenizer, sessions=sessions)
+    async with stepped.create(background=True) as call:
+        response_id = (await call.json())["id"]
+    disk.fails = hold_up
+    stepped.let()
+    await asyncio.to_thread(reached.wait, 60)
+    assert (await stepped.get(response_id))["status"] == "in_progress"
+    go_on.set()
+    assert (await stepped.ended(response_id))["status"] == "completed"
     await sessions.close()
