@@ -7,6 +7,7 @@ demoted, the least valuable lease first, and handed to the caller, who may move 
 from __future__ import annotations
 
 import heapq
+import math
 from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass, replace
 from itertools import count
@@ -178,7 +179,8 @@ class LeaseTable:
         return least
 
     def _note_expiry(self, lease: Lease) -> None:
-        heapq.heappush(self._expiries, (lease.expires, next(self._ticket), lease.session))
+        if lease.expires < math.inf:
+            heapq.heappush(self._expiries, (lease.expires, next(self._ticket), lease.session))
 
     def _leave(self, session: Hashable, onward: set[Node]) -> None:
         """Take the session's tip away, and abandon the nodes that only it used and that aren't on its way onward."""
