@@ -40,6 +40,7 @@ class Explorer:
         is_exact: bool = False,
     ) -> None:
         self.found = Found()
+        self.lowest = max_depth + 1  # the depth of the outermost frame that ended, or more
         self._trie, self._slices, self._keys, self._paths, self._max_depth = trie, slices, keys, paths, max_depth
         self._quotes, self._is_exact = quotes, is_exact
         self._resumed: list[int] = []
@@ -141,6 +142,7 @@ class Explorer:
 
     def _behind(self, frame: Frame, outcome: Outcome, tape: Tape) -> tuple[State, Frame | None, Tape]:
         """Where a frame that ends goes on; what it said is not asked, so that the walk is good for whatever it was."""
+        self.lowest = min(self.lowest, frame.depth)
         if self._is_exact or not frame.back.captures:
             return self._exactly(frame, outcome, tape)
         if frame.back.is_sensitive(outcome):
@@ -252,7 +254,9 @@ class Explorer:
         live[self.found.all_nodes()] = live[0] = True
         for node in self.found.doubtful:
             doubtful[node : self._trie.end[node]] = True
-        return Rest(number(live), live, doubtful if self.found.doubtful else None, self.found.is_sensitive)
+        assert thread.frame is not None
+        num_ended = thread.frame.depth - min(self.lowest, thread.frame.depth) + 1
+        return Rest(number(live), live, doubtful if self.found.doubtful else None, self.found.is_sensitive, num_ended)
 
     def names(self, node: int, thread: Thread, watch: Watch) -> list[int]:
         """Walks where a name begins as a known or used one does.

@@ -46,13 +46,15 @@ class Found:
 class Rest:
     """What may follow a string, by place of the tails' trie: bool each.
 
-    `number` is that of the set of live places; `doubtful` ones take knowledge of what was read.
+    `number` is that of the set of live places; `doubtful` ones take knowledge of what was read. `num_ended` frames
+    ended on the way, the string's own one included.
     """
 
     number: int
     live: np.ndarray
     doubtful: np.ndarray | None
     is_sensitive: bool
+    num_ended: int
 
 
 class Quotes(Protocol):

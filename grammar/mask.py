@@ -22,11 +22,12 @@ from espalier.grammar.shared import Bounded, shared
 from espalier.grammar.state import Outcome, State
 from espalier.grammar.text_base import MOST_COUNTED
 from espalier.grammar.text_frame import MachineCore, TextState
-from espalier.grammar.thread import END, FrameKeys, Thread, closure
+from espalier.grammar.thread import END, Frame, FrameKeys, Thread, closure, cut
 from espalier.grammar.token_mask import Mask, changed, difference, few
 from espalier.grammar.vocabulary import Tails, Vocabulary
 
 MOST_RECENT = 4_096  # masks that are found by the state itself
+_MOST_CUT = 3  # frames: masks that depend on more are not looked for on other stacks
 _FEWER = 40  # tokens: more are packed faster as an array than one by one
 
 
@@ -40,6 +41,8 @@ class Masks:
         self._masks = Bounded(limits.mask_bytes)
         self._paths = Paths(limits.mask_bytes // 4)
         self._rests: dict[Hashable, Rest] = {}
+        self._cut_rests: dict[Hashable, Rest] = {}  # the same by the frames that matter
+        self._lowest = 0  # of the mask that is made: the depth of the outermost frame that ended, or more
         # Some of `_masks` by state and frame: keys by content take longer than a look-up in here.
         self._recent: dict[tuple[State, int], Mask] = {}
         self._num_forgotten = 0
@@ -47,7 +50,12 @@ class Masks:
     @property
     def num_bytes(self) -> int:
         """Roughly what the masks of this grammar take, what it shares with others left out."""
-        return self._masks.num_bytes + self._paths.num_bytes + len(self._rests) * (2 * len(self.tails.trie) + 400)
+        return (
+            self._masks.num_bytes
+            + self._paths.num_bytes
+            + 400 * len(self._cut_rests)
+            + len(self._rests) * (2 * len(self.tails.trie) + 400)
+        )
 
     def of(self, threads: tuple[Thread, ...]) -> Mask:
         """What the threads of a cursor allow."""
@@ -66,7 +74,7 @@ class Masks:
 
     def _of_one(self, thread: Thread) -> Mask:
         frame = thread.frame
-        if frame is not None and frame.depth > self._limits.depth - MOST_COUNTED:
+        if frame is not None and self._is_deep(frame):
             return self._by_content(thread, frame.depth)[0]
         place = (thread.state, self._keys.of(frame))
         found = self._recent.get(place)
@@ -116,12 +124,35 @@ class Masks:
         key = (thread.key(self._keys), depth)
         found = self._masks.get(key)
         if found is None:
-            found, needs_text = self._make(thread)
-            if needs_text:
-                return found, False
+            found = None if depth else self._on_other_stack(thread)
+            if found is None:
+                self._lowest = self._limits.depth
+                found, needs_text = self._make(thread)
+                if needs_text:
+                    return found, False
+                if not depth:
+                    self._share(thread, found)
             self._masks.put(key, found, found.num_bytes + 200)
         assert isinstance(found, Mask)
         return found, key in self._masks
+
+    def _on_other_stack(self, thread: Thread) -> Mask | None:
+        """The mask of a thread whose outer frames are others, if they did not matter."""
+        for num_frames in range(1, _MOST_CUT + 1):
+            inner = cut(thread.frame, num_frames)
+            found = None if inner is None else self._masks.get((thread.state.mask_key, inner))
+            if found is not None:
+                assert isinstance(found, Mask)
+                return found
+        return None
+
+    def _share(self, thread: Thread, mask: Mask) -> None:
+        """Keep a mask for threads that have only those frames in common that ended when it was made."""
+        depth = 0 if thread.frame is None else thread.frame.depth
+        num_frames = max(depth - self._lowest + 1, 1)
+        inner = cut(thread.frame, num_frames) if num_frames <= _MOST_CUT else None
+        if inner is not None:
+            self._masks.put((thread.state.mask_key, inner), mask, mask.num_bytes + 200)
 
     def _make(self, thread: Thread) -> tuple[Mask, bool]:
         """A mask, and whether it is good only for what was read."""
@@ -139,6 +170,7 @@ class Masks:
         """By a walk from the root of the trie."""
         walk = self._explorer(is_exact)
         found = walk.explore(0, [thread])
+        self._lowest = min(self._lowest, walk.lowest)
         if found.is_sensitive and not is_exact:
             return self._walk(thread, is_exact=True)
         if not found.is_listed:
@@ -198,6 +230,7 @@ class Masks:
             else []
         )
         found = walk.found
+        self._lowest = min(self._lowest, walk.lowest)
         if found.is_sensitive:
             return self._walk(thread, is_exact=True)
         forbidden = [*(self._shared.trie.below(node) for node in special), *doubtful]
@@ -214,15 +247,33 @@ class Masks:
 
     def rest(self, thread: Thread, outcome: Outcome, watch: Watch = UNWATCHED) -> Rest:
         """What may follow the thread's string."""
-        assert thread.frame is not None
-        key = (self._keys.of(thread.frame), outcome)
-        found = None if watch else self._rests.get(key)
+        frame = thread.frame
+        assert frame is not None
+        key = (self._keys.of(frame), outcome)
+        found = None if watch else self._rests.get(key) or self._rest_on_other_stack(frame, outcome)
         if found is None:
             walk = Explorer(self.tails.trie, self._shared, self._keys, self._paths, self._limits.depth)
             found = walk.rest(thread, outcome, watch, self._shared.tail_number)
-            if not watch:
-                self._rests[key] = found
+            inner = None if self._is_deep(frame) else cut(frame, found.num_ended)
+            if inner is not None and not watch:
+                self._cut_rests[(outcome, inner)] = found
+        if not watch:
+            self._rests[key] = found
+        self._lowest = min(self._lowest, frame.depth - found.num_ended + 1)
         return found
+
+    def _rest_on_other_stack(self, frame: Frame, outcome: Outcome) -> Rest | None:
+        """What may follow a string whose outer frames are others, if they did not matter."""
+        for num_frames in range(1, 1 if self._is_deep(frame) else _MOST_CUT + 1):
+            inner = cut(frame, num_frames)
+            found = None if inner is None else self._cut_rests.get((outcome, inner))
+            if found is not None:
+                return found
+        return None
+
+    def _is_deep(self, frame: Frame) -> bool:
+        """Whether a token might open more frames than are allowed."""
+        return frame.depth > self._limits.depth - MOST_COUNTED
 
     def _few(self, tokens: list[int] | np.ndarray) -> Mask:
         """The mask of some tokens, in no order."""

@@ -82,6 +82,23 @@ class FrameKeys:
         return frame.exact_key
 
 
+def cut(frame: Frame | None, num_frames: int) -> Hashable | None:
+    """What the innermost frames have in common with others that lie on other stacks, as far as masks go.
+
+    None where what lies beneath them may matter too: the parts of a composed constraint, and what compares values. (The
+    innermost frame may compare what it encloses.)
+    """
+    found = []
+    for _ in range(num_frames):
+        if frame is None or isinstance(frame.back, Sequel):
+            return None
+        found.append(frame.back.mask_key)
+        frame = frame.outer
+    if frame is None or frame.is_recording or isinstance(frame.back, Sequel):
+        return None
+    return tuple(found)
+
+
 class Sequel(Return):
     """What follows a part of a composed constraint: it may begin in several ways."""
 

@@ -78,6 +78,45 @@ def test_the_mask_of_a_schema_is_brute_force(name: str) -> None:
         assert_is_brute_force(options.constraint(SCHEMAS[name]), f"{name} {number}", 5)
 
 
+NESTED: dict[str, dict[str, object]] = {
+    "alike inside": {
+        "properties": {
+            "a": {"properties": {"a": {"$ref": "#/$defs/pair"}, "b": {"$ref": "#/$defs/pair"}}, "required": ["b"]},
+            "b": {"type": "array", "items": {"$ref": "#/$defs/pair"}, "maxItems": 2},
+            "ab": {"$ref": "#/$defs/pair"},
+        },
+        "additionalProperties": {"$ref": "#/$defs/pair"},
+        "$defs": {"pair": {"type": "object", "properties": {"a": {"type": "string"}, "b": {"type": "integer"}}}},
+    },
+    "the last one ends differently": {
+        "type": "array",
+        "prefixItems": [{"$ref": "#/$defs/few"}, {"$ref": "#/$defs/few"}],
+        "items": False,
+        "minItems": 2,
+        "$defs": {"few": {"type": "array", "items": {"type": "array", "items": {"enum": ["a", "ab"]}}}},
+    },
+    "different items": {"type": "array", "items": {"type": "array", "items": {"type": "string"}}, "uniqueItems": True},
+    "trees": {"type": "object", "additionalProperties": {"$ref": "#"}, "properties": {"a": {"const": "a"}}},
+}
+
+
+@pytest.mark.parametrize("name", [*SCHEMAS, *NESTED])
+def test_masks_that_one_grammar_keeps_are_brute_force_wherever_they_are_used(name: str) -> None:
+    random, options = Random(name), OPTIONS[len(name) % len(OPTIONS)]
+    grammar = compile_grammar(options.constraint({**SCHEMAS, **NESTED}[name]), SMALL, [END])
+    for _ in range(12 if name in NESTED else 3):
+        cursor, text = grammar.start(), b""
+        for _ in range(20 if name in NESTED else 8):
+            tokens = masked(cursor)
+            wrong = [TOKENS[token] for token in sorted(set(tokens) ^ set(brute(cursor)))]
+            assert not wrong, f"after {text!r} the mask and brute force differ on {wrong}"
+            token = drawn(cursor, tokens, random)
+            if token == END:
+                break
+            text += TOKENS[token] or b""
+            cursor.accept(token)
+
+
 @pytest.mark.parametrize("name", COMPOSED)
 def test_the_mask_of_a_composed_constraint_is_brute_force(name: str) -> None:
     for seed in range(5):
