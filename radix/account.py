@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 ABANDONED = float("-inf")
 """The score of a branch that its session has left: first to go, whatever the policy."""
+_FEW_OFFERS = 1000
 
 
 class Account:
@@ -25,6 +26,7 @@ class Account:
 
     __slots__ = (
         "_heap",
+        "_most_offers",
         "_policy",
         "_ticket",
         "ghosts",
@@ -43,6 +45,7 @@ class Account:
         self.ghosts: OrderedDict[Node, None] = OrderedDict()
         self._policy = policy
         self._heap: list[tuple[float, int, Node]] = []
+        self._most_offers = _FEW_OFFERS
         self._ticket = count()
 
     def offer(self, node: Node) -> None:
@@ -53,6 +56,8 @@ class Account:
         if node.stamp is None or score < node.stamp:
             node.stamp = score
             heapq.heappush(self._heap, (score, next(self._ticket), node))
+            if len(self._heap) > self._most_offers:
+                self._tidy()
 
     def least(self) -> Node | None:
         """Take the evictable leaf that goes first; the caller cuts it and offers what is left."""
@@ -77,6 +82,19 @@ class Account:
     def num_offers(self) -> int:
         """Notes of nodes that may go, those among them that no longer hold."""
         return len(self._heap)
+
+    def _tidy(self) -> None:
+        """Take out the notes that no longer hold: of nodes that are gone, held again, or noted anew."""
+        kept: list[tuple[float, int, Node]] = []
+        for entry in self._heap:
+            stamp, _, node = entry
+            if node.stamp == stamp and node.is_evictable:
+                kept.append(entry)
+            elif node.stamp == stamp:
+                node.stamp = None
+        heapq.heapify(kept)
+        self._heap = kept
+        self._most_offers = max(_FEW_OFFERS, 2 * len(kept))
 
     def _score(self, node: Node) -> float:
         return ABANDONED if node.is_abandoned else self._policy.score(Leaf(node.last_used, node.begin, node.end))

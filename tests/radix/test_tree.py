@@ -112,6 +112,20 @@ def test_a_leaf_that_is_used_again_and_again_takes_no_more_room() -> None:
     assert sorted(evicted(tree, 9)) == [0, 1]
 
 
+def test_nodes_that_are_gone_take_no_room() -> None:
+    tree = PrefixTree()
+    keep = put(tree, A, ids(7, 7), ids(0, 1))
+    tree.lock(keep)
+    for number in range(5000):
+        put(tree, A, ids(number + 10, 1), ids(2, 3), now=number)
+        tree.forget(A, ids(number + 10, 1), number)
+    assert tree.shares.accounts["a"].num_offers <= 1001
+    tree.check()
+    tree.unlock(keep)
+    tree.check()
+    assert evicted(tree, 9) == [0, 1]
+
+
 def test_prune_gives_up_all_that_hangs_on_a_token_but_what_is_held() -> None:
     tree = PrefixTree()
     put(tree, A, ids(1, 2, 3, 4), ids(0, 1, 2, 3))
