@@ -11,39 +11,27 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from weakref import WeakValueDictionary
 
-import msgspec
 from msgspec.structs import replace
 
-from espalier.engine.errors import RequestError
 from espalier.engine.messages import TokenLogprob
 from espalier.gateway import response_request
 from espalier.gateway.answer_event import Finished
 from espalier.gateway.errors import ApiError, invalid
 from espalier.gateway.extras import at_end, extras_of
-from espalier.gateway.history import plain_messages
 from espalier.gateway.live_turn import LiveTurn, Policy
 from espalier.gateway.logprob import spelled
 from espalier.gateway.response_archive import (
-    Asked,
-    History,
-    ItemIds,
     ResponseArchive,
-    new_response_id,
-    no_conversation,
-    no_previous,
 )
 from espalier.gateway.response_events import ResponseEvents
-from espalier.gateway.response_input import calls_of, check_outputs, messages_from
-from espalier.gateway.response_request import chat_of, conversation_of, tools_of, turn_of
+from espalier.gateway.response_plan import Plan, ResponsePlanner, draft_of
 from espalier.gateway.response_run import Place, ResponseRun
-from espalier.gateway.sampling import sampling_params
-from espalier.gateway.service import Prepared, Service
+from espalier.gateway.service import Service
 from espalier.gateway.session_lease import fork, session_key
 from espalier.gateway.session_upkeep import forget
 from espalier.gateway.wire.answers import ContentLogprob, Extras
-from espalier.gateway.wire.items import GivenItem, Item, ItemReference, read_items
-from espalier.gateway.wire.responses import FunctionTool, Response, ResponsesRequest
-from espalier.sessions import Draft, Idempotency
+from espalier.gateway.wire.responses import Response, ResponsesRequest
+from espalier.sessions import Idempotency
 from espalier.sessions.errors import BusyError
 
 
@@ -53,18 +41,6 @@ class Making:
 
     run: ResponseRun
     turn: LiveTurn
-
-
-@dataclass(frozen=True, slots=True)
-class _Plan:
-    """A request that was read and found good."""
-
-    response_id: str
-    ids: ItemIds
-    history: History
-    items: list[Item]
-    tools: list[FunctionTool]
-    prepared: Prepared
 
 
 ATTEMPTS = 3
@@ -77,6 +53,7 @@ class ResponseService:
     def __init__(self, service: Service) -> None:
         self._service = service
         self._archive = None if service.sessions is None else ResponseArchive(service.sessions)
+        self._planner = ResponsePlanner(service, self._archive)
         self._locks: WeakValueDictionary[tuple[str, str], asyncio.Lock] = WeakValueDictionary()
 
     @property
@@ -105,7 +82,7 @@ class ResponseService:
     async def count(self, asked: ResponsesRequest, tenant: str) -> int:
         """The tokens of a request's prompt. Raises ApiError."""
         self._service.check_model(asked.model)
-        return len((await self._plan(asked, tenant)).prepared.prompt.token_ids)
+        return len((await self._planner.plan(asked, tenant)).prepared.prompt.token_ids)
 
     async def find(self, tenant: str, response_id: str) -> Making | Response:
         """A stored response, running or not. Raises ApiError."""
@@ -145,43 +122,6 @@ class ResponseService:
             raise invalid("an Idempotency-Key needs store: true; there would be no answer to replay", "store")
         return asked
 
-    async def _plan(self, asked: ResponsesRequest, tenant: str) -> _Plan:
-        history = await self._history(asked, tenant)
-        response_id = new_response_id()
-        ids = ItemIds(response_id)
-        items = [await self._resolved(tenant, item, at) for at, item in enumerate(read_items(asked.input, ids))]
-        said = history.messages()
-        check_outputs(calls_of(said), items)
-        items = history.unrecorded(items)
-        tools = tools_of(asked)
-        turn = turn_of(asked, tools, said, items)
-        params = sampling_params(chat_of(asked), self._service.defaults, self._service.options)
-        try:
-            prepared = await self._service.prepare(
-                turn, params, tenant=tenant, cache_salt=asked.cache_salt, history=history.path
-            )
-        except ApiError as error:
-            raise response_request.in_own_words(error) from None
-        except RequestError as error:
-            raise response_request.in_own_words(error) from None
-        return _Plan(response_id, ids, history, items, tools, prepared)
-
-    async def _history(self, asked: ResponsesRequest, tenant: str) -> History:
-        conversation, previous = conversation_of(asked), asked.previous_response_id
-        if conversation is None and previous is None:
-            return History.none(tenant)
-        if self._archive is None:
-            raise no_previous() if previous is not None else no_conversation()
-        return await self._archive.history(tenant, previous_response_id=previous, conversation=conversation)
-
-    async def _resolved(self, tenant: str, item: GivenItem, at: int) -> Item:
-        if not isinstance(item, ItemReference):
-            return item
-        found = None if self._archive is None else await self._archive.item(tenant, item.id)
-        if found is None:
-            raise invalid(f"input[{at}] refers to an item that there is not", f"input[{at}].id", "item_not_found")
-        return found
-
     async def _begun(
         self, asked: ResponsesRequest, tenant: str, idempotency: Idempotency | None, *, resumes: bool
     ) -> Making | Response:
@@ -189,7 +129,7 @@ class ResponseService:
             message = "the stream that Last-Event-ID would resume is gone; send the request without it"
             raise ApiError(409, message, "Last-Event-ID", "stream_not_found", {"x-should-retry": "false"})
         if not asked.store:
-            plan = await self._plan(asked, tenant)
+            plan = await self._planner.plan(asked, tenant)
             response = replace(self._response(asked, plan), espalier=extras_of(plan.prepared))
             run = ResponseRun(self._service, plan.prepared.job, self._growing(response, plan), None)
             return self._start(tenant, plan.response_id, run, "attached")
@@ -210,9 +150,9 @@ class ResponseService:
 
     async def _stored(self, asked: ResponsesRequest, tenant: str, idempotency: Idempotency | None) -> Making | Response:
         """Begin a response that is stored. Raises BusyError where its conversation has another one running."""
-        plan = await self._plan(asked, tenant)
+        plan = await self._planner.plan(asked, tenant)
         response = self._response(asked, plan)
-        draft = _draft(plan, response, idempotency, asked.cache_salt)
+        draft = draft_of(plan, response, idempotency, asked.cache_salt)
         begun = await self.archive.begin(tenant, plan.history, draft)
         if begun.is_replay:
             return await self.find(tenant, begun.turn.response_id or "")
@@ -225,7 +165,7 @@ class ResponseService:
         policy: Policy = "background" if asked.background else "attached" if idempotency is None else "kept"
         return self._start(tenant, begun.turn.id, run, policy)
 
-    def _response(self, asked: ResponsesRequest, plan: _Plan) -> Response:
+    def _response(self, asked: ResponsesRequest, plan: Plan) -> Response:
         return response_request.begun(
             asked,
             plan.tools,
@@ -236,7 +176,7 @@ class ResponseService:
             truncation="auto" if self._service.options.overflow == "truncate" else "disabled",
         )
 
-    def _growing(self, response: Response, plan: _Plan) -> ResponseEvents:
+    def _growing(self, response: Response, plan: Plan) -> ResponseEvents:
         def said_at_end(finished: Finished) -> Extras:
             return at_end(self._service, plan.prepared, finished)
 
@@ -247,21 +187,3 @@ class ResponseService:
 
     def _spell(self, entries: Sequence[TokenLogprob]) -> list[ContentLogprob]:
         return spelled(self._service.prompter.tokenizer, entries)
-
-
-def _draft(plan: _Plan, response: Response, idempotency: Idempotency | None, cache_salt: str) -> Draft:
-    path, spliced = plan.history.path, plan.prepared.prompt.splice
-    assert spliced is not None
-    return Draft(
-        parent=None if path.tip is None else path.tip.id,
-        seen_head=path.session.head,
-        messages=tuple(plain_messages(messages_from(plan.items))) if plan.items else (),
-        kept_len=spliced.kept_len,
-        prompt_ids=spliced.new_ids,
-        mark=spliced.mark,
-        response_id=response.id,
-        request=msgspec.json.encode(Asked(plan.items, response)),
-        idempotency=idempotency,
-        cache_salt=cache_salt,
-        is_background=response.background,
-    )
