@@ -37,7 +37,7 @@ class CudaRecorder:
     """Records CUDA graphs, which share their working memory: only one runs at a time."""
 
     def __init__(self) -> None:
-        self._pool: object = None
+        self._pool = torch.cuda.graph_pool_handle()
 
     def __call__(self, run: Callable[[], Tensor]) -> Replay:
         """Record `run`, which has to compute the same from the same memory each time."""
@@ -51,7 +51,6 @@ class CudaRecorder:
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph, pool=self._pool):
             result = run()
-        self._pool = self._pool or graph.pool()
 
         def replay() -> Tensor:
             graph.replay()
