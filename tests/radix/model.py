@@ -56,7 +56,7 @@ def evicted(tree: PrefixTree, count: int, tenant: Hashable = None) -> list[int]:
 
 
 class Model:
-    """`prefixes` have slots, `ghosts` had them; who holds which; `is_exact` as long as no ghosts were forgotten."""
+    """`prefixes` have slots, `ghosts` had them; who holds which; `is_exact` if no ghost is ever forgotten."""
 
     def __init__(self, seed: int, num_slots: int, *, ghost_tokens: int, policy: Policy | None = None) -> None:
         self.rng = np.random.default_rng(seed)
@@ -70,7 +70,7 @@ class Model:
         self.leased: dict[int, Key] = {}
         self.now = 0.0
         self.ghost_tokens = ghost_tokens
-        self.is_exact = True
+        self.is_exact = ghost_tokens >= 100
 
     def step(self) -> None:
         """One random operation."""
@@ -186,12 +186,10 @@ class Model:
         node, _ = self.match(self.path())
         self.tree.unlock(node)
         self.forget_slots(self.tree.discard(node, int(self.rng.integers(1, 4))).tolist())
-        self.is_exact = False
 
     def forget(self) -> None:
         root, tokens = self.path()
         self.forget_slots(self.tree.forget(root, ids(*tokens), self.now).tolist())
-        self.is_exact = False
 
     def forget_slots(self, slots: list[int]) -> None:
         gone = set(slots)
