@@ -80,8 +80,8 @@ def splice(
     """
     ends = _Ends(end_markers)
     mark = Mark(len(rendered), _digest(rendered), ends.count(rendered))
-    fits = _last_fit(turns, rendered)
-    last = next((turn for turn in reversed(turns) if turn.mark is not None), None)
+    marked = _marked(turns)
+    fits, last = _last_fit(marked, rendered), marked[-1][0] if marked else None
     before = lost(turns, frozenset(end_markers.values()))
     if last is not None and (fits is last or keep):
         whole = _after_answer(turns, last, rendered, encode, ends, keep=keep)
@@ -122,18 +122,22 @@ def _after_answer(
     return (kept_len - 1 if output and output[-1] in ends.ids.values() else kept_len), new_ids
 
 
-def _last_fit(turns: Sequence[Turn], rendered: str) -> Turn | None:
-    """The last turn whose mark is that of a beginning of the text, and whose prompt is in the context still."""
-    marked: list[tuple[Turn, Mark]] = []
+def _marked(turns: Sequence[Turn]) -> list[tuple[Turn, Mark]]:
+    """The turns, oldest first, that have a mark and whose prompt is in the context still."""
+    found: list[tuple[Turn, Mark]] = []
     low = turns[-1].context_len if turns else 0
     for turn in reversed(turns):
-        if turn.mark is not None and turn.prompt_len <= low and turn.mark.length <= len(rendered):
-            marked.append((turn, turn.mark))
+        if turn.mark is not None and turn.prompt_len <= low:
+            found.append((turn, turn.mark))
         low = min(low, turn.kept_len)
-    # From the shortest on, every character is read once.
+    return found[::-1]
+
+
+def _last_fit(marked: Sequence[tuple[Turn, Mark]], rendered: str) -> Turn | None:
+    """The last turn whose mark is that of a beginning of the text. Every character is read once."""
     hashed, at, found = hashlib.blake2b(digest_size=DIGEST_BYTES), 0, None
-    for turn, mark in reversed(marked):
-        if mark.length < at:
+    for turn, mark in marked:
+        if not at <= mark.length <= len(rendered):
             continue
         hashed.update(rendered[at : mark.length].encode("utf-8", "surrogatepass"))
         at = mark.length

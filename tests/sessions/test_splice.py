@@ -217,6 +217,18 @@ def test_turns_without_tokens_are_written_from_text() -> None:
     assert spliced.kept_len == 0 and spliced.lost is not None and spliced.lost.reason == "edited"
 
 
+def test_after_an_edit_nothing_is_kept_even_where_tokens_are_to_be() -> None:
+    for keep in (False, True):
+        model = Model(CHATML, keep=keep)
+        model.ask(user("one"), said="uno")
+        model.ask(user("two"), said="dos")
+        model.turns[1] = forgotten(model.turns[1])
+        spliced = model.splice(user("three"))
+        text = model.tokenizer.decode(list(spliced.new_ids), skip_special=False)
+        assert spliced.kept_len == 0 and all(word in text for word in ("one", "uno", "two", "dos", "three"))
+        assert spliced.lost is not None
+
+
 @given(
     st.lists(
         st.tuples(st.text("ab <|im_end|>\n\\é", max_size=12), st.text("ab <>|_\n", max_size=12), st.booleans()),
