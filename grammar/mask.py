@@ -42,6 +42,7 @@ class Masks:
         self._paths = Paths(limits.mask_bytes // 4)
         self._rests: dict[Hashable, Rest] = {}
         self._cut_rests: dict[Hashable, Rest] = {}  # the same by the frames that matter
+        self._cuts: dict[Hashable, tuple[int, ...]] = {}  # by state, or outcome and return: how many frames mattered
         self._lowest = 0  # of the mask that is made: the depth of the outermost frame that ended, or more
         # Some of `_masks` by state and frame: keys by content take longer than a look-up in here.
         self._recent: dict[tuple[State, int], Mask] = {}
@@ -54,6 +55,7 @@ class Masks:
             self._masks.num_bytes
             + self._paths.num_bytes
             + 400 * len(self._cut_rests)
+            + 200 * len(self._cuts)
             + len(self._rests) * (2 * len(self.tails.trie) + 400)
         )
 
@@ -138,9 +140,10 @@ class Masks:
 
     def _on_other_stack(self, thread: Thread) -> Mask | None:
         """The mask of a thread whose outer frames are others, if they did not matter."""
-        for num_frames in range(1, _MOST_CUT + 1):
+        state_key = thread.state.mask_key
+        for num_frames in self._cuts.get(state_key, ()):
             inner = cut(thread.frame, num_frames)
-            found = None if inner is None else self._masks.get((thread.state.mask_key, inner))
+            found = None if inner is None else self._masks.get((state_key, inner))
             if found is not None:
                 assert isinstance(found, Mask)
                 return found
@@ -152,7 +155,9 @@ class Masks:
         num_frames = max(depth - self._lowest + 1, 1)
         inner = cut(thread.frame, num_frames) if num_frames <= _MOST_CUT else None
         if inner is not None:
-            self._masks.put((thread.state.mask_key, inner), mask, mask.num_bytes + 200)
+            state_key = thread.state.mask_key
+            self._masks.put((state_key, inner), mask, mask.num_bytes + 200)
+            _note(self._cuts, state_key, num_frames)
 
     def _make(self, thread: Thread) -> tuple[Mask, bool]:
         """A mask, and whether it is good only for what was read."""
@@ -257,6 +262,7 @@ class Masks:
             inner = None if self._is_deep(frame) else cut(frame, found.num_ended)
             if inner is not None and not watch:
                 self._cut_rests[(outcome, inner)] = found
+                _note(self._cuts, (outcome, frame.back.mask_key), found.num_ended)
         if not watch:
             self._rests[key] = found
         self._lowest = min(self._lowest, frame.depth - found.num_ended + 1)
@@ -264,7 +270,7 @@ class Masks:
 
     def _rest_on_other_stack(self, frame: Frame, outcome: Outcome) -> Rest | None:
         """What may follow a string whose outer frames are others, if they did not matter."""
-        for num_frames in range(1, 1 if self._is_deep(frame) else _MOST_CUT + 1):
+        for num_frames in () if self._is_deep(frame) else self._cuts.get((outcome, frame.back.mask_key), ()):
             inner = cut(frame, num_frames)
             found = None if inner is None else self._cut_rests.get((outcome, inner))
             if found is not None:
@@ -280,3 +286,9 @@ class Masks:
         if isinstance(tokens, np.ndarray) or len(tokens) > _FEWER:
             return difference(self._shared.vocabulary.packed(np.asarray(tokens, dtype=np.int32)), self._shared.nothing)
         return few(self._shared.nothing, sorted(set(tokens)))
+
+
+def _note(cuts: dict[Hashable, tuple[int, ...]], key: Hashable, num_frames: int) -> None:
+    known = cuts.get(key, ())
+    if num_frames not in known:
+        cuts[key] = (*known, num_frames)
