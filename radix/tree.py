@@ -79,6 +79,7 @@ class PrefixTree(Holds):
         """Insert a run below `node`; returns its end and the slots that the tree holds for the run.
 
         Where the tree already had a token, the slot returned differs from the one given, which stays the caller's.
+        The caller holds `node`; nodes that are met further down may be held by others, and stay as long as they are.
         """
         parts: list[Slots] = []
         for above in node.path():
@@ -91,7 +92,7 @@ class PrefixTree(Holds):
                 node = self._step_into(child, rest, now)
                 parts.append(node.slots)
             else:
-                node, taken = self._add(node, rest, slots[at:], now)
+                node, taken = self._add(node, rest, slots[at:], now, is_own=at == 0)
                 parts.append(slots[at : at + taken])
             at += len(parts[-1])
         return Match(node, unpacked(parts))
@@ -178,15 +179,16 @@ class PrefixTree(Holds):
         node.last_used, node.is_abandoned = now, False
         return node
 
-    def _add(self, node: Node, token_ids: Ids, slots: Ids, now: float) -> tuple[Node, int]:
+    def _add(self, node: Node, token_ids: Ids, slots: Ids, now: float, *, is_own: bool) -> tuple[Node, int]:
         """Add as much of a run below `node` as goes into one edge; returns its node and that length.
 
-        The tree has the first token as a ghost or not at all.
+        The tree has the first token as a ghost or not at all. Only the caller's own node may grow: who else holds one
+        goes on from where it ends.
         """
-        held = len(node.slots)
+        held, may_grow = len(node.slots), is_own and node.is_private
         if node.num_ghosts:
             shared = common_prefix_len(node.token_ids[held:], token_ids)
-            if not (shared and node.is_private):
+            if not (shared and may_grow):
                 split_ghosts(node, held)
             else:
                 return self._revive(node, slots[:shared]), shared
@@ -196,7 +198,7 @@ class PrefixTree(Holds):
             child.last_used = now
             return self._revive(child, slots[:shared]), shared
         kept = packed(slots)
-        if node.is_private and not node.children and is_worth_joining(node.slots, kept):
+        if may_grow and not node.children and is_worth_joining(node.slots, kept):
             # Nobody but the caller sees the edge change.
             node.token_ids = np.concatenate((node.token_ids, token_ids))
         else:

@@ -40,6 +40,19 @@ def test_insert_returns_the_slots_that_the_tree_already_had() -> None:
     tree.check()
 
 
+def test_an_edge_that_another_request_holds_stays_as_long_as_it_is() -> None:
+    tree = PrefixTree()
+    held = put(tree, A, ids(1, 2), ids(0, 1))
+    tree.lock(held)
+    tree.insert(tree.match(A, ids(), 0).node, ids(1, 2, 3), ids(8, 9, 2), 1)
+    assert held.end == 2
+    # So what its holder computes next lies behind its own tokens.
+    tree.insert(held, ids(7), ids(5), 2)
+    assert found(tree, A, ids(1, 2, 7)) == [0, 1, 5]
+    assert found(tree, A, ids(1, 2, 3, 7)) == [0, 1, 2]
+    tree.check()
+
+
 def test_insert_below_a_node_that_only_the_caller_holds_lengthens_its_edge() -> None:
     tree = PrefixTree()
     end = put(tree, A, ids(1, 2), ids(0, 1))
