@@ -33,7 +33,7 @@ PERSON: dict[str, Any] = {
     "required": ["name", "age", "kind"],
     "additionalProperties": False,
 }
-BUNDLED = EngineOptions(kv_memory_bytes=24 * 2**20, threads=1, max_context=512)
+BUNDLED = EngineOptions(kv_memory_bytes=8 * 2**20, threads=1, max_context=512)
 
 
 @pytest.fixture(scope="module")
