@@ -36,6 +36,7 @@ check: $(VENV)/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy -p espalier
 	$(BIN)/mypy tests
+	$(BIN)/mypy --strict $(filter-out examples/agents/openai_agents.py,$(wildcard examples/agents/*.py))
 
 bench: $(VENV)/.run
 	$(BIN)/espalier bench engine $(ARGS)
