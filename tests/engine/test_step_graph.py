@@ -37,7 +37,8 @@ def device(request: pytest.FixtureRequest) -> str:
 
 def load(folder: Path, device: str) -> CausalLM:
     checkpoint = Checkpoint(folder)
-    return load_model(checkpoint, read_config(checkpoint.config), Placement(device, torch.float32, "float32", False), 48)
+    placement = Placement(device, torch.float32, "float32", False)
+    return load_model(checkpoint, read_config(checkpoint.config), placement, POSITIONS)
 
 
 def tokens_of(work: dict[int, int], lengths: NDArray[np.int32], table: NDArray[np.int32]) -> NDArray[np.int32]:

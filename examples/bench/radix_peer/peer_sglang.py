@@ -1,5 +1,5 @@
-"""SGLang's RadixCache: peer_sglang.py TRACE. The tree's modules are SGLang's own; what else they import is a stand-in that
-is never called, since a tree without memory pools (`create_simulated`) needs none of it."""
+"""SGLang's RadixCache: peer_sglang.py TRACE. The tree's modules are SGLang's own; what else they import is a stand-in
+that is never called, since a tree without memory pools (`create_simulated`) needs none of it."""
 
 from __future__ import annotations
 
