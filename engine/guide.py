@@ -28,6 +28,7 @@ class Guide:
     __slots__ = (
         "_canonical",
         "_cursor",
+        "_end_token",
         "_end_tokens",
         "_plan",
         "_proposed",
@@ -38,6 +39,7 @@ class Guide:
 
     def __init__(self, grammar: Grammar, canonical: Canonical | None) -> None:
         self._cursor, self._canonical, self._end_tokens = grammar.start(), canonical, grammar.end_tokens
+        self._end_token = grammar.end_token if grammar.end_tokens else None
         self.has_parts = grammar.has_parts
         self._told: deque[Told] = deque()
         self._proposed: tuple[Cursor, Plan, Told] | None = None
@@ -89,7 +91,7 @@ class Guide:
 
     def can_end(self) -> int | None:
         """An end token, if the answer may end here."""
-        return min(self._end_tokens) if self._end_tokens and self._cursor.is_complete() else None
+        return self._end_token if self._cursor.is_complete() else None
 
     def fitting(self, num_left: int) -> NDArray[np.int32]:
         """The tokens that may come next if `num_left` may follow: all that fit; of many allowed, only the first one of

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 
 from espalier.grammar.alphabet import ALPHABET_URI, Alphabet
 from espalier.grammar.compiler import Compiler
@@ -36,21 +36,23 @@ class Grammar:
         self,
         constraint: AnyConstraint,
         vocabulary: Vocabulary,
-        end_tokens: frozenset[int],
+        end_tokens: tuple[int, ...],
         limits: Limits,
         pause: Callable[[], None],
     ) -> None:
         self._pause = pause
-        self.constraint, self.vocabulary, self.end_tokens, self.limits = constraint, vocabulary, end_tokens, limits
+        self.constraint, self.vocabulary, self.limits = constraint, vocabulary, limits
+        self._ends = end_tokens
+        self.end_tokens = frozenset(end_tokens)
         self._compilers: list[Compiler] = []
         self._frames: list[Frames] = []
         self._text_len = 0  # of schemas and documents
-        inspect(constraint, vocabulary, end_tokens, limits)
+        inspect(constraint, vocabulary, self.end_tokens, limits)
         self._alphabet = Alphabet(vocabulary)
         self._program = Program(constraint, self._json, self._alphabet.texts, limits)
         self.has_parts = self._program.has_parts
         self.keys = FrameKeys()
-        self.masks = Masks(vocabulary, self.keys, end_tokens, limits)
+        self.masks = Masks(vocabulary, self.keys, self.end_tokens, limits)
         self.spots = Spots(self.keys, limits.spot_bytes)
         self._start = tuple(closure(self._program.start(), self.keys))
         self._pause = _go_on
@@ -61,8 +63,10 @@ class Grammar:
 
     @property
     def end_token(self) -> int:
-        """One of the end tokens, the lowest; ValueError if there is none."""
-        return min(self.end_tokens)
+        """The first of the end tokens, which ends an answer where nobody draws one. ValueError if there is none."""
+        if not self._ends:
+            raise ValueError("the grammar has no end token")
+        return self._ends[0]
 
     def start(self) -> Cursor:
         """A cursor before the first token."""
@@ -141,18 +145,18 @@ def load(text: str, limits: Limits) -> JsonData:
 def compile_grammar(
     constraint: AnyConstraint,
     vocabulary: Vocabulary | Sequence[bytes | None],
-    end_tokens: Collection[int] = (),
+    end_tokens: Sequence[int] = (),
     limits: Limits | None = None,
     pause: Callable[[], None] | None = None,
 ) -> Grammar:
     """The grammar of a constraint over a vocabulary: the bytes of each token, None for a special one.
 
-    `end_tokens` are allowed exactly when the constraint is complete. `pause` is called again and again at places where
-    nothing that other grammars share is half done: who has other things to do can do them there. Raises the errors of
-    `errors`: what is malformed, what nothing satisfies, what is over a limit.
+    `end_tokens` are allowed exactly when the constraint is complete; who is brought to an end gets the first. `pause` is
+    called again and again at places where nothing that other grammars share is half done: who has other things to do
+    can do them there. Raises the errors of `errors`: what is malformed, what nothing satisfies, what is over a limit.
     """
     known = vocabulary if isinstance(vocabulary, Vocabulary) else Vocabulary(vocabulary)
-    return Grammar(constraint, known, frozenset(end_tokens), limits or Limits(), pause or _go_on)
+    return Grammar(constraint, known, tuple(end_tokens), limits or Limits(), pause or _go_on)
 
 
 def _go_on() -> None:

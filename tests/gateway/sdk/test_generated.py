@@ -21,7 +21,7 @@ NUM_WALKS = 15
 
 def written(schema: JsonObject, random: Random) -> list[str]:
     """What a model could write under a schema."""
-    grammar = compile_grammar(Json(schema), SMALL, {END})
+    grammar = compile_grammar(Json(schema), SMALL, [END])
     walks = [walk(grammar.start(), random, SMALL, END, random.choice(BUDGETS)) for _ in range(NUM_WALKS)]
     return [one.text.decode() for one in walks]
 
