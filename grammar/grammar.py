@@ -151,7 +151,7 @@ def compile_grammar(
 ) -> Grammar:
     """The grammar of a constraint over a vocabulary: the bytes of each token, None for a special one.
 
-    `end_tokens` are allowed exactly when the constraint is complete; who is brought to an end gets the first. `pause` is
+    `end_tokens` are allowed exactly when the constraint is complete; one brought to its end gets the first. `pause` is
     called again and again at places where nothing that other grammars share is half done: who has other things to do
     can do them there. Raises the errors of `errors`: what is malformed, what nothing satisfies, what is over a limit.
     """
