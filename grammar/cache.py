@@ -8,7 +8,7 @@ too, in a bound of its own. No clock, no threads: the same calls keep the same g
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -93,7 +93,7 @@ class GrammarCache:
         tenant: str,
         constraint: AnyConstraint,
         vocabulary: Vocabulary,
-        end_tokens: Collection[int] = (),
+        end_tokens: Sequence[int] = (),
         limits: Limits = _DEFAULT,
     ) -> bool:
         """Whether `get` would not compile."""
@@ -105,7 +105,7 @@ class GrammarCache:
         tenant: str,
         constraint: AnyConstraint,
         vocabulary: Vocabulary,
-        end_tokens: Collection[int] = (),
+        end_tokens: Sequence[int] = (),
         limits: Limits = _DEFAULT,
         pause: Callable[[], None] | None = None,
     ) -> Grammar:
@@ -134,9 +134,9 @@ class GrammarCache:
 
 
 def _key(
-    constraint: AnyConstraint, vocabulary: Vocabulary, end_tokens: Collection[int], limits: Limits
-) -> tuple[bytes, Vocabulary, frozenset[int], Limits]:
-    return (msgspec.msgpack.encode(constraint), vocabulary, frozenset(end_tokens), limits)
+    constraint: AnyConstraint, vocabulary: Vocabulary, end_tokens: Sequence[int], limits: Limits
+) -> tuple[bytes, Vocabulary, tuple[int, ...], Limits]:
+    return (msgspec.msgpack.encode(constraint), vocabulary, tuple(end_tokens), limits)
 
 
 def _again(error: GrammarError) -> GrammarError:
