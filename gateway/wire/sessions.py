@@ -11,7 +11,10 @@ from espalier.gateway.wire.responses import Metadata
 from espalier.sessions import Session, Turn
 
 Name = Annotated[str, Meta(min_length=1, max_length=MAX_SESSION_ID)]
-Ttl = Annotated[float, Meta(gt=0, le=10 * 365 * 86400)]
+# Not gt=0: msgspec makes the smallest denormal of that, and a process that flushes denormals, as one with an engine does,
+# takes zero for it.
+SHORTEST_S = 1e-3
+Ttl = Annotated[float, Meta(ge=SHORTEST_S, le=10 * 365 * 86400)]
 
 
 class CreateSession(Struct, frozen=True, forbid_unknown_fields=True):
@@ -45,7 +48,7 @@ class RollBackSession(Struct, frozen=True, forbid_unknown_fields=True):
 class LeaseSession(Struct, frozen=True, forbid_unknown_fields=True):
     """POST /v1/sessions/{id}/lease: keep its state warm for so long, sessions of higher priority before others."""
 
-    ttl_s: Annotated[float, Meta(gt=0, le=3600)] = 600.0
+    ttl_s: Annotated[float, Meta(ge=SHORTEST_S, le=3600)] = 600.0
     priority: Annotated[int, Meta(ge=-100, le=100)] = 0
 
 
