@@ -11,8 +11,8 @@ from espalier.gateway.wire.responses import Metadata
 from espalier.sessions import Session, Turn
 
 Name = Annotated[str, Meta(min_length=1, max_length=MAX_SESSION_ID)]
-# Not gt=0: msgspec makes the smallest denormal of that, and a process that flushes denormals, as one with an engine does,
-# takes zero for it.
+# Not gt=0: msgspec makes the smallest denormal of that, and a process that flushes denormals, as one with an engine
+# does, takes zero for it.
 SHORTEST_S = 1e-3
 Ttl = Annotated[float, Meta(ge=SHORTEST_S, le=10 * 365 * 86400)]
 
