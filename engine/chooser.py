@@ -74,7 +74,7 @@ def _fits(guide: Guide, drawn: Drawn, sequence: Sequence) -> bool:
 
 
 class _Again:
-    """Draws a row's token again until the answer can still be completed after it."""
+    """Draws a row's token, which did not fit, again until the answer can still be completed after it."""
 
     def __init__(self, sampler: Sampler, logits_1v: Tensor, sequence: Sequence, mask_1w: Masks) -> None:
         self._sampler, self._logits, self._sequence, self._mask = sampler, logits_1v, sequence, mask_1w
@@ -83,7 +83,7 @@ class _Again:
     def until_it_fits(self, drawn: Drawn) -> Drawn:
         guide, num_left = self._sequence.guide, self._sequence.max_len - self._sequence.length - 1
         assert guide is not None
-        while drawn.is_valid and not _fits(guide, drawn, self._sequence):
+        while drawn.is_valid:
             self.num_redrawn += 1
             few = guide.few()
             if self.num_redrawn < MOST_DRAWS and (few is None or len(few) > 2 * MOST_DRAWS):
@@ -92,6 +92,8 @@ class _Again:
                 self._mask[0] = 0
                 allow(self._mask[0], guide.fitting(num_left))
             [drawn] = self._sampler.sample(self._logits, [self._sequence], self._mask, attempt=self.num_redrawn)
+            if _fits(guide, drawn, self._sequence):
+                return drawn
         end = guide.can_end() if drawn.is_blocked else None
         if end is not None and guide.propose(end, num_left):
             return Drawn(end)
