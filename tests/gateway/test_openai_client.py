@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import openai
@@ -19,24 +17,10 @@ from espalier.gateway.auth import KeyRing, digest
 from espalier.gateway.http_protocol import BoundedProtocol
 from espalier.gateway.scripted_client import READY, ScriptedClient, answer
 from espalier.gateway.server import Server
+from tests.gateway.live_server import served
 
 KEY = "key of ada"
 HELLO: Any = [{"role": "user", "content": "Hello"}]
-
-
-@contextmanager
-def served(app: Any) -> Iterator[str]:
-    """The base URL of a server that runs in a thread."""
-    server = Server(uvicorn.Config(app, http=BoundedProtocol, ws="none", log_config=None))
-    listener = socket.create_server(("127.0.0.1", 0))
-    thread = threading.Thread(target=lambda: asyncio.run(server.serve([listener])))
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}/v1"
-    finally:
-        server.should_exit = True
-        thread.join()
-        listener.close()
 
 
 @pytest.fixture
@@ -48,7 +32,7 @@ def client(make_api: Any) -> Iterator[Callable[..., openai.OpenAI]]:
         api = make_api(script or answer(["Hel", "lo", " there"], cached_tokens=2), **more)
         serving = served(api.app)
         url = serving.__enter__()
-        made = openai.OpenAI(base_url=url, api_key=KEY, max_retries=0)
+        made = openai.OpenAI(base_url=f"{url}/v1", api_key=KEY, max_retries=0)
         opened.extend([serving, made])
         return made
 
