@@ -4,6 +4,7 @@ import signal
 import socket
 import subprocess
 import sys
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 
 import msgspec
@@ -55,13 +56,19 @@ class Peer:
                 stderr=subprocess.PIPE,
             )
         self._frames: FrameReader[FromEngine] = FrameReader(FromEngine)
+        self._unread: deque[FromEngine] = deque()
 
     def send(self, data: bytes) -> None:
         self.socket.sendall(data)
 
     def messages(self) -> Iterator[FromEngine]:
-        while data := self.socket.recv(2**16):
-            yield from self._frames.feed(data)
+        """Until the end of the stream. A reader that stops early leaves the rest to the next one."""
+        while True:
+            while self._unread:
+                yield self._unread.popleft()
+            if not (data := self.socket.recv(2**16)):
+                return
+            self._unread.extend(self._frames.feed(data))
 
     def outputs(self, request_id: str) -> Iterator[tuple[Output, Stats]]:
         for message in self.messages():
