@@ -8,7 +8,7 @@ from collections.abc import Hashable
 from itertools import count
 from typing import TYPE_CHECKING
 
-from espalier.radix.policy import Leaf, Policy
+from espalier.radix.policy import Policy
 
 if TYPE_CHECKING:
     from espalier.radix.node import Node
@@ -60,18 +60,30 @@ class Account:
                 self._tidy()
 
     def least(self) -> Node | None:
-        """Take the evictable leaf that goes first; the caller cuts it and offers what is left."""
+        """The evictable leaf that goes first. It stays noted: the caller cuts it and tells what became of it."""
         while self._heap:
-            stamp, _, node = heapq.heappop(self._heap)
-            if node.stamp != stamp:
-                continue
-            node.stamp = None
-            if not node.is_evictable:
-                continue
-            if self._score(node) <= stamp:
-                return node
+            stamp, _, node = self._heap[0]
+            if node.stamp == stamp:
+                if node.is_evictable and self._score(node) <= stamp:
+                    return node
+                node.stamp = None
+            heapq.heappop(self._heap)
             self.offer(node)
         return None
+
+    def shorten(self, node: Node) -> None:
+        """What `least` told has been cut: note in its place the rest of it, or its parent where that became a leaf."""
+        if len(node.slots):
+            self.offer(node)
+            return
+        node.stamp, parent = None, node.parent
+        assert parent is not None, "a root was cut"
+        if parent.stamp is None and parent.is_evictable:
+            parent.stamp = score = self._score(parent)
+            heapq.heapreplace(self._heap, (score, next(self._ticket), parent))
+        else:
+            heapq.heappop(self._heap)
+            self.offer(parent)
 
     @property
     def lowest(self) -> float:
@@ -97,4 +109,4 @@ class Account:
         self._most_offers = max(_FEW_OFFERS, 2 * len(kept))
 
     def _score(self, node: Node) -> float:
-        return ABANDONED if node.is_abandoned else self._policy.score(Leaf(node.last_used, node.begin, node.end))
+        return ABANDONED if node.is_abandoned else self._policy.score(node)

@@ -5,9 +5,13 @@ Ghosts lie in the tree, below the root of their tenant and salt: nobody learns o
 
 from __future__ import annotations
 
+from operator import attrgetter
+
 from espalier.radix.node import Node
 from espalier.radix.roots import Roots
-from espalier.radix.run import Ids, common_prefix_len, trimmed
+from espalier.radix.run import EMPTY, Ids, common_prefix_len, trimmed
+
+_NUM_GHOSTS = attrgetter("num_ghosts")
 
 
 class Ghosts:
@@ -45,11 +49,12 @@ class Ghosts:
     def prune(self) -> None:
         """Forget what is gone longest, down to the limit."""
         while self.num_tokens > self.limit:
-            account = max(self._roots.shares.accounts.values(), key=lambda one: one.num_ghosts)
-            node, _ = account.ghosts.popitem(last=False)
-            account.ghosts[node] = None
-            if not node.children:
-                self.erase(node)
+            account = max(self._roots.shares.accounts.values(), key=_NUM_GHOSTS)
+            node = next(iter(account.ghosts))
+            if node.children:
+                account.ghosts.move_to_end(node)
+            else:
+                self._erase_one(node)
 
     def erase(self, node: Node) -> None:
         """Forget the ghosts of a node, and those below it; a node without slots goes."""
@@ -62,12 +67,16 @@ class Ghosts:
             self._erase_one(one)
 
     def _erase_one(self, node: Node) -> None:
-        self.num_tokens -= node.num_ghosts
-        node.account.num_ghosts -= node.num_ghosts
-        node.account.ghosts.pop(node, None)
-        first = int(node.token_ids[0])
-        node.token_ids = trimmed(node.token_ids, len(node.slots))
-        if not len(node.slots) and node.parent is not None:
-            del node.parent.children[first]
-            node.parent, parent = None, node.parent
-            self._roots.drop_if_empty(parent)
+        account, held = node.account, len(node.slots)
+        count = len(node.token_ids) - held
+        self.num_tokens -= count
+        account.num_ghosts -= count
+        account.ghosts.pop(node, None)
+        if held:
+            node.token_ids = trimmed(node.token_ids, held)
+            return
+        parent = node.parent
+        assert parent is not None, "a root has no ghosts"
+        del parent.children[int(node.token_ids[0])]
+        node.token_ids, node.parent = EMPTY, None
+        self._roots.drop_if_empty(parent)

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from espalier.radix.node import Node, Top
-from espalier.radix.run import unpacked
 
 if TYPE_CHECKING:
     from espalier.radix.tree import PrefixTree
@@ -24,13 +23,13 @@ def check(tree: PrefixTree) -> None:
         assert top.children or top.locks or top.leases, "an empty root that nobody holds"
     for node in nodes:
         _check_node(node)
-    slots = unpacked([node.slots for node in nodes])
+    slots = tree.slots()
     assert len(np.unique(slots)) == len(slots), "a slot lies twice in the tree"
     _check_counts(tree, nodes)
 
 
 def _check_node(node: Node) -> None:
-    assert len(node.slots) <= len(node.token_ids)
+    assert len(node.slots) == sum(map(len, node.slots.parts)) <= len(node.token_ids)
     assert isinstance(node, Top) or len(node.token_ids), "an empty edge"
     assert not (node.num_ghosts and node.num_live), "slots behind a ghost"
     assert not (node.num_ghosts == len(node.token_ids) > 0 and (node.locks or node.leases)), "a ghost that is held"

@@ -12,7 +12,8 @@ from typing import NamedTuple
 import numpy as np
 
 from espalier.radix.account import Account
-from espalier.radix.run import EMPTY, NO_SLOTS, Ids, Slots, unpacked
+from espalier.radix.run import EMPTY, Ids, unpacked
+from espalier.radix.slots import Slots
 
 
 class Root(NamedTuple):
@@ -92,7 +93,7 @@ class Node:
 
     def path_slots(self) -> Ids:
         """The slots from the root to `end`."""
-        return unpacked([above.slots for above in self.path()][::-1])
+        return unpacked([part for above in [*self.path()][::-1] for part in above.slots.parts])
 
     def root(self) -> Root:
         """The key of the root above."""
@@ -107,5 +108,5 @@ class Top(Node):
     __slots__ = ("key",)
 
     def __init__(self, key: Root, account: Account, now: float) -> None:
-        super().__init__(None, account, EMPTY, NO_SLOTS, now)
+        super().__init__(None, account, EMPTY, Slots(), now)
         self.key = key

@@ -8,17 +8,28 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 from espalier.radix.cost import RecomputeCost
 
 
-class Leaf(NamedTuple):
-    """What a policy may know: tokens [begin, end) of a path, last used at `last_used` seconds."""
+class Leaf(Protocol):
+    """What a policy may know of a node: it has the tokens [begin, end) of a path, last used at `last_used` seconds."""
 
-    last_used: float
-    begin: int
-    end: int
+    @property
+    def last_used(self) -> float:
+        """In seconds."""
+        ...
+
+    @property
+    def begin(self) -> int:
+        """Tokens of the path above."""
+        ...
+
+    @property
+    def end(self) -> int:
+        """Tokens of the path, the leaf's included."""
+        ...
 
 
 class Policy(Protocol):

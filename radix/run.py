@@ -1,7 +1,6 @@
-"""Runs of token ids and of slots, the two halves of an edge. A rising run of slots is kept as a `range`.
+"""Runs of token ids, and parts of runs of slots: an array, or a `range` if it rises by one.
 
-Most runs rise, because the allocator hands slots out that way, so half of the tree's memory is saved. What is left of a
-run that is cut shares its memory until more than half is gone.
+What is left of a run that is cut shares its memory until more than half is gone.
 """
 
 from __future__ import annotations
@@ -13,15 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 Ids: TypeAlias = NDArray[np.int32]
-Slots: TypeAlias = NDArray[np.int32] | range
+Part: TypeAlias = NDArray[np.int32] | range
 
 EMPTY: Ids = np.empty(0, dtype=np.int32)
-NO_SLOTS = range(0)
 _FIRST_LOOK = 32
 _LONG_LOOK = 8192
 """Long runs that differ mostly do so at once: a look at the first tokens then saves a comparison of all."""
-_LONG = 256
-"""A run of this length may have an edge of its own."""
 
 
 def common_prefix_len(a: Ids, b: Ids) -> int:
@@ -40,45 +36,35 @@ def _common(a: Ids, b: Ids, n: int) -> int:
     return at if differs[at] else n
 
 
-def packed(slots: Ids) -> Slots:
+def packed(slots: Ids) -> Part:
     """The slots as they are kept: a range if they rise by one, else a copy."""
     if not len(slots):
-        return NO_SLOTS
+        return range(0)
     first, last = int(slots[0]), int(slots[-1])
     if last - first == len(slots) - 1 and bool((slots[1:] - slots[:-1] == 1).all()):
         return range(first, last + 1)
     return slots.copy()
 
 
-def unpacked(parts: Sequence[Slots]) -> Ids:
+def spelled(part: Part) -> Ids:
+    """A part's slots as an array."""
+    return np.arange(part.start, part.stop, dtype=np.int32) if isinstance(part, range) else part
+
+
+def unpacked(parts: Sequence[Part]) -> Ids:
     """The slots of several parts, end to end."""
     if not parts:
         return EMPTY
-    arrays = [np.arange(part.start, part.stop, dtype=np.int32) if isinstance(part, range) else part for part in parts]
-    return arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
+    return spelled(parts[0]) if len(parts) == 1 else np.concatenate([spelled(part) for part in parts])
 
 
-def joined(a: Slots, b: Slots) -> Slots:
-    """Two parts as one, kept as a range where they meet."""
-    if not len(a) or not len(b):
-        return a if len(a) else b
-    if isinstance(a, range) and isinstance(b, range) and a.stop == b.start:
-        return range(a.start, b.stop)
-    return unpacked((a, b))
-
-
-def is_worth_joining(a: Slots, b: Slots) -> bool:
-    """Whether one edge of both is better than two: not if a range would be spelled out for it, or much copied."""
-    return len(b) < _LONG or (isinstance(a, range) and isinstance(b, range) and a.stop == b.start)
-
-
-def first_of(slots: Slots, count: int) -> Slots:
+def first_of(part: Part, count: int) -> Part:
     """The first `count`; a view, unless it would keep more memory alive than it is worth."""
-    return slots[:count] if isinstance(slots, range) else trimmed(slots, count)
+    return part[:count] if isinstance(part, range) else trimmed(part, count)
 
 
 def trimmed(run: Ids, count: int) -> Ids:
     """The first `count` of a run; a view, unless it would keep more than twice its size alive."""
-    whole = run if run.base is None else run.base
     part = run[:count]
-    return part.copy() if 2 * count < np.size(whole) else part
+    whole: Ids | None = part.base
+    return part.copy() if whole is not None and 2 * count < whole.size else part

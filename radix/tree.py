@@ -18,20 +18,14 @@ from espalier.radix.match import Evicted, Match
 from espalier.radix.node import Node, Root
 from espalier.radix.policy import LeastRecent, Policy
 from espalier.radix.roots import Roots
-from espalier.radix.run import (
-    NO_SLOTS,
-    Ids,
-    Slots,
-    common_prefix_len,
-    first_of,
-    is_worth_joining,
-    joined,
-    packed,
-    unpacked,
-)
+from espalier.radix.run import Ids, Part, common_prefix_len, unpacked
 from espalier.radix.share import Shares
+from espalier.radix.slots import Slots
 from espalier.radix.split import split_ghosts, split_live
 from espalier.radix.statistics import TreeStats, statistics
+
+_LONG = 2**15
+"""An edge that grows is copied, so that it doesn't grow beyond this length."""
 
 
 class PrefixTree(Holds):
@@ -58,7 +52,7 @@ class PrefixTree(Holds):
 
         The caller locks the node before anything else happens to the tree.
         """
-        parts: list[Slots] = []
+        parts: list[Part] = []
         node: Node = self.roots.of(root, now)
         node.last_used = now
         at = num_evicted = 0
@@ -68,7 +62,7 @@ class PrefixTree(Holds):
                 break
             if len(child.slots):
                 node = self._step_into(child, token_ids[at:], now)
-                parts.append(node.slots)
+                parts += node.slots.parts
                 at += len(node.slots)
             if not len(child.slots) or (node is child and child.num_ghosts):
                 num_evicted = self.ghosts.along(child, token_ids[child.begin :])
@@ -81,7 +75,7 @@ class PrefixTree(Holds):
         Where the tree already had a token, the slot returned differs from the one given, which stays the caller's.
         The caller holds `node`; nodes that are met further down may be held by others, and stay as long as they are.
         """
-        parts: list[Slots] = []
+        parts: list[Part] = []
         for above in node.path():
             above.last_used, above.is_abandoned = now, False
         at = 0
@@ -90,11 +84,12 @@ class PrefixTree(Holds):
             child = None if node.num_ghosts else node.children.get(int(rest[0]))
             if child is not None and len(child.slots):
                 node = self._step_into(child, rest, now)
-                parts.append(node.slots)
+                parts += node.slots.parts
+                at += len(node.slots)
             else:
                 node, taken = self._add(node, rest, slots[at:], now, is_own=at == 0)
                 parts.append(slots[at : at + taken])
-            at += len(parts[-1])
+                at += taken
         return Match(node, unpacked(parts))
 
     def abandon(self, node: Node) -> None:
@@ -108,14 +103,17 @@ class PrefixTree(Holds):
         Abandoned branches go first, then what tenants have above their share, then as the policy says.
         """
         self.ghosts.prune()
-        gone: list[Evicted] = []
+        before, gone = self.num_tokens, list[Evicted]()
         while num_slots > 0 and (account := self.shares.victim(tenant)) is not None:
             node = account.least()
             assert node is not None, "tokens are evictable, but no leaf was offered"
-            cut = self._cut(node, max(0, len(node.slots) - num_slots))
-            gone.append(Evicted(node, node.end, cut))
-            num_slots -= len(cut)
-            self.num_evicted += len(cut)
+            end = node.begin + len(node.slots)
+            for slots in self._cut(node, num_slots):
+                end -= len(slots)
+                num_slots -= len(slots)
+                gone.append(Evicted(node, end, slots))
+            account.shorten(node)
+        self.num_evicted += before - self.num_tokens
         return gone
 
     def discard(self, node: Node, num_tokens: int) -> Ids:
@@ -123,15 +121,16 @@ class PrefixTree(Holds):
 
         For state that must not be used again. The caller has unlocked `node`.
         """
-        freed: list[Slots] = []
-        current: Node | None = node
-        while num_tokens > 0 and current is not None and current.is_evictable:
-            above = current.parent
-            cut = self._cut(current, max(0, len(current.slots) - num_tokens))
-            self.ghosts.erase(current)
-            freed.append(cut)
-            num_tokens -= len(cut)
-            current = above
+        freed: list[Ids] = []
+        while num_tokens > 0 and node.is_evictable:
+            above = node.parent
+            assert above is not None, "a root is evictable"
+            cut = self._cut(node, num_tokens)
+            node.account.offer(node if len(node.slots) else above)
+            self.ghosts.erase(node)
+            freed += cut
+            num_tokens -= sum(map(len, cut))
+            node = above
         return unpacked(freed)
 
     def forget(self, root: Root, token_ids: Ids, now: float) -> Ids:
@@ -166,7 +165,7 @@ class PrefixTree(Holds):
 
     def slots(self) -> Ids:
         """All slots held."""
-        return unpacked([node.slots for node in self.roots.nodes()])
+        return unpacked([part for node in self.roots.nodes() for part in node.slots.parts])
 
     def check(self) -> None:
         """Raise AssertionError if an invariant does not hold."""
@@ -197,15 +196,14 @@ class PrefixTree(Holds):
             shared = common_prefix_len(child.token_ids, token_ids)
             child.last_used = now
             return self._revive(child, slots[:shared]), shared
-        kept = packed(slots)
-        if may_grow and not node.children and is_worth_joining(node.slots, kept):
+        if may_grow and not node.children and len(node.token_ids) + len(token_ids) <= _LONG:
             # Nobody but the caller sees the edge change.
             node.token_ids = np.concatenate((node.token_ids, token_ids))
         else:
-            child = Node(node, node.account, token_ids.copy(), NO_SLOTS, now)
+            child = Node(node, node.account, token_ids.copy(), Slots(), now)
             node.children[int(token_ids[0])] = child
             node = child
-        self._gain(node, kept)
+        self._gain(node, slots)
         return node, len(token_ids)
 
     def _revive(self, node: Node, slots: Ids) -> Node:
@@ -213,13 +211,13 @@ class PrefixTree(Holds):
         if len(slots) < node.num_ghosts:
             split_ghosts(node, len(node.slots) + len(slots))
         self.ghosts.revive(node, len(slots))
-        self._gain(node, packed(slots))
+        self._gain(node, slots)
         return node
 
-    def _gain(self, node: Node, slots: Slots) -> None:
+    def _gain(self, node: Node, slots: Ids) -> None:
         if not len(node.slots) and node.parent is not None:
             node.parent.num_live += 1
-        node.slots = joined(node.slots, slots)
+        node.slots.append(slots)
         node.is_abandoned = False
         self.num_tokens += len(slots)
         node.account.num_held += len(slots)
@@ -229,16 +227,18 @@ class PrefixTree(Holds):
             node.account.num_evictable += len(slots)
             node.account.offer(node)
 
-    def _cut(self, node: Node, keep: int) -> Ids:
-        """Take the slots behind the first `keep` of an evictable node; their tokens become ghosts."""
-        cut = unpacked([node.slots[keep:]])
-        node.slots = first_of(node.slots, keep)
-        self.num_tokens -= len(cut)
-        node.account.num_held -= len(cut)
-        node.account.num_evictable -= len(cut)
-        self.ghosts.note(node, len(cut))
-        if not keep and node.parent is not None:
+    def _cut(self, node: Node, count: int) -> list[Ids]:
+        """Take the last `count` slots of an evictable node, or all; their tokens become ghosts.
+
+        The caller notes which leaf goes next.
+        """
+        account, num_held = node.account, len(node.slots)
+        if count >= num_held:
+            count = num_held
+            assert node.parent is not None, "a root has slots"
             node.parent.num_live -= 1
-            node.account.offer(node.parent)
-        node.account.offer(node)
-        return cut
+        self.num_tokens -= count
+        account.num_held -= count
+        account.num_evictable -= count
+        self.ghosts.note(node, count)
+        return node.slots.cut(num_held - count)

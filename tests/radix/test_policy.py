@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import pytest
 
-from espalier.radix import Leaf, LeastRecent, LeastValue, Policy, PrefixTree, RecomputeCost, Root
+from espalier.radix import LeastRecent, LeastValue, Policy, PrefixTree, RecomputeCost, Root
 from tests.radix.model import evicted, ids, put
 
 ROOT = Root("a")
+
+
+class Leaf(NamedTuple):
+    """What a policy is told."""
+
+    last_used: float
+    begin: int
+    end: int
 
 
 def test_the_cost_of_computing_again_grows_with_what_lies_before() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from espalier.radix import LeastValue, PrefixTree, RecomputeCost, Root
@@ -61,6 +62,33 @@ def test_insert_below_a_node_that_only_the_caller_holds_lengthens_its_edge() -> 
     assert tree.num_evictable == 0
     tree.unlock(end)
     assert tree.num_evictable == 3
+    tree.check()
+
+
+@pytest.mark.parametrize("first", [range(9000), range(17999, 8999, -1)])
+def test_an_edge_that_grows_is_cut_from_its_end_whatever_its_slots(first: range) -> None:
+    tree = PrefixTree(ghost_tokens=0)
+    end = put(tree, A, ids(*range(9000)), ids(*first))
+    tree.lock(end)
+    for begin in (9000, 18_000):
+        assert tree.insert(end, ids(*range(begin, begin + 9000)), ids(*first) + 20_000 + begin, 1).node is end
+    tree.unlock(end)
+    path = np.concatenate((ids(*first), ids(*first) + 29_000, ids(*first) + 38_000))
+    assert found(tree, A, ids(*range(27_000))) == path.tolist()
+    for length in (20_000, 17_000, 500, 0):
+        gone = tree.evict(tree.num_tokens - length)
+        assert all(run.slots.tolist() == path[run.begin : run.begin + len(run.slots)].tolist() for run in gone)
+        assert found(tree, A, ids(*range(27_000))) == path[:length].tolist()
+        tree.check()
+
+
+def test_an_edge_does_not_grow_to_a_length_that_is_slow_to_copy() -> None:
+    tree = PrefixTree()
+    end = put(tree, A, ids(*range(30_000)), ids(*range(30_000)))
+    tree.lock(end)
+    below = tree.insert(end, ids(*range(3000)), ids(*range(30_000, 33_000)), 1).node
+    assert below.parent is end and end.end == 30_000
+    tree.unlock(end)
     tree.check()
 
 
