@@ -15,7 +15,7 @@ import numpy as np
 
 from espalier.engine.tier_file import SUFFIX, RunFile, TierFileError, read_header
 from espalier.radix import PrefixTree, Root
-from espalier.radix.run import EMPTY, Ids
+from espalier.radix.run import EMPTY, Ids, spelled
 
 log = logging.getLogger("espalier.engine.tiers")
 EVICTION = 4096
@@ -136,7 +136,7 @@ class DiskTier:
     def _keep_limit(self) -> None:
         while self.num_bytes > self.limit_bytes and (gone := self.tree.evict(EVICTION)):
             for run in gone:
-                self._free(run.slots)
+                self._free(spelled(run.slots))
 
     def _free(self, slots: Ids, *, is_forgotten: bool = False) -> None:
         for piece in self._pieces(np.sort(slots)):

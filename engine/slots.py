@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from espalier.radix.run import Part, spelled
+
 
 class SlotAllocator:
     """Free slots of a pool of `num_slots`; `num_free` of them are left."""
@@ -24,10 +26,10 @@ class SlotAllocator:
         self.num_free -= count
         return self._stack[self.num_free : self.num_free + count][::-1].copy()
 
-    def give(self, slots: NDArray[np.int32]) -> None:
-        """Take slots back."""
+    def give(self, slots: Part) -> None:
+        """Take slots back, as the tree keeps them or as an array."""
         assert self.num_free + len(slots) <= self.num_slots, "a slot was given back twice"
-        self._stack[self.num_free : self.num_free + len(slots)] = slots[::-1]
+        self._stack[self.num_free : self.num_free + len(slots)] = spelled(slots)[::-1]
         self.num_free += len(slots)
         self._given_back += len(slots)
 

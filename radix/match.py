@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from espalier.radix.node import Node
-from espalier.radix.run import Ids
+from espalier.radix.run import Ids, Part
 
 
 class Match(NamedTuple):
@@ -20,11 +20,11 @@ class Match(NamedTuple):
 
 
 class Evicted(NamedTuple):
-    """Slots given up: those of the tokens from `begin` on of the path to `node`.
+    """Slots given up, as the tree kept them: those of the tokens from `begin` on of the path to `node`.
 
     Until the tree is used next, the node still has their ids.
     """
 
     node: Node
     begin: int
-    slots: Ids
+    slots: Part

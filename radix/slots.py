@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from itertools import accumulate
 
-from espalier.radix.run import Ids, Part, first_of, packed, spelled, unpacked
+from espalier.radix.run import Ids, Part, first_of, packed, unpacked
 
 _SHORT = 256
 """A range under this length is spelled out where its neighbour is."""
@@ -30,9 +30,9 @@ class Slots:
         """Put a copy of these at the end."""
         self._put(packed(slots))
 
-    def cut(self, keep: int) -> list[Ids]:
-        """Take what lies behind the first `keep`: an array for each part, the last first."""
-        taken: list[Ids] = []
+    def cut(self, keep: int) -> list[Part]:
+        """Take what lies behind the first `keep`, as it is kept: the last part first."""
+        taken: list[Part] = []
         while self._count > keep:
             part = self.parts.pop()
             self._count -= len(part)
@@ -41,7 +41,7 @@ class Slots:
                 self.parts.append(first_of(part, inside))
                 self._count = keep
                 part = part[inside:]
-            taken.append(spelled(part))
+            taken.append(part)
         return taken
 
     def split(self, at: int) -> Slots:

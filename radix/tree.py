@@ -121,7 +121,7 @@ class PrefixTree(Holds):
 
         For state that must not be used again. The caller has unlocked `node`.
         """
-        freed: list[Ids] = []
+        freed: list[Part] = []
         while num_tokens > 0 and node.is_evictable:
             above = node.parent
             assert above is not None, "a root is evictable"
@@ -227,7 +227,7 @@ class PrefixTree(Holds):
             node.account.num_evictable += len(slots)
             node.account.offer(node)
 
-    def _cut(self, node: Node, count: int) -> list[Ids]:
+    def _cut(self, node: Node, count: int) -> list[Part]:
         """Take the last `count` slots of an evictable node, or all; their tokens become ghosts.
 
         The caller notes which leaf goes next.

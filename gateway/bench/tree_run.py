@@ -66,6 +66,13 @@ class Tree(Protocol):
         ...
 
 
+class History(NamedTuple):
+    """What a session holds in the end: its tokens and their slots."""
+
+    ids: Ids
+    slots: Ids
+
+
 def ids_of(trace: Trace, session: int) -> Ids:
     """The tokens of a session, the same at each call."""
     prompt = np.random.default_rng(session % PROMPTS).integers(0, 150_000, trace.shared, dtype=np.int32)
@@ -79,6 +86,11 @@ def slots_of(trace: Trace, session: int) -> Ids:
     at = np.arange(trace.tokens, dtype=np.int32)
     slots = (at // step * trace.sessions + session) * step + at % step
     return np.random.default_rng(session).permutation(slots) if trace.is_scattered else slots
+
+
+def histories_of(trace: Trace) -> list[History]:
+    """All sessions, so that none is made twice."""
+    return [History(ids_of(trace, session), slots_of(trace, session)) for session in range(trace.sessions)]
 
 
 def resident_bytes() -> int:
@@ -105,13 +117,13 @@ class Stopwatch:
         return result
 
 
-def grow(tree: Tree, trace: Trace, watch: Stopwatch) -> None:
-    """All turns of all sessions, round robin."""
+def grow(tree: Tree, trace: Trace, histories: list[History], watch: Stopwatch) -> None:
+    """All turns of all sessions, round robin; what a turn brings is a copy, as it would be new."""
     step = trace.tokens // trace.turns
     for turn in range(1, trace.turns + 1):
-        for session in range(trace.sessions):
+        for history in histories:
             length = turn * step
-            tokens, slots = tree.tokens(ids_of(trace, session)[:length]), tree.slots(slots_of(trace, session)[:length])
+            tokens, slots = tree.tokens(history.ids[:length].copy()), tree.slots(history.slots[:length].copy())
             node, matched = watch.time("match", tree.match, tokens, length)
             lock = watch.time("lock", tree.lock, node)
             end = watch.time("insert", tree.insert, node, matched, tokens, slots, length)
@@ -120,15 +132,15 @@ def grow(tree: Tree, trace: Trace, watch: Stopwatch) -> None:
             watch.time("lock", tree.unlock, after)
 
 
-def match_all(tree: Tree, trace: Trace, watch: Stopwatch) -> int:
+def match_all(tree: Tree, trace: Trace, histories: list[History], watch: Stopwatch) -> int:
     """Match every session whole, then one that branches off somewhere; returns the tokens found whole."""
     rng = np.random.default_rng(7)
     length = trace.tokens // trace.turns * trace.turns
     found = 0
-    for session in range(trace.sessions):
-        ids = ids_of(trace, session)
-        found += watch.time("whole", tree.match, tree.tokens(ids[:length]), length)[1]
-        branch = ids[:length].copy()
+    for history in histories:
+        ids = history.ids[:length].copy()
+        found += watch.time("whole", tree.match, tree.tokens(ids), length)[1]
+        branch = ids.copy()
         branch[rng.integers(length) :] += 1
         watch.time("branch", tree.match, tree.tokens(branch), length)
     return found
@@ -137,11 +149,11 @@ def match_all(tree: Tree, trace: Trace, watch: Stopwatch) -> int:
 def main(make: Callable[[], Tree], arguments: list[str] | None = None) -> None:
     """The trace's five numbers as JSON."""
     trace = Trace(*json.loads((sys.argv[1:] if arguments is None else arguments)[0]))
-    tree, watch = make(), Stopwatch()
+    tree, watch, histories = make(), Stopwatch(), histories_of(trace)
     before = resident_bytes()
-    grow(tree, trace, watch)
+    grow(tree, trace, histories, watch)
     memory = resident_bytes() - before
-    found = match_all(tree, trace, watch)
+    found = match_all(tree, trace, histories, watch)
     gone, half = 0, found // 2
     while gone < half and (count := watch.time("evict", tree.evict, EVICTION)):
         gone += count

@@ -26,6 +26,14 @@ def test_slots_given_back_are_taken_again_and_none_is_lost() -> None:
         assert sorted(everything.tolist()) == list(range(64))
 
 
+def test_a_range_of_slots_can_be_given_back() -> None:
+    slots = SlotAllocator(10)
+    slots.take(10)
+    slots.give(range(3, 7))
+    assert slots.take(2).tolist() == [3, 4]
+    assert slots.free_slots().tolist() == [6, 5]
+
+
 def test_runs_come_together_again_after_much_giving_back() -> None:
     slots = SlotAllocator(100)
     singles = [slots.take(1) for _ in range(100)]

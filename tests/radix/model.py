@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from espalier.radix import Lease, LeaseBudget, LeaseTable, Node, Policy, PrefixTree, Root
+from espalier.radix.run import unpacked
 
 Ids: TypeAlias = NDArray[np.int32]
 Key: TypeAlias = tuple[Root, tuple[int, ...]]
@@ -52,7 +53,8 @@ def found(tree: PrefixTree, root: Root, tokens: Ids, now: float = 0) -> list[int
 
 
 def evicted(tree: PrefixTree, count: int, tenant: Hashable = None) -> list[int]:
-    return [slot for gone in tree.evict(count, tenant) for slot in gone.slots.tolist()]
+    slots: list[int] = unpacked([gone.slots for gone in tree.evict(count, tenant)]).tolist()
+    return slots
 
 
 class Model:

@@ -77,7 +77,7 @@ def test_an_edge_that_grows_is_cut_from_its_end_whatever_its_slots(first: range)
     assert found(tree, A, ids(*range(27_000))) == path.tolist()
     for length in (20_000, 17_000, 500, 0):
         gone = tree.evict(tree.num_tokens - length)
-        assert all(run.slots.tolist() == path[run.begin : run.begin + len(run.slots)].tolist() for run in gone)
+        assert all(list(run.slots) == path[run.begin : run.begin + len(run.slots)].tolist() for run in gone)
         assert found(tree, A, ids(*range(27_000))) == path[:length].tolist()
         tree.check()
 

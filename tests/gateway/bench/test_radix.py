@@ -10,7 +10,7 @@ import pytest
 
 from espalier.gateway import cli
 from espalier.gateway.bench.tree_ours import Ours
-from espalier.gateway.bench.tree_run import Stopwatch, Trace, grow, ids_of, match_all, slots_of
+from espalier.gateway.bench.tree_run import Stopwatch, Trace, grow, histories_of, ids_of, match_all, slots_of
 
 SMALL = Trace(sessions=6, tokens=300, turns=7, shared=40, is_scattered=False)
 
@@ -32,9 +32,9 @@ def test_each_slot_belongs_to_one_token(is_scattered: bool) -> None:
 
 
 def test_the_tree_finds_every_session_whole() -> None:
-    tree, watch = Ours(), Stopwatch()
-    grow(tree, SMALL, watch)
-    assert match_all(tree, SMALL, watch) == SMALL.sessions * 7 * (300 // 7)
+    tree, watch, histories = Ours(), Stopwatch(), histories_of(SMALL)
+    grow(tree, SMALL, histories, watch)
+    assert match_all(tree, SMALL, histories, watch) == SMALL.sessions * 7 * (300 // 7)
     assert tree.evict(50) == 50
     assert set(watch.seconds) == {"match", "lock", "insert", "whole", "branch"}
 
