@@ -40,6 +40,7 @@ class Sequence:
         "length",
         "loaded_from",
         "loaded_tokens",
+        "long_at",
         "max_len",
         "missed_cause",
         "node",
@@ -78,6 +79,7 @@ class Sequence:
         self.loaded_tokens = 0
         self.has_looked_down = False
         self.blocked_at, self.lacked = -math.inf, 0
+        self.long_at = -math.inf
         self.preemptions = 0
         self.row = -1
         self.node: Node | None = None
@@ -98,6 +100,11 @@ class Sequence:
     def num_generated(self) -> int:
         """Tokens generated so far."""
         return self.length - self.prompt_len
+
+    @property
+    def known_len(self) -> int:
+        """Tokens at its beginning that were in the tree when it was admitted, or had been before they were evicted."""
+        return max(self.cached_tokens, 0) + self.evicted_tokens
 
     @property
     def is_decoding(self) -> bool:

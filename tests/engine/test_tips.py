@@ -10,7 +10,9 @@ from espalier.engine.scheduler import Limits, Scheduler
 from espalier.engine.sequence import Sequence
 from espalier.engine.tips import GRACE_S
 from espalier.radix import RecomputeCost
+from espalier.radix.lease import STINT
 
+SLOW = (20.0, 30.0, 40.0, 50.0, 60.0, 70.0)
 QUICK = (0.5, 1.0, 2.0, 3.0, 4.0, 5.0)
 
 
@@ -114,6 +116,52 @@ def test_a_request_waits_for_leased_slots_and_lets_others_pass_and_then_gets_the
     scheduler.schedule(6)
     assert large.row >= 0
     assert scheduler.tips.num_leases == 0
+
+
+def a_busy_scheduler(num_slots: int) -> Scheduler:
+    """One in which a request always runs, so that others have to wait for room."""
+    scheduler = a_scheduler(num_slots=num_slots, lease_tokens=num_slots, patience_s=1000.0)
+    runs = a_sequence("runs", range(900, 902))
+    runs.max_len = 100
+    scheduler.add(runs)
+    scheduler.advance(scheduler.schedule(0))
+    return scheduler
+
+
+def test_a_session_that_was_put_out_does_not_come_in_where_others_are_to_grow() -> None:
+    scheduler = a_busy_scheduler(94)
+    for session, length in (("r", 20), ("s", 35), ("t", 35)):
+        turn(scheduler, session, range(100 * ord(session), 100 * ord(session) + length), 0, session=session)
+        scheduler.tips.hold(Hold(session, SLOW if session == "t" else QUICK, ttl_s=600, at_least_s=600), 0)
+    begin = 100 * ord("s")
+    turn(scheduler, "grows", range(begin, begin + 41), 1, session="s")
+    scheduler.tips.drop("r")
+    assert scheduler.tips.set_aside == 35 - 6
+    late = a_sequence("late", range(100 * ord("t"), 100 * ord("t") + 36), session="t", now_s=1)
+    new = a_sequence("new", range(36), session="u", now_s=1)
+    scheduler.add(late)
+    scheduler.add(new)
+    scheduler.schedule(1)
+    assert (late.row, late.evicted_tokens) == (-1, 35)
+    assert new.row >= 0
+
+
+@pytest.mark.parametrize("has_had_it", [False, True])
+def test_a_session_that_was_put_out_comes_in_for_one_that_has_had_its_stint(has_had_it: bool) -> None:
+    scheduler = a_busy_scheduler(114)
+    for number in range(STINT if has_had_it else STINT - 1):
+        turn(scheduler, f"r {number}", range(40), 0, session="r")
+    scheduler.tips.hold(Hold("r", QUICK, ttl_s=600, at_least_s=600), 0)
+    turn(scheduler, "t", range(200, 235), 0, session="t")
+    turn(scheduler, "s", range(100, 135), 0, session="s")
+    scheduler.tips.hold(Hold("s", QUICK, ttl_s=600, at_least_s=600), 0)
+    turn(scheduler, "grows", range(100, 141), GRACE_S + 1, session="s")
+    late = a_sequence("late", range(200, 236), session="t", now_s=GRACE_S + 1)
+    scheduler.add(late)
+    scheduler.schedule(GRACE_S + 1)
+    assert late.evicted_tokens > 0
+    assert (late.row >= 0) == has_had_it
+    assert scheduler.tips.num_leases == (1 if has_had_it else 2)
 
 
 def test_when_nothing_runs_a_request_does_not_wait_for_leases() -> None:
