@@ -7,6 +7,7 @@ is in the tree any more. After a restart the index is made from the files again.
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -33,7 +34,8 @@ class Piece(NamedTuple):
 class DiskTier:
     """The index of one folder. `remove` and `shorten` are told what is to be done to files, and may do it later.
 
-    `capacity` is about how many tokens there is room for, of which tenants have shares.
+    `capacity` is about how many tokens there is room for, of which tenants have shares. Files say in seconds since
+    1970 how long they are wanted, which are `epoch_s` more than the engine's.
     """
 
     def __init__(
@@ -44,11 +46,12 @@ class DiskTier:
         shorten: Callable[[str, int], None],
         *,
         capacity: int | None = None,
+        epoch_s: float = 0.0,
     ) -> None:
         self.folder, self.limit_bytes, self.num_bytes = folder, limit_bytes, 0
         self._capacity = capacity
         self.tree = PrefixTree(capacity=capacity, ghost_tokens=0)
-        self._remove, self._shorten = remove, shorten
+        self._remove, self._shorten, self._epoch_s = remove, shorten, epoch_s
         self._files: dict[str, tuple[int, RunFile]] = {}
         self._live: dict[str, int] = {}
         self._starts = np.empty(0, dtype=np.int64)
@@ -75,6 +78,7 @@ class DiskTier:
                 continue
             paths[file.name] = np.concatenate((above[: file.header.begin], file.token_ids))
             self.insert(file, paths[file.name], now)
+        self.expire(now)
 
     def match(self, root: Root, token_ids: Ids, now: float) -> list[Piece]:
         """The pieces of files, in order, that hold the longest prefix."""
@@ -83,9 +87,26 @@ class DiskTier:
         self.tree.unlock(match.node)
         return self._pieces(match.slots)
 
+    def keep(self, root: Root, token_ids: Ids, now: float, expires: float) -> list[Piece]:
+        """The same of a path that is wanted until then; see `PrefixTree.insert`."""
+        match = self.tree.match(root, token_ids, now)
+        self.tree.lock(match.node)
+        self.tree.insert(match.node, EMPTY, EMPTY, now, expires=expires)
+        self.tree.unlock(match.node)
+        return self._pieces(match.slots)
+
+    def expire(self, now: float) -> None:
+        """Remove what was wanted until now, from index and files."""
+        self._free(self.tree.expire(now), is_forgotten=True)
+
+    def expires_at(self, expires: float) -> float | None:
+        """A time of the engine's clock as files say it."""
+        return None if math.isinf(expires) else expires + self._epoch_s
+
     def insert(self, file: RunFile, path_ids: Ids, now: float) -> bool:
         """A file was written; `path_ids` are the tokens up to its end. False if its beginning is gone meanwhile."""
         header = file.header
+        expires = math.inf if header.expires_at is None else header.expires_at - self._epoch_s
         if self._next + header.count > MOST_NUMBERS:
             self._renumber(now)
             return file.name in self._files
@@ -104,7 +125,7 @@ class DiskTier:
         self._starts = np.append(self._starts, start)
         self._names.append(file.name)
         self.num_bytes += file.num_bytes
-        self.tree.insert(match.node, path_ids[have:], slots[have:], now)
+        self.tree.insert(match.node, path_ids[have:], slots[have:], now, expires=expires)
         self.tree.unlock(match.node)
         self._keep_limit()
         return True

@@ -60,11 +60,23 @@ class SamplingParams(msgspec.Struct, frozen=True, omit_defaults=True):
     closed_by_budget_as: Literal["length", "stop"] = "length"
 
 
+class Retention(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What may become of a request's state below the device.
+
+    It is written `to_disk` or not. With `keep_s` it is saved in any case, goes after what has no such time, and is
+    removed then; without, a session's state is saved and kept as long as there is room.
+    """
+
+    to_disk: bool = True
+    keep_s: float | None = None
+
+
 class Generate(Message, frozen=True, tag="generate"):
     """Ask for one answer to `token_ids`. `request_id` is unique among running requests.
 
     `tenant` and `cache_salt` choose the root of the prefix tree: prefixes are shared only where both are equal.
     `session` is an opaque key, unique over all tenants: the end of this request becomes the session's tip, see `Hold`.
+    Where `is_group`, it names no conversation but several that begin alike: what lies beside the new tip is not left.
     """
 
     request_id: str
@@ -73,6 +85,8 @@ class Generate(Message, frozen=True, tag="generate"):
     tenant: str = ""
     cache_salt: str = ""
     session: str = ""
+    is_group: bool = False
+    retention: Retention = Retention()
 
 
 class Abort(Message, frozen=True, tag="abort"):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path as FilePath
 from typing import TypeVar
 
@@ -158,7 +158,11 @@ class Sessions(View):
         None for a turn that waits for no results.
         """
         names = [call.name for call in calls_of(turn.answer)]
-        return self._waits.quantiles(turn.tenant, names) if names else None
+        return self.waits_for(turn.tenant, names) if names else None
+
+    def waits_for(self, tenant: str, tools: Sequence[str]) -> tuple[float, ...]:
+        """The same of tools that were called together."""
+        return self._waits.quantiles(tenant, tools)
 
     async def append(
         self,

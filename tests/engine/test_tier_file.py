@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -30,9 +31,9 @@ def ids(*tokens: int) -> Ids:
     return np.array(tokens, dtype=np.int32)
 
 
-def write(folder: Path, tokens: Ids, *, begin: int = 0, parent: str = "") -> RunFile:
+def write(folder: Path, tokens: Ids, *, begin: int = 0, parent: str = "", expires_at: float | None = None) -> RunFile:
     k = torch.arange(2 * len(tokens) * 3 * 4, dtype=torch.float32).view(2, len(tokens), 3, 4)
-    return write_run(folder, RunHeader("t", "", parent, begin, len(tokens)), tokens, k, -k)
+    return write_run(folder, RunHeader("t", "", parent, begin, len(tokens), expires_at), tokens, k, -k)
 
 
 def path_of(folder: Path, file: RunFile) -> Path:
@@ -42,18 +43,23 @@ def path_of(folder: Path, file: RunFile) -> Path:
 class Disk:
     """A folder and its index; what is to be done to files is done at once."""
 
-    def __init__(self, folder: Path, limit_bytes: int = 10**9) -> None:
+    def __init__(self, folder: Path, limit_bytes: int = 10**9, epoch_s: float = 0.0) -> None:
         self.folder = folder
         self.shortened: list[tuple[str, int]] = []
         self.tier = DiskTier(
-            folder, limit_bytes, self._remove, lambda name, count: self.shortened.append((name, count))
+            folder,
+            limit_bytes,
+            self._remove,
+            lambda name, count: self.shortened.append((name, count)),
+            epoch_s=epoch_s,
         )
 
-    def save(self, *tokens: int) -> RunFile:
+    def save(self, *tokens: int, expires: float = math.inf) -> RunFile:
         """Write what of a path isn't there yet."""
-        pieces = self.tier.match(ROOT, ids(*tokens), 0)
-        have = sum(piece.end - piece.begin for piece in pieces)
-        file = write(self.folder, ids(*tokens[have:]), begin=have, parent=pieces[-1].name if pieces else "")
+        pieces = self.tier.keep(ROOT, ids(*tokens), 0, expires)
+        have, parent = sum(piece.end - piece.begin for piece in pieces), pieces[-1].name if pieces else ""
+        at = self.tier.expires_at(expires)
+        file = write(self.folder, ids(*tokens[have:]), begin=have, parent=parent, expires_at=at)
         assert self.tier.insert(file, ids(*tokens), 0)
         self.tier.tree.check()
         return file
@@ -112,6 +118,30 @@ def test_a_restart_finds_what_was_there_and_removes_what_hangs_in_the_air(tmp_pa
     last.tier.restore(0)
     assert last.tier.tree.num_tokens == 0
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_says_until_when_it_is_wanted_whatever_clock_its_reader_has(tmp_path: Path) -> None:
+    disk = Disk(tmp_path, epoch_s=1000.0)
+    first, second = disk.save(1, 2, expires=50), disk.save(1, 2, 3, expires=60)
+    plain = disk.save(4, 5)
+    assert read_header(path_of(tmp_path, first)).header.expires_at == 1050
+    again = Disk(tmp_path, epoch_s=1020.0)
+    again.tier.restore(35)
+    assert again.tier.match(ROOT, ids(1, 2, 3), 36) == [Piece(first.name, 0, 2), Piece(second.name, 0, 1)]
+    again.tier.expire(40)
+    assert [path.name for path in tmp_path.iterdir()] == [path_of(tmp_path, plain).name]
+    assert again.tier.num_bytes == plain.num_bytes
+
+
+def test_at_a_restart_what_is_over_goes_and_what_others_continue_stays(tmp_path: Path) -> None:
+    disk = Disk(tmp_path)
+    first, _ = disk.save(1, 2, 3, 4, expires=50), disk.save(7, 8, expires=50)
+    second = disk.save(1, 2, 9)
+    again = Disk(tmp_path)
+    again.tier.restore(50)
+    assert again.tier.match(ROOT, ids(1, 2, 9), 50) == [Piece(first.name, 0, 2), Piece(second.name, 0, 1)]
+    assert again.tier.match(ROOT, ids(1, 2, 3), 50) == [Piece(first.name, 0, 2)]
+    assert (again.shortened, again.tier.match(ROOT, ids(7, 8), 50)) == ([(first.name, 2)], [])
 
 
 def test_over_the_limit_whole_files_go(tmp_path: Path) -> None:
