@@ -169,6 +169,7 @@ class TokenLogprob(msgspec.Struct, frozen=True, array_like=True):
 class Usage(msgspec.Struct, frozen=True, array_like=True):
     """Tokens of a request: prompt, those of them found at first admission, generated.
 
+    `written_tokens` of the prompt are in the prefix tree by this request: not found, nor computed by another meanwhile.
     Of those found, `host_tokens` came up from host memory and `disk_tokens` from disk; the rest was on the device.
     `reasoning_tokens` are those of the generated ones that come before the answer proper; the engine knows no part's
     meaning and says 0, who reads the parts counts them.
@@ -180,6 +181,7 @@ class Usage(msgspec.Struct, frozen=True, array_like=True):
     reasoning_tokens: int = 0
     host_tokens: int = 0
     disk_tokens: int = 0
+    written_tokens: int = 0
 
 
 MissCause = Literal["new", "evicted", "demoted"]

@@ -257,8 +257,10 @@ class Scheduler:
         ours = self.slot_table[sequence.row, begin:end].copy()
         match = self.tree.insert(sequence.node, sequence.ids(begin, end), ours, self._now)
         self.slots.give(ours[ours != match.slots])
-        sequence.inserted_len += int((ours == match.slots).sum())
-        if not np.array_equal(ours, match.slots):
+        is_new = ours == match.slots
+        sequence.inserted_len += int(is_new.sum())
+        sequence.written_tokens += int(is_new[: max(0, sequence.prompt_len - begin)].sum())
+        if not is_new.all():
             self.slot_table[sequence.row, begin:end] = match.slots
             self.moved_rows.add(sequence.row)
         self.tree.lock(match.node)

@@ -310,7 +310,8 @@ def total_usage(jobs: list[Job], latest: dict[int, EngineUsage]) -> Usage:
     """Usage of all answers together: each prompt counts once, as OpenAI counts it."""
     prompt = sum(len(job.token_ids) for job in jobs)
     cached = sum(latest[job.first_index].cached_tokens for job in jobs if job.first_index in latest)
+    written = sum(latest[job.first_index].written_tokens for job in jobs if job.first_index in latest)
     completion = sum(usage.completion_tokens for usage in latest.values())
     reasoning = sum(usage.reasoning_tokens for usage in latest.values())
     details = CompletionDetails(reasoning_tokens=reasoning)
-    return Usage(prompt, completion, prompt + completion, PromptDetails(cached), details)
+    return Usage(prompt, completion, prompt + completion, PromptDetails(cached, 0, written), details)

@@ -138,7 +138,7 @@ class ResponsesRequest(Struct, frozen=True, kw_only=True):
 
 
 class InputDetails(Struct, frozen=True):
-    """Of the input's tokens, those found in the prefix tree; writing it costs nothing and is not counted."""
+    """Of the input's tokens, those found in the prefix tree, and those that this request added to it."""
 
     cached_tokens: int = 0
     cache_write_tokens: int = 0
