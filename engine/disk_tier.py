@@ -19,7 +19,6 @@ from espalier.radix import PrefixTree, Root
 from espalier.radix.run import EMPTY, Ids
 
 log = logging.getLogger("espalier.engine.tiers")
-EVICTION = 4096
 MOST_NUMBERS = 2**31 - 1
 
 
@@ -50,7 +49,7 @@ class DiskTier:
     ) -> None:
         self.folder, self.limit_bytes, self.num_bytes = folder, limit_bytes, 0
         self._capacity = capacity
-        self.tree = PrefixTree(capacity=capacity, ghost_tokens=0)
+        self.tree = self._new_tree()
         self._remove, self._shorten, self._epoch_s = remove, shorten, epoch_s
         self._files: dict[str, tuple[int, RunFile]] = {}
         self._live: dict[str, int] = {}
@@ -127,7 +126,7 @@ class DiskTier:
         self.num_bytes += file.num_bytes
         self.tree.insert(match.node, path_ids[have:], slots[have:], now, expires=expires)
         self.tree.unlock(match.node)
-        self._keep_limit()
+        self._keep_limit(header.tenant)
         return True
 
     def forget(self, root: Root, token_ids: Ids, now: float) -> None:
@@ -146,7 +145,7 @@ class DiskTier:
 
     def _renumber(self, now: float) -> None:
         """Numbers have run out, as they do after billions of tokens: make the index anew from the files."""
-        self.tree = PrefixTree(capacity=self._capacity, ghost_tokens=0)
+        self.tree = self._new_tree()
         self._files.clear()
         self._live.clear()
         self._names.clear()
@@ -154,10 +153,14 @@ class DiskTier:
         self._next = self.num_bytes = 0
         self.restore(now)
 
-    def _keep_limit(self) -> None:
-        while self.num_bytes > self.limit_bytes and (gone := self.tree.evict(EVICTION)):
-            for run in gone:
-                self._free(run.slots)
+    def _new_tree(self) -> PrefixTree:
+        # What was saved is for those who are away: they keep their shares.
+        return PrefixTree(capacity=self._capacity, ghost_tokens=0, idle_s=math.inf)
+
+    def _keep_limit(self, tenant: str) -> None:
+        # Room is won by whole files, so leaves go whole.
+        while self.num_bytes > self.limit_bytes and (gone := self.tree.evict_leaf(tenant)) is not None:
+            self._free(gone.slots)
 
     def _free(self, slots: Ids, *, is_forgotten: bool = False) -> None:
         for piece in self._pieces(np.sort(slots)):

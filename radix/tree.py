@@ -31,7 +31,7 @@ from espalier.radix.run import (
     packed,
     unpacked,
 )
-from espalier.radix.share import Shares
+from espalier.radix.share import IDLE_S, Shares
 from espalier.radix.split import split_ghosts, split_live
 from espalier.radix.statistics import TreeStats, statistics
 
@@ -39,13 +39,20 @@ from espalier.radix.statistics import TreeStats, statistics
 class PrefixTree(Holds):
     """See the module. `capacity` is the size of the pool in tokens, of which tenants have shares; None knows no shares.
 
-    `policy` decides the order of eviction, default least recently used. `ghost_tokens` bounds the ids kept of what is
-    gone. `num_tokens` are all tokens held, `num_locked` those that requests hold, `num_leased` those that sessions do;
-    `num_evicted` is a total.
+    Who did nothing for `idle_s` has none. `policy` decides the order of eviction, default least recently used.
+    `ghost_tokens` bounds the ids kept of what is gone. `num_tokens` are all tokens held, `num_locked` those that
+    requests hold, `num_leased` those that sessions do; `num_evicted` is a total.
     """
 
-    def __init__(self, *, capacity: int | None = None, policy: Policy | None = None, ghost_tokens: int = 2**20) -> None:
-        self.shares = Shares(capacity, policy or LeastRecent())
+    def __init__(
+        self,
+        *,
+        capacity: int | None = None,
+        policy: Policy | None = None,
+        ghost_tokens: int = 2**20,
+        idle_s: float = IDLE_S,
+    ) -> None:
+        self.shares = Shares(capacity, policy or LeastRecent(), idle_s)
         super().__init__(Roots(self.shares))
         self.num_tokens = self.num_evicted = 0
         self.ghosts = Ghosts(self.roots, ghost_tokens)
@@ -115,14 +122,16 @@ class PrefixTree(Holds):
         """
         self.ghosts.prune()
         gone: list[Evicted] = []
-        while num_slots > 0 and (account := self.shares.victim(tenant)) is not None:
-            node = account.least()
-            assert node is not None, "tokens are evictable, but no leaf was offered"
-            cut = self._cut(node, max(0, len(node.slots) - num_slots))
-            gone.append(Evicted(node, node.end, cut))
-            num_slots -= len(cut)
-            self.num_evicted += len(cut)
+        while num_slots > 0 and (node := self._first_to_go(tenant)) is not None:
+            gone.append(self._evict(node, max(0, len(node.slots) - num_slots)))
+            num_slots -= len(gone[-1].slots)
         return gone
+
+    def evict_leaf(self, tenant: Hashable = None) -> Evicted | None:
+        """Give up all of the leaf that goes first, where a part is no use; None if all is held."""
+        self.ghosts.prune()
+        node = self._first_to_go(tenant)
+        return None if node is None else self._evict(node, 0)
 
     def discard(self, node: Node, num_tokens: int) -> Ids:
         """Give up the last `num_tokens` of the path to `node`, ids too, as far as nobody else holds or continues them.
@@ -249,6 +258,19 @@ class PrefixTree(Holds):
         else:
             node.account.num_evictable += len(slots)
             node.account.offer(node)
+
+    def _first_to_go(self, tenant: Hashable) -> Node | None:
+        account = self.shares.victim(tenant)
+        if account is None:
+            return None
+        node = account.least()
+        assert node is not None, "tokens are evictable, but no leaf was offered"
+        return node
+
+    def _evict(self, node: Node, keep: int) -> Evicted:
+        cut = self._cut(node, keep)
+        self.num_evicted += len(cut)
+        return Evicted(node, node.end, cut)
 
     def _cut(self, node: Node, keep: int) -> Ids:
         """Take the slots behind the first `keep` of an evictable node; their tokens become ghosts."""

@@ -380,3 +380,15 @@ def test_the_oldest_goes_where_all_is_to_be_kept(on_host: EngineOptions, engines
     flood(engine)
     assert ask(engine, ids(19, 100))[1].usage.host_tokens == 99
     assert ask(engine, ids(0, 100))[1].usage.host_tokens == 0
+
+
+def test_a_tenants_flood_leaves_what_others_have_on_disk(on_disk: EngineOptions, engines: list[Engine]) -> None:
+    bounded = dataclasses.replace(on_disk, kv_disk_bytes=bytes_of(on_disk, 700))
+    engine = an_engine(bounded, engines)
+    ask(engine, ids(99, 100), session="s")
+    for number in range(12):
+        ask(engine, ids(number, 100), session=str(number), tenant="other")
+    engine.close()
+    engines.clear()
+    _, last = ask(an_engine(bounded, engines), ids(99, 100), session="s")
+    assert last.usage.disk_tokens == 99

@@ -152,7 +152,12 @@ class Model:
         self.locked.append((node, (key[0], key[1][:have])))
 
     def evict(self) -> None:
-        self.forget_slots(evicted(self.tree, int(self.rng.integers(1, 8)), int(self.rng.integers(2))))
+        tenant = int(self.rng.integers(2))
+        if self.rng.random() < 0.3:
+            leaf = self.tree.evict_leaf(tenant)
+            self.forget_slots([] if leaf is None else leaf.slots.tolist())
+        else:
+            self.forget_slots(evicted(self.tree, int(self.rng.integers(1, 8)), tenant))
 
     def session(self) -> int:
         return int(self.rng.integers(SESSIONS))
