@@ -46,8 +46,8 @@ class Room:
     def fits(self, sequence: Sequence, matched: int, now_s: float, *, is_patient: bool) -> bool:
         """Whether there are slots for it now.
 
-        Who is not patient gets those of leases and of other tenants' shares, and so does a session that holds its place:
-        it grows as it would if it ran.
+        Who is not patient gets those of leases and of other tenants' shares. So does a session that holds its place: it
+        grows as it would if it ran.
         """
         if self.limits.admission == "worst_case":
             missing, promised = (

@@ -94,7 +94,7 @@ class Scheduler:
     def schedule(self, now_s: float) -> list[Work]:
         """The work of the next step; slots for it are taken."""
         self._now = now_s
-        self.tips.expire(now_s)
+        self.expire(now_s)
         if self.loading is not None:
             # With nothing else to do there is time to wait for it.
             is_idle = not self.running and not self.waiting
@@ -125,7 +125,7 @@ class Scheduler:
 
         If it came to its end, `is_turn`, that is its session's new tip.
         """
-        session = sequence.request.session
+        session, retention = sequence.request.session, sequence.request.retention
         self.tips.leave(session, self._now)
         if sequence.row < 0:
             if self.loading is not None:
@@ -135,9 +135,9 @@ class Scheduler:
         self.running.remove(sequence)
         node = self._release(sequence, keep=keep)
         if node is not None and keep and is_turn:
-            self.tips.finish(session, node, self._now)
-            if self.tiers is not None and session:
-                self.tiers.save(node, sequence.root, self._now)
+            self.tips.finish(session, node, self._now, is_group=sequence.request.is_group)
+            if self.tiers is not None and (session or retention.keep_s is not None):
+                self.tiers.save(node, sequence.root, self._now, retention)
 
     def note(self, note: SessionNote, now_s: float) -> NDArray[np.int32]:
         """Heed what is told of a session; returns slots whose content was deleted."""
@@ -157,6 +157,12 @@ class Scheduler:
                 self.slots.give(freed)
                 return freed
         return EMPTY
+
+    def expire(self, now_s: float) -> None:
+        """End leases that are over, and what lower tiers have kept for its time."""
+        self.tips.expire(now_s)
+        if self.tiers is not None:
+            self.tiers.expire(now_s)
 
     def is_idle(self) -> bool:
         """Whether there is nothing to do."""
@@ -248,8 +254,10 @@ class Scheduler:
         ours = self.slot_table[sequence.row, begin:end].copy()
         match = self.tree.insert(sequence.node, sequence.ids(begin, end), ours, self._now)
         self.slots.give(ours[ours != match.slots])
-        sequence.inserted_len += int((ours == match.slots).sum())
-        if not np.array_equal(ours, match.slots):
+        is_new = ours == match.slots
+        sequence.inserted_len += int(is_new.sum())
+        sequence.written_tokens += int(is_new[: max(0, sequence.prompt_len - begin)].sum())
+        if not is_new.all():
             self.slot_table[sequence.row, begin:end] = match.slots
             self.moved_rows.add(sequence.row)
         self.tree.lock(match.node)

@@ -54,6 +54,7 @@ class Sequence:
         "seed",
         "shared_len",
         "tokens",
+        "written_tokens",
     )
 
     def __init__(
@@ -76,7 +77,7 @@ class Sequence:
         self.cached_tokens, self.evicted_tokens = -1, 0
         self.missed_cause: MissCause = "new"
         self.loaded_from: Tier | None = None
-        self.loaded_tokens = 0
+        self.loaded_tokens = self.written_tokens = 0
         self.has_looked_down = False
         self.blocked_at, self.lacked = -math.inf, 0
         self.long_at = -math.inf

@@ -68,8 +68,10 @@ class Tips:
         if session:
             self._leases.renew(session, now + GRACE_S, now)
 
-    def finish(self, session: str, node: Node, now: float) -> None:
-        """A turn ended at `node`: the session's new tip."""
+    def finish(self, session: str, node: Node, now: float, *, is_group: bool = False) -> None:
+        """A turn ended at `node`: the session's new tip. Of a group, what lies beside it is not left."""
+        if is_group:
+            self._leases.part(session)
         if session:
             self._lease(session, node, now, expected=now, hold_s=GRACE_S, priority=0, num_turns=1)
 

@@ -97,4 +97,8 @@ class Account:
         self._most_offers = max(_FEW_OFFERS, 2 * len(kept))
 
     def _score(self, node: Node) -> float:
-        return ABANDONED if node.is_abandoned else self._policy.score(Leaf(node.last_used, node.begin, node.end))
+        if node.is_abandoned:
+            return ABANDONED
+        # What is wanted until some time is as good as used then.
+        used = node.expires if node.is_passing else node.last_used
+        return self._policy.score(Leaf(used, node.begin, node.end))

@@ -150,6 +150,12 @@ class LeaseTable:
             self._tree.remove_lease(lease.node)
         return lease
 
+    def part(self, session: Hashable) -> None:
+        """End a session's lease and take its tip away; what it used goes no sooner than what others did."""
+        self.release(session)
+        if (tip := self._tips.pop(session, None)) is not None:
+            tip.tips -= 1
+
     def drop(self, session: Hashable) -> None:
         """The session will not go on: what only it used goes first."""
         self.release(session)

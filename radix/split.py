@@ -13,6 +13,7 @@ def split_live(node: Node, at: int) -> Node:
     head = node.slots[:at] if isinstance(node.slots, range) else packed(node.slots[:at])
     upper = Node(parent, node.account, node.token_ids[:at].copy(), head, node.last_used)
     upper.locks, upper.leases, upper.is_abandoned = node.locks, node.leases, node.is_abandoned
+    upper.expires = node.expires
     upper.num_live = 1
     parent.children[int(node.token_ids[0])] = upper
     upper.children[int(node.token_ids[at])] = node

@@ -27,14 +27,19 @@ def a_scheduler(**changes: object) -> Scheduler:
     return Scheduler(Limits(**(chosen | changes)))  # type: ignore[arg-type]
 
 
-def a_sequence(name: str, prompt: range, *, session: str = "", tenant: str = "", now_s: float = 0.0) -> Sequence:
-    request = Generate(name, list(prompt), SamplingParams(max_tokens=1), tenant=tenant, session=session)
+def a_sequence(
+    name: str, prompt: range, *, session: str = "", tenant: str = "", now_s: float = 0.0, is_group: bool = False
+) -> Sequence:
+    params = SamplingParams(max_tokens=1)
+    request = Generate(name, list(prompt), params, tenant=tenant, session=session, is_group=is_group)
     return Sequence(request, max_len=len(prompt) + 1, seed=0, arrival=0, now_s=now_s)
 
 
-def turn(scheduler: Scheduler, name: str, prompt: range, now_s: float, *, session: str = "") -> Sequence:
+def turn(
+    scheduler: Scheduler, name: str, prompt: range, now_s: float, *, session: str = "", is_group: bool = False
+) -> Sequence:
     """One request from its arrival to its end; its answer is one token."""
-    sequence = a_sequence(name, prompt, session=session, now_s=now_s)
+    sequence = a_sequence(name, prompt, session=session, now_s=now_s, is_group=is_group)
     scheduler.add(sequence)
     run(scheduler, now_s)
     assert sequence.length == sequence.max_len
@@ -191,6 +196,27 @@ def test_what_a_rolled_back_turn_left_goes_first() -> None:
     turn(scheduler, "c", range(20), 3, session="s")
     turn(scheduler, "d", range(900, 920), 4)
     assert turn(scheduler, "other again", range(500, 520), 6).cached_tokens == 19
+
+
+@pytest.mark.parametrize("is_group", [False, True])
+def test_a_session_leaves_what_lies_beside_its_tip_and_a_group_does_not(is_group: bool) -> None:
+    scheduler = a_scheduler(num_slots=160, lease_tokens=0)
+    turn(scheduler, "other", range(500, 580), 0)
+    turn(scheduler, "a", range(30), 1, session="s", is_group=is_group)
+    turn(scheduler, "b", range(100, 130), 2, session="s", is_group=is_group)
+    turn(scheduler, "wants room", range(900, 960), 3)
+    assert (turn(scheduler, "a again", range(30), 4).cached_tokens == 29) == is_group
+
+
+def test_the_newest_tip_of_a_group_is_held() -> None:
+    scheduler = a_scheduler()
+    turn(scheduler, "a", range(40), 0, session="g", is_group=True)
+    turn(scheduler, "b", range(20, 60), 0, session="g", is_group=True)
+    assert scheduler.tips.num_leases == 1
+    scheduler.tips.hold(Hold("g", QUICK, ttl_s=60), 0)
+    for number in range(5):
+        turn(scheduler, f"other {number}", range(1000 * number + 100, 1000 * number + 145), 1)
+    assert turn(scheduler, "c", range(20, 65), 2, session="g", is_group=True).cached_tokens == 40
 
 
 def test_a_fork_keeps_what_its_other_leaves() -> None:
