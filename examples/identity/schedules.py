@@ -1,9 +1,10 @@
 """Random schedules of sessions against requests alone: schedules.py [--count 10000] [--seed 0].
 
 A schedule is a few sessions that take turns at once, fork, roll back, stop in the middle, are deleted, while others
-flood the pool; slots are few, so that requests are preempted and state is evicted, demoted and brought up again; some of
-it is not to reach the disk, or to last for a time; and the engine is restarted. Whatever happens, each greedy answer has
-to be the one that the request gets alone, without the tree, token for token (`exact`). Freed slots are filled with NaN.
+flood the pool; slots are few, so that requests are preempted and state is evicted, demoted and brought up again; some
+of it is not to reach the disk, or to last for a time; and the engine is restarted. Whatever happens, each greedy answer
+has to be the one that the request gets alone, without the tree, token for token (`exact`). Freed slots are filled with
+NaN.
 """
 
 from __future__ import annotations
