@@ -157,8 +157,10 @@ class Answer:
         sequence = self._sequence
         # What a grammar forces behind the prompt before its first token may be in the tree, too.
         cached = min(max(0, sequence.cached_tokens), sequence.prompt_len)
-        loaded = [sequence.loaded_tokens if tier == sequence.loaded_from else 0 for tier in ("host", "disk")]
-        return Usage(sequence.prompt_len, cached, sequence.num_generated, 0, *loaded)
+        host, disk = (sequence.loaded_tokens if tier == sequence.loaded_from else 0 for tier in ("host", "disk"))
+        # Who was preempted may have written some of it twice.
+        written = min(sequence.written_tokens, sequence.prompt_len - cached)
+        return Usage(sequence.prompt_len, cached, sequence.num_generated, 0, host, disk, written)
 
     def _timings(self, now_s: float) -> Timings:
         sequence = self._sequence

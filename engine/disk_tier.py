@@ -7,6 +7,7 @@ is in the tree any more. After a restart the index is made from the files again.
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -18,7 +19,6 @@ from espalier.radix import PrefixTree, Root
 from espalier.radix.run import EMPTY, Ids, spelled
 
 log = logging.getLogger("espalier.engine.tiers")
-EVICTION = 4096
 MOST_NUMBERS = 2**31 - 1
 
 
@@ -33,7 +33,8 @@ class Piece(NamedTuple):
 class DiskTier:
     """The index of one folder. `remove` and `shorten` are told what is to be done to files, and may do it later.
 
-    `capacity` is about how many tokens there is room for, of which tenants have shares.
+    `capacity` is about how many tokens there is room for, of which tenants have shares. Files say in seconds since
+    1970 how long they are wanted, which are `epoch_s` more than the engine's.
     """
 
     def __init__(
@@ -44,11 +45,12 @@ class DiskTier:
         shorten: Callable[[str, int], None],
         *,
         capacity: int | None = None,
+        epoch_s: float = 0.0,
     ) -> None:
         self.folder, self.limit_bytes, self.num_bytes = folder, limit_bytes, 0
         self._capacity = capacity
-        self.tree = PrefixTree(capacity=capacity, ghost_tokens=0)
-        self._remove, self._shorten = remove, shorten
+        self.tree = self._new_tree()
+        self._remove, self._shorten, self._epoch_s = remove, shorten, epoch_s
         self._files: dict[str, tuple[int, RunFile]] = {}
         self._live: dict[str, int] = {}
         self._starts = np.empty(0, dtype=np.int64)
@@ -75,6 +77,7 @@ class DiskTier:
                 continue
             paths[file.name] = np.concatenate((above[: file.header.begin], file.token_ids))
             self.insert(file, paths[file.name], now)
+        self.expire(now)
 
     def match(self, root: Root, token_ids: Ids, now: float) -> list[Piece]:
         """The pieces of files, in order, that hold the longest prefix."""
@@ -83,9 +86,26 @@ class DiskTier:
         self.tree.unlock(match.node)
         return self._pieces(match.slots)
 
+    def keep(self, root: Root, token_ids: Ids, now: float, expires: float) -> list[Piece]:
+        """The same of a path that is wanted until then; see `PrefixTree.insert`."""
+        match = self.tree.match(root, token_ids, now)
+        self.tree.lock(match.node)
+        self.tree.insert(match.node, EMPTY, EMPTY, now, expires=expires)
+        self.tree.unlock(match.node)
+        return self._pieces(match.slots)
+
+    def expire(self, now: float) -> None:
+        """Remove what was wanted until now, from index and files."""
+        self._free(self.tree.expire(now), is_forgotten=True)
+
+    def expires_at(self, expires: float) -> float | None:
+        """A time of the engine's clock as files say it."""
+        return None if math.isinf(expires) else expires + self._epoch_s
+
     def insert(self, file: RunFile, path_ids: Ids, now: float) -> bool:
         """A file was written; `path_ids` are the tokens up to its end. False if its beginning is gone meanwhile."""
         header = file.header
+        expires = math.inf if header.expires_at is None else header.expires_at - self._epoch_s
         if self._next + header.count > MOST_NUMBERS:
             self._renumber(now)
             return file.name in self._files
@@ -104,9 +124,9 @@ class DiskTier:
         self._starts = np.append(self._starts, start)
         self._names.append(file.name)
         self.num_bytes += file.num_bytes
-        self.tree.insert(match.node, path_ids[have:], slots[have:], now)
+        self.tree.insert(match.node, path_ids[have:], slots[have:], now, expires=expires)
         self.tree.unlock(match.node)
-        self._keep_limit()
+        self._keep_limit(header.tenant)
         return True
 
     def forget(self, root: Root, token_ids: Ids, now: float) -> None:
@@ -125,7 +145,7 @@ class DiskTier:
 
     def _renumber(self, now: float) -> None:
         """Numbers have run out, as they do after billions of tokens: make the index anew from the files."""
-        self.tree = PrefixTree(capacity=self._capacity, ghost_tokens=0)
+        self.tree = self._new_tree()
         self._files.clear()
         self._live.clear()
         self._names.clear()
@@ -133,10 +153,14 @@ class DiskTier:
         self._next = self.num_bytes = 0
         self.restore(now)
 
-    def _keep_limit(self) -> None:
-        while self.num_bytes > self.limit_bytes and (gone := self.tree.evict(EVICTION)):
-            for run in gone:
-                self._free(spelled(run.slots))
+    def _new_tree(self) -> PrefixTree:
+        # What was saved is for those who are away: they keep their shares.
+        return PrefixTree(capacity=self._capacity, ghost_tokens=0, idle_s=math.inf)
+
+    def _keep_limit(self, tenant: str) -> None:
+        # Room is won by whole files, so what lies together goes whole.
+        while self.num_bytes > self.limit_bytes and (gone := self.tree.evict_leaf(tenant)) is not None:
+            self._free(spelled(gone.slots))
 
     def _free(self, slots: Ids, *, is_forgotten: bool = False) -> None:
         for piece in self._pieces(np.sort(slots)):

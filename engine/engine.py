@@ -151,6 +151,10 @@ class Engine:
         if len(deleted):
             self._loaded.kv.erase(torch.from_numpy(deleted).long().to(self._loaded.device))
 
+    def expire(self) -> None:
+        """End what is over, as each step does."""
+        self.scheduler.expire(self._clock())
+
     def close(self) -> None:
         """Finish what is being written, and end; nothing may be asked of it afterwards."""
         if self._tiers is not None:

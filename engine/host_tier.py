@@ -8,7 +8,7 @@ from torch import Tensor
 from espalier.engine.kv_pool import KVPool
 from espalier.engine.slots import SlotAllocator
 from espalier.radix import Node, PrefixTree, Root
-from espalier.radix.run import Ids
+from espalier.radix.run import EMPTY, Ids
 
 
 class HostTier:
@@ -40,17 +40,22 @@ class HostTier:
         """Take back slots that were not used."""
         self._slots.give(slots)
 
-    def insert(self, node: Node, token_ids: Ids, slots: Ids, now: float) -> None:
+    def keep(self, node: Node, now: float, expires: float) -> None:
+        """The path to `node` is wanted until then; see `PrefixTree.insert`."""
+        self.tree.insert(node, EMPTY, EMPTY, now, expires=expires)
+
+    def insert(self, node: Node, token_ids: Ids, slots: Ids, now: float, expires: float) -> None:
         """Slots now hold these tokens, which follow `node`; those that were there already are free again."""
-        kept = self.tree.insert(node, token_ids, slots, now).slots
+        kept = self.tree.insert(node, token_ids, slots, now, expires=expires).slots
         self._slots.give(slots[slots != kept])
 
     def forget(self, root: Root, token_ids: Ids, now: float) -> None:
         """Remove a path as far as no other has it; its state is overwritten."""
-        freed = self.tree.forget(root, token_ids, now)
-        if len(freed):
-            self._pool.erase(torch.from_numpy(freed).long())
-        self._slots.give(freed)
+        self._erase(self.tree.forget(root, token_ids, now))
+
+    def expire(self, now: float) -> None:
+        """Remove what was wanted until now; its state is overwritten."""
+        self._erase(self.tree.expire(now))
 
     def read(self, slots: Ids) -> tuple[Tensor, Tensor]:
         """Keys and values of slots; for the worker's thread."""
@@ -63,3 +68,8 @@ class HostTier:
     def check(self) -> None:
         """Raise AssertionError if an invariant does not hold."""
         self.tree.check()
+
+    def _erase(self, freed: Ids) -> None:
+        if len(freed):
+            self._pool.erase(torch.from_numpy(freed).long())
+        self._slots.give(freed)

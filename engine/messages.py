@@ -60,11 +60,23 @@ class SamplingParams(msgspec.Struct, frozen=True, omit_defaults=True):
     closed_by_budget_as: Literal["length", "stop"] = "length"
 
 
+class Retention(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What may become of a request's state below the device.
+
+    It is written `to_disk` or not. With `keep_s` it is saved in any case, goes after what has no such time, and is
+    removed then; without, a session's state is saved and kept as long as there is room.
+    """
+
+    to_disk: bool = True
+    keep_s: float | None = None
+
+
 class Generate(Message, frozen=True, tag="generate"):
     """Ask for one answer to `token_ids`. `request_id` is unique among running requests.
 
     `tenant` and `cache_salt` choose the root of the prefix tree: prefixes are shared only where both are equal.
     `session` is an opaque key, unique over all tenants: the end of this request becomes the session's tip, see `Hold`.
+    Where `is_group`, it names no conversation but several that begin alike: what lies beside the new tip is not left.
     """
 
     request_id: str
@@ -73,6 +85,8 @@ class Generate(Message, frozen=True, tag="generate"):
     tenant: str = ""
     cache_salt: str = ""
     session: str = ""
+    is_group: bool = False
+    retention: Retention = Retention()
 
 
 class Abort(Message, frozen=True, tag="abort"):
@@ -155,6 +169,7 @@ class TokenLogprob(msgspec.Struct, frozen=True, array_like=True):
 class Usage(msgspec.Struct, frozen=True, array_like=True):
     """Tokens of a request: prompt, those of them found at first admission, generated.
 
+    `written_tokens` of the prompt are in the prefix tree by this request: not found, nor computed by another meanwhile.
     Of those found, `host_tokens` came up from host memory and `disk_tokens` from disk; the rest was on the device.
     `reasoning_tokens` are those of the generated ones that come before the answer proper; the engine knows no part's
     meaning and says 0, who reads the parts counts them.
@@ -166,6 +181,7 @@ class Usage(msgspec.Struct, frozen=True, array_like=True):
     reasoning_tokens: int = 0
     host_tokens: int = 0
     disk_tokens: int = 0
+    written_tokens: int = 0
 
 
 MissCause = Literal["new", "evicted", "demoted"]

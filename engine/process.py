@@ -81,6 +81,10 @@ class StepEngine(Protocol):
         """Whether a request runs or waits, or an output was not yet returned."""
         ...
 
+    def expire(self) -> None:
+        """End what is over, although nothing is computed."""
+        ...
+
     def close(self) -> None:
         """Finish what is being written; nothing is asked of it afterwards."""
         ...
@@ -131,6 +135,7 @@ class EngineLoop:
                 self._send(step)
         # Beats come from here and no thread, so that they stop when the loop does.
         if self._clock() - self._sent_at >= BEAT_S:
+            self._engine.expire()
             self._send(Beat(self._engine.stats()))
 
     def _handle(self, message: ToEngine) -> None:

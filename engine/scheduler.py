@@ -1,8 +1,9 @@
 """Decides what each step computes, and who holds which slots. Imports no torch: tested by hand-written traces.
 
 Decode tokens come first, and with them those that grammars forced, then chunks of prompts up to the budget, oldest
-first. A waiting request that shares a longer prefix with a prompt now being computed than with the tree sits out until
-that prefix is there: it is computed once.
+first; but those that are through in this step may take half of it ahead of longer ones: a warm turn does not wait until
+a cold one is computed. A waiting request that shares a longer prefix with a prompt now being computed than with the
+tree sits out until that prefix is there: it is computed once.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 from espalier.engine.loading import Loading
 from espalier.engine.messages import Forget, Fork, Hold, Release, SessionNote
 from espalier.engine.options import Eviction
+from espalier.engine.room import Room
 from espalier.engine.sequence import Sequence
 from espalier.engine.slots import SlotAllocator
 from espalier.engine.tier import LowerTiers
@@ -35,8 +37,8 @@ GHOSTS = 4
 """So many times the pool's tokens are remembered by their ids when they are gone, to tell why a prompt missed."""
 LOAD_WAIT_S = 0.002
 """An engine that has nothing to compute waits so long at a time for state that is being loaded."""
-BLOCKED_S = 0.1
-"""Who found no room is not matched again for so long, unless there is as much room as it lacked."""
+LONG_S = 0.1
+"""A waiting request that was too long to go ahead of others is not matched for that again for so long."""
 MAX_LOOK = 64
 """Waiting requests looked at in one step."""
 
@@ -57,6 +59,7 @@ class Scheduler:
     running: list[Sequence] = field(default_factory=list)
     totals: Totals = field(default_factory=Totals)
     slots: SlotAllocator = field(init=False)
+    room: Room = field(init=False)
     slot_table: NDArray[np.int32] = field(init=False)
     moved_rows: set[int] = field(default_factory=set)
     """Rows of the slot table in which more changed than slots for new tokens; who copies the table takes them out."""
@@ -74,6 +77,7 @@ class Scheduler:
         self.tree = PrefixTree(capacity=limits.num_slots, policy=policy, ghost_tokens=GHOSTS * limits.num_slots)
         tenant_tokens = limits.lease_tokens if limits.tenant_lease_tokens is None else limits.tenant_lease_tokens
         self.tips = Tips(self.tree, LeaseBudget(limits.lease_tokens, tenant_tokens), limits.num_slots, RecomputeCost())
+        self.room = Room(limits, self.slots, self.tree, self.tips, self.running)
         self.slot_table = np.zeros((self.limits.max_running, self.limits.max_context), dtype=np.int32)
         self._rows = list(range(self.limits.max_running - 1, -1, -1))
 
@@ -90,7 +94,7 @@ class Scheduler:
     def schedule(self, now_s: float) -> list[Work]:
         """The work of the next step; slots for it are taken."""
         self._now = now_s
-        self.tips.expire(now_s)
+        self.expire(now_s)
         if self.loading is not None:
             # With nothing else to do there is time to wait for it.
             is_idle = not self.running and not self.waiting
@@ -99,7 +103,10 @@ class Scheduler:
             self._seats = self.limits.max_running
         plan = self._decodes()
         budget = max(self.limits.step_tokens - sum(work.end - work.begin for work in plan), MIN_CHUNK)
-        budget -= self._prefills(plan, budget)
+        under_way = [sequence for sequence in self.running if not sequence.is_decoding]
+        if under_way:
+            budget -= self._admit_short(plan, budget // 2, now_s)
+        budget -= self._prefills(plan, under_way, budget)
         if not self._admit(plan, budget, now_s):
             self._seats = 0
         # Who was preempted on the way has no slots any more.
@@ -118,7 +125,7 @@ class Scheduler:
 
         If it came to its end, `is_turn`, that is its session's new tip.
         """
-        session = sequence.request.session
+        session, retention = sequence.request.session, sequence.request.retention
         self.tips.leave(session, self._now)
         if sequence.row < 0:
             if self.loading is not None:
@@ -128,9 +135,9 @@ class Scheduler:
         self.running.remove(sequence)
         node = self._release(sequence, keep=keep)
         if node is not None and keep and is_turn:
-            self.tips.finish(session, node, self._now)
-            if self.tiers is not None and session:
-                self.tiers.save(node, sequence.root, self._now)
+            self.tips.finish(session, node, self._now, is_group=sequence.request.is_group)
+            if self.tiers is not None and (session or retention.keep_s is not None):
+                self.tiers.save(node, sequence.root, self._now, retention)
 
     def note(self, note: SessionNote, now_s: float) -> NDArray[np.int32]:
         """Heed what is told of a session; returns slots whose content was deleted."""
@@ -150,6 +157,12 @@ class Scheduler:
                 self.slots.give(freed)
                 return freed
         return EMPTY
+
+    def expire(self, now_s: float) -> None:
+        """End leases that are over, and what lower tiers have kept for its time."""
+        self.tips.expire(now_s)
+        if self.tiers is not None:
+            self.tiers.expire(now_s)
 
     def is_idle(self) -> bool:
         """Whether there is nothing to do."""
@@ -181,12 +194,12 @@ class Scheduler:
                 room -= end - begin - 1
         return plan
 
-    def _prefills(self, plan: list[Work], budget: int) -> int:
+    def _prefills(self, plan: list[Work], under_way: list[Sequence], budget: int) -> int:
         used = 0
-        for sequence in list(self.running):
+        for sequence in under_way:
             if budget - used <= 0:
                 break
-            if sequence.row >= 0 and not sequence.is_decoding:
+            if sequence.row >= 0:
                 used += self._chunk(plan, sequence, budget - used)
         return used
 
@@ -200,25 +213,15 @@ class Scheduler:
     def _extend(self, sequence: Sequence, length: int) -> bool:
         """Give a sequence slots up to `length`; others are preempted for it, the youngest first, at last itself."""
         need = length - sequence.num_slots
-        while need > 0 and not self._make_room(need, sequence.request.tenant):
+        while need > 0 and not self.room.make(need, sequence.request.tenant, self._now):
             victim = self.running[-1]
             self._preempt(victim)
             if victim is sequence:
                 return False
         if need > 0:
             self.slot_table[sequence.row, sequence.num_slots : length] = self.slots.take(need)
+            self.tips.grow(length - max(sequence.num_slots, sequence.known_len))
             sequence.num_slots = length
-        return True
-
-    def _make_room(self, need: int, tenant: str) -> bool:
-        """Free as many slots for this tenant; sessions give up their leases for it, if it must be."""
-        while self.slots.num_free < need:
-            # A little more than needed: one eviction then serves several steps.
-            gone = self.tree.evict(need - self.slots.num_free + 32, tenant)
-            for run in gone:
-                self.slots.give(run.slots)
-            if not gone and not self.tips.make_room(self._now):
-                return False
         return True
 
     def _preempt(self, sequence: Sequence) -> None:
@@ -251,13 +254,42 @@ class Scheduler:
         ours = self.slot_table[sequence.row, begin:end].copy()
         match = self.tree.insert(sequence.node, sequence.ids(begin, end), ours, self._now)
         self.slots.give(ours[ours != match.slots])
-        sequence.inserted_len += int((ours == match.slots).sum())
-        if not np.array_equal(ours, match.slots):
+        is_new = ours == match.slots
+        sequence.inserted_len += int(is_new.sum())
+        sequence.written_tokens += int(is_new[: max(0, sequence.prompt_len - begin)].sum())
+        if not is_new.all():
             self.slot_table[sequence.row, begin:end] = match.slots
             self.moved_rows.add(sequence.row)
         self.tree.lock(match.node)
         self.tree.unlock(sequence.node)
         sequence.node, sequence.shared_len = match.node, end
+
+    def _admit_short(self, plan: list[Work], budget: int, now_s: float) -> int:
+        """Start waiting sequences that are through in this step, ahead of those under way; returns tokens used."""
+        used = 0
+        looked: list[Sequence] = []
+        while self.waiting and used < budget and self._rows and self._seats and len(looked) < MAX_LOOK:
+            sequence = self.waiting.popleft()
+            looked.append(sequence)
+            if now_s - sequence.long_at < LONG_S or self.room.is_blocked(sequence, now_s):
+                continue
+            slots = self._match(sequence)
+            missing = sequence.length - len(slots)
+            if budget - used < missing <= budget:
+                self._let_go(sequence)
+                continue
+            if (
+                missing > budget
+                or self._is_computed_soon(sequence, len(slots))
+                or not self.room.fits(sequence, len(slots), now_s, is_patient=True)
+            ):
+                self._let_go(sequence)
+                sequence.long_at = now_s
+                continue
+            looked.pop()
+            used += self._start(plan, sequence, slots, budget - used)
+        self.waiting.extendleft(reversed(looked))
+        return used
 
     def _admit(self, plan: list[Work], budget: int, now_s: float) -> bool:
         """Start waiting sequences; returns whether, as things are, the next step could start more.
@@ -269,27 +301,25 @@ class Scheduler:
         while self.waiting and budget > 0 and self._rows and self._seats and len(looked) < MAX_LOOK:
             sequence = self.waiting.popleft()
             looked.append(sequence)
-            if self._is_blocked(sequence, now_s):
+            if self.room.is_blocked(sequence, now_s):
                 fits = False
                 continue
             slots = self._match(sequence)
             if self._is_computed_soon(sequence, len(slots)):
                 self._let_go(sequence)
                 continue
-            is_patient = now_s - sequence.arrived_s < self.limits.patience_s
-            if not self._fits(sequence, len(slots), may_break=not (self.running and is_patient)):
+            is_patient = bool(self.running) and self.room.is_patient(sequence, now_s)
+            if not self.room.fits(sequence, len(slots), now_s, is_patient=is_patient):
                 self._let_go(sequence)
                 sequence.blocked_at, sequence.lacked = now_s, sequence.length - len(slots)
                 fits = False
-                if not is_patient:
+                if not self.room.is_patient(sequence, now_s):
                     break
                 continue
             looked.pop()
             if self._is_brought_up(sequence, len(slots), now_s):
                 continue
-            self._start(sequence, slots, now_s)
-            self._seats -= 1
-            budget -= self._chunk(plan, sequence, budget)
+            budget -= self._start(plan, sequence, slots, budget)
         self.waiting.extendleft(reversed(looked))
         if not fits and self._blocked_at is not None:
             self.tips.block(now_s - self._blocked_at, now_s)
@@ -321,7 +351,7 @@ class Scheduler:
         if found.seconds >= self.tips.cost.seconds(matched, found.end):
             sequence.missed_cause = "demoted"
             return False
-        if not self._make_room(count, sequence.request.tenant):
+        if not self.room.make(count, sequence.request.tenant, now_s):
             return False
         self.loading.begin(found, sequence, self.slots.take(count), now_s)
         return True
@@ -337,37 +367,20 @@ class Scheduler:
             for leader in (*self.running, *(self.loading.sequences() if self.loading else ()))
         )
 
-    def _is_blocked(self, sequence: Sequence, now_s: float) -> bool:
-        """Whether it is known without matching it that a patient request still finds no room."""
-        if now_s - sequence.blocked_at >= BLOCKED_S or now_s - sequence.arrived_s >= self.limits.patience_s:
-            return False
-        room = self.slots.num_free + self.tree.shares.room(sequence.request.tenant)
-        return bool(self.running) and room < sequence.lacked
-
-    def _fits(self, sequence: Sequence, matched: int, *, may_break: bool) -> bool:
-        """Whether there are slots for it; `may_break`, those of leases and of other tenants' shares included."""
-        if may_break:
-            room = self.slots.num_free + self.tree.num_tokens - self.tree.num_locked
-        else:
-            room = self.slots.num_free + self.tree.shares.room(sequence.request.tenant)
-        if self.limits.admission == "worst_case":
-            promised = sum(other.max_len - other.num_slots for other in self.running)
-            return sequence.max_len - matched <= room - promised
-        # One token to spare for each that decodes, so that admission is not undone by the next step.
-        promised = sum(max(other.length - other.num_slots, 1) for other in self.running)
-        return sequence.length - matched <= room - promised
-
-    def _start(self, sequence: Sequence, slots: NDArray[np.int32], now_s: float) -> None:
+    def _start(self, plan: list[Work], sequence: Sequence, slots: NDArray[np.int32], budget: int) -> int:
+        """Give it a row and a first chunk of up to `budget` tokens; returns how many."""
         matched = len(slots)
         sequence.row = self._rows.pop()
         self.slot_table[sequence.row, :matched] = slots
         self.moved_rows.add(sequence.row)
         sequence.num_computed = sequence.num_slots = sequence.shared_len = matched
         if sequence.cached_tokens < 0:
-            sequence.cached_tokens, sequence.first_admitted_s = matched, now_s
+            sequence.cached_tokens, sequence.first_admitted_s = matched, self._now
             self.totals.prompt_tokens += sequence.prompt_len
             self.totals.cached_tokens += matched
             self.totals.loaded_tokens += sequence.loaded_tokens
             self.totals.evicted_tokens += sequence.evicted_tokens
-            self.tips.miss(sequence.evicted_tokens, matched, now_s)
+            self.tips.miss(sequence.evicted_tokens, matched, self._now)
         self.running.append(sequence)
+        self._seats -= 1
+        return self._chunk(plan, sequence, budget)

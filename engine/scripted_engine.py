@@ -69,6 +69,9 @@ class ScriptedEngine:
     def note(self, note: SessionNote) -> None:
         """See `StepEngine.note`; it holds nothing between requests."""
 
+    def expire(self) -> None:
+        """See `StepEngine.expire`; it keeps nothing."""
+
     def close(self) -> None:
         """See `StepEngine.close`; it writes nothing."""
 

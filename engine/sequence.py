@@ -40,6 +40,7 @@ class Sequence:
         "length",
         "loaded_from",
         "loaded_tokens",
+        "long_at",
         "max_len",
         "missed_cause",
         "node",
@@ -53,6 +54,7 @@ class Sequence:
         "seed",
         "shared_len",
         "tokens",
+        "written_tokens",
     )
 
     def __init__(
@@ -75,9 +77,10 @@ class Sequence:
         self.cached_tokens, self.evicted_tokens = -1, 0
         self.missed_cause: MissCause = "new"
         self.loaded_from: Tier | None = None
-        self.loaded_tokens = 0
+        self.loaded_tokens = self.written_tokens = 0
         self.has_looked_down = False
         self.blocked_at, self.lacked = -math.inf, 0
+        self.long_at = -math.inf
         self.preemptions = 0
         self.row = -1
         self.node: Node | None = None
@@ -98,6 +101,11 @@ class Sequence:
     def num_generated(self) -> int:
         """Tokens generated so far."""
         return self.length - self.prompt_len
+
+    @property
+    def known_len(self) -> int:
+        """Tokens at its beginning that were in the tree when it was admitted, or had been before they were evicted."""
+        return max(self.cached_tokens, 0) + self.evicted_tokens
 
     @property
     def is_decoding(self) -> bool:

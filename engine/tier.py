@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Literal, NamedTuple, Protocol
 
+from espalier.engine.messages import Retention
 from espalier.radix import Node, Root
 from espalier.radix.run import Ids
 
@@ -25,8 +26,12 @@ class Found(NamedTuple):
 class LowerTiers(Protocol):
     """State that is not on the device. Whatever takes time runs beside the step loop; `poll` tells what is done."""
 
-    def save(self, node: Node, root: Root, now: float) -> None:
+    def save(self, node: Node, root: Root, now: float, retention: Retention) -> None:
         """Copy the path to `node` down, as far as it isn't there yet; the node is locked meanwhile."""
+        ...
+
+    def expire(self, now: float) -> None:
+        """Remove what has been kept for its time."""
         ...
 
     def find(self, root: Root, token_ids: Ids, begin: int, now: float) -> Found | None:

@@ -33,13 +33,17 @@ class TierFileError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class RunHeader:
-    """Tokens [begin, begin + count) of a path below a root; `parent` is the file that has token `begin` - 1, or ""."""
+    """Tokens [begin, begin + count) of a path below a root; `parent` is the file that has token `begin` - 1, or "".
+
+    They are wanted until `expires_at`, in seconds since 1970, and no longer; None: as long as there is room.
+    """
 
     tenant: str
     salt: str
     parent: str
     begin: int
     count: int
+    expires_at: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -29,6 +30,7 @@ def make_tiers(options: EngineOptions, loaded: Loaded, tree: PrefixTree, clock: 
         disk_bytes=options.kv_disk_bytes,
         bytes_per_token=loaded.fit.kv_bytes_per_token,
         clock=clock,
+        epoch_s=time.time() - clock(),
     )
 
 

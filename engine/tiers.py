@@ -8,6 +8,7 @@ is locked where it is read, one that is written belongs to nobody yet.
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable
 
 import torch
@@ -16,6 +17,7 @@ from torch import Tensor
 from espalier.engine.disk_tier import DiskTier
 from espalier.engine.host_tier import HostTier
 from espalier.engine.kv_pool import KVPool
+from espalier.engine.messages import Retention
 from espalier.engine.tier import Found, Tier
 from espalier.engine.tier_file import SUFFIX, RunFile, RunHeader, shorten_run, write_run
 from espalier.engine.tier_folder import TierFolder
@@ -31,7 +33,10 @@ log = logging.getLogger("espalier.engine.tiers")
 
 
 class Tiers:
-    """See the module. `tree` is the device's, `kv` its pool; `bytes_per_token` of state."""
+    """See the module. `tree` is the device's, `kv` its pool; `bytes_per_token` of state.
+
+    `epoch_s` is what the time since 1970 is ahead of `clock`.
+    """
 
     def __init__(
         self,
@@ -43,6 +48,7 @@ class Tiers:
         disk_bytes: int,
         bytes_per_token: int,
         clock: Callable[[], float],
+        epoch_s: float,
     ) -> None:
         self._tree, self._kv, self._host, self._folder = tree, kv, host, folder
         self._worker = TierWorker(clock)
@@ -58,6 +64,7 @@ class Tiers:
                 self._remove_file,
                 self._shorten_file,
                 capacity=disk_bytes // bytes_per_token,
+                epoch_s=epoch_s,
             )
             self._disk.restore(clock())
         self._reader = TierReader(host, self._disk, bytes_per_token)
@@ -68,21 +75,28 @@ class Tiers:
         host = 0 if self._host is None else self._host.tree.num_tokens
         return {"host": host, "disk": 0 if self._disk is None else self._disk.tree.num_tokens}
 
-    def save(self, node: Node, root: Root, now: float) -> None:
+    def save(self, node: Node, root: Root, now: float, retention: Retention) -> None:
         """See `LowerTiers.save`."""
         if self._worker.num_open >= MOST_OPEN:
             return
         ids, slots = node.path_ids(), node.path_slots()
-        to_host = self._room_in_host(root, ids, now)
-        pieces = [] if self._disk is None else self._disk.match(root, ids, now)
+        expires = math.inf if retention.keep_s is None else now + retention.keep_s
+        to_host = self._room_in_host(root, ids, now, expires)
+        disk = self._disk if retention.to_disk else None
+        pieces = [] if disk is None else disk.keep(root, ids, now, expires)
         on_disk = sum(piece.end - piece.begin for piece in pieces)
-        to_disk = self._disk is not None and on_disk < len(ids)
+        to_disk = disk is not None and on_disk < len(ids)
         if to_host is None and not to_disk:
             return
         in_host = len(ids) if to_host is None else len(ids) - len(to_host[1])
         begin = min(in_host, on_disk if to_disk else len(ids))
         header = RunHeader(
-            str(root.tenant), str(root.salt), pieces[-1].name if pieces else "", on_disk, len(ids) - on_disk
+            str(root.tenant),
+            str(root.salt),
+            pieces[-1].name if pieces else "",
+            on_disk,
+            len(ids) - on_disk,
+            None if disk is None else disk.expires_at(expires),
         )
         written: list[RunFile] = []
         self._tree.lock(node)
@@ -98,10 +112,10 @@ class Tiers:
         def done(outcome: Outcome) -> None:
             self._tree.unlock(node)
             if to_host is not None and self._host is not None:
-                self._settle_host(to_host[0], ids[in_host:], to_host[1], outcome, now)
+                self._settle_host(to_host[0], ids[in_host:], to_host[1], outcome, now, expires)
             for file in written:
-                assert self._disk is not None
-                self._disk.insert(file, ids, now)
+                assert disk is not None
+                disk.insert(file, ids, now)
             if isinstance(outcome, Exception):
                 self._fail("save", outcome)
             self.num_saved += 1
@@ -151,6 +165,14 @@ class Tiers:
         if self._disk is not None:
             self._disk.forget(root, token_ids, now)
 
+    def expire(self, now: float) -> None:
+        """See `LowerTiers.expire`."""
+        self._worker.poll()  # what was saved last may be over, too
+        if self._host is not None:
+            self._host.expire(now)
+        if self._disk is not None:
+            self._disk.expire(now)
+
     def close(self) -> None:
         """Finish what is being saved, and end."""
         self._worker.close()
@@ -164,23 +186,24 @@ class Tiers:
         if self._disk is not None:
             self._disk.tree.check()
 
-    def _room_in_host(self, root: Root, ids: Ids, now: float) -> tuple[Node, Ids] | None:
+    def _room_in_host(self, root: Root, ids: Ids, now: float, expires: float) -> tuple[Node, Ids] | None:
         """Where the path goes on in the host tier, locked, and slots for the rest; None where nothing is to be done."""
         if self._host is None:
             return None
         node, have = self._host.match(root, ids, now)
+        self._host.keep(node, now, expires)
         slots = self._host.take(len(ids) - len(have), root) if len(have) < len(ids) else None
         if slots is None:
             self._host.unlock(node)
             return None
         return node, slots
 
-    def _settle_host(self, node: Node, ids: Ids, slots: Ids, outcome: Outcome, now: float) -> None:
+    def _settle_host(self, node: Node, ids: Ids, slots: Ids, outcome: Outcome, now: float, expires: float) -> None:
         assert self._host is not None
         if isinstance(outcome, Exception):
             self._host.give(slots)
         else:
-            self._host.insert(node, ids, slots, now)
+            self._host.insert(node, ids, slots, now, expires)
         self._host.unlock(node)
 
     def _remove_file(self, name: str) -> None:

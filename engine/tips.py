@@ -68,10 +68,12 @@ class Tips:
         if session:
             self._leases.renew(session, now + GRACE_S, now)
 
-    def finish(self, session: str, node: Node, now: float) -> None:
-        """A turn ended at `node`: the session's new tip."""
+    def finish(self, session: str, node: Node, now: float, *, is_group: bool = False) -> None:
+        """A turn ended at `node`: the session's new tip. Of a group, what lies beside it is not left."""
+        if is_group:
+            self._leases.part(session)
         if session:
-            self._lease(session, node, now, expected=now, hold_s=GRACE_S, priority=0)
+            self._lease(session, node, now, expected=now, hold_s=GRACE_S, priority=0, num_turns=1)
 
     def hold(self, note: Hold, now: float) -> Decision | None:
         """A tool runs. Returns what was decided; None if nothing of the session is in the tree.
@@ -119,6 +121,25 @@ class Tips:
         self.totals.demoted += lease is not None
         return lease is not None
 
+    def holds(self, session: str, num_tokens: int) -> bool:
+        """Whether the session has a lease of no more than so many tokens."""
+        lease = self._leases.of(session) if session else None
+        return lease is not None and lease.num_tokens <= num_tokens
+
+    @property
+    def set_aside(self) -> int:
+        """Tokens of leases that were given up so that others can grow, and that have not been grown into yet."""
+        return self._leases.set_aside
+
+    def grow(self, num_tokens: int) -> None:
+        """Slots were taken for so many tokens that nobody had before."""
+        self._leases.set_aside = max(0, self._leases.set_aside - max(0, num_tokens))
+
+    def give_way(self, tenant: str, num_tokens: int, now: float) -> bool:
+        """Sessions that have had their stint make way for another one's return; false if that is not room enough."""
+        account = self._tree.shares.accounts.get(tenant)
+        return account is not None and self._leases.give_way(account, num_tokens, now)
+
     def miss(self, num_evicted: int, begin: int, now: float) -> None:
         """A request wants `num_evicted` tokens again from `begin` on that were given up: room was too dear by that."""
         self._lose(self.cost.seconds(begin, begin + num_evicted), now)
@@ -137,9 +158,13 @@ class Tips:
         self._lost_s_per_s = self._lost_s_per_s * math.exp(-passed_s / WINDOW_S) + lost_s / WINDOW_S
         self._measured_at = now
 
-    def _lease(self, session: str, node: Node, now: float, *, expected: float, hold_s: float, priority: int) -> None:
+    def _lease(
+        self, session: str, node: Node, now: float, *, expected: float, hold_s: float, priority: int, num_turns: int = 0
+    ) -> None:
+        before = self._leases.of(session)
+        turns = num_turns + (before.turns if before is not None else 0)
         worth_s = self.cost.seconds(0, node.end)
-        lease = Lease(session, node, node.root(), now + hold_s, expected, priority, worth_s)
+        lease = Lease(session, node, node.root(), now + hold_s, expected, priority, worth_s, turns)
         demoted = self._leases.lease(lease, now)
         self.totals.leased += 1
         self.totals.demoted += len(demoted)

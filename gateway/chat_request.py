@@ -6,6 +6,7 @@ from typing import Any
 
 from espalier.gateway.answer_request import asked_answer
 from espalier.gateway.errors import invalid
+from espalier.gateway.prompt_cache import PromptCache
 from espalier.gateway.turn import Tool, ToolChoice, Turn
 from espalier.gateway.wire import requests
 from espalier.gateway.wire.requests import ChatRequest
@@ -25,6 +26,11 @@ def chat_turn(request: ChatRequest) -> Turn:
         answer=None if answer is None else answer.constraint,
         answer_where="response_format" if answer is None else answer.where,
     )
+
+
+def prompt_cache_of(request: ChatRequest) -> PromptCache:
+    """What it wishes of the cache."""
+    return PromptCache(request.prompt_cache_key, request.prompt_cache_retention)
 
 
 def _tool(tool: requests.Tool, where: str) -> Tool:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import msgspec
 
 from espalier.gateway.chat_answer import ChatAnswer
-from espalier.gateway.chat_request import chat_turn
+from espalier.gateway.chat_request import chat_turn, prompt_cache_of
 from espalier.gateway.chat_run import ChatRun, Place
 from espalier.gateway.errors import ApiError, invalid
 from espalier.gateway.history import plain_messages
@@ -167,7 +167,7 @@ class ChatService:
         prepared = await self._prepare(asked, whole, history)
         prepared = replace(
             prepared,
-            job=replace(prepared.job, session=session_key(tenant, session.id)),
+            job=replace(prepared.job, session=session_key(tenant, session.id), is_group=False),
             left_len=path.tip.context_len if aligned.diverged is not None and path.tip is not None else 0,
         )
         answer = ChatAnswer(self._service, chat, prepared)
@@ -192,7 +192,13 @@ class ChatService:
         params = sampling_params(chat, service.defaults, service.options)
         turn = chat_turn(msgspec.structs.replace(chat, messages=messages))
         return await service.prepare(
-            turn, params, n=chat.n, tenant=asked.tenant, cache_salt=chat.cache_salt, history=history
+            turn,
+            params,
+            n=chat.n,
+            tenant=asked.tenant,
+            cache_salt=chat.cache_salt,
+            prompt_cache=prompt_cache_of(chat),
+            history=history,
         )
 
     async def _make_way(self, tenant: str, busy: BusyError) -> None:

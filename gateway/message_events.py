@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import TypeAlias, assert_never
 
 from msgspec import UNSET, UnsetType
+from msgspec.structs import replace
 
 from espalier.engine.messages import Usage as EngineUsage
 from espalier.gateway.answer_event import (
@@ -70,7 +71,7 @@ class MessageEvents:
 
     def begin(self, usage: EngineUsage) -> list[MessageEvent]:
         """The event before the answer."""
-        self._usage = usage_of(EngineUsage(usage.prompt_tokens, usage.cached_tokens))
+        self._usage = usage_of(replace(usage, completion_tokens=0, reasoning_tokens=0))
         return [wire.MessageStart(self.message)]
 
     def add(self, event: AnswerEvent) -> list[MessageEvent]:
@@ -137,10 +138,10 @@ class MessageEvents:
 
 
 def usage_of(usage: EngineUsage) -> wire.MessageUsage:
-    """Usage as Messages tells it: what was found in the prefix tree is not in `input_tokens`."""
+    """Usage as Messages tells it: the prompt in three parts that add up."""
     return wire.MessageUsage(
-        usage.prompt_tokens - usage.cached_tokens,
-        0,
+        usage.prompt_tokens - usage.cached_tokens - usage.written_tokens,
+        usage.written_tokens,
         usage.cached_tokens,
         usage.completion_tokens,
         wire.ThinkingTokens(usage.reasoning_tokens),

@@ -35,7 +35,7 @@ HONOURED = {
     | ANSWER_FORM
     | frozenset(
         "messages logprobs top_logprobs max_completion_tokens cache_salt tools tool_choice parallel_tool_calls "
-        "session_id session_mode".split()
+        "session_id session_mode prompt_cache_key prompt_cache_retention".split()
     ),
     "completions": SAMPLING | ANSWER_FORM | frozenset("prompt logprobs echo cache_salt".split()),
 }
@@ -52,8 +52,8 @@ HONOURED["messages"] = HONOURED["count_tokens"] | frozenset(
 )
 # They label, bill or hint; no answer depends on them. What a route honours comes first.
 WITHOUT_EFFECT = frozenset(
-    "user metadata store service_tier safety_identifier prompt_cache_key prompt_cache_retention prediction "
-    "reasoning reasoning_effort include verbosity request_id priority guided_decoding_backend".split()
+    "user metadata store service_tier safety_identifier prediction reasoning reasoning_effort include verbosity "
+    "request_id priority guided_decoding_backend".split()
 )
 REFUSED: dict[str, Refused] = {
     "functions": Refused(NO_FUNCTIONS, ([],)),
@@ -75,10 +75,11 @@ REFUSED: dict[str, Refused] = {
     "continue_final_message": Refused("the answer is always a new message", (False,)),
 }
 # Besides those, by route.
-_ANTHROPIC_HINTS = frozenset("thinking cache_control speed user_profile_id workspace_id betas".split())
+_CACHE_HINTS = frozenset({"prompt_cache_key", "prompt_cache_retention"})
+_ANTHROPIC_HINTS = _CACHE_HINTS | frozenset("thinking cache_control speed user_profile_id workspace_id betas".split())
 NO_TOOLS = "only chats have tools; use /v1/chat/completions"
 WITHOUT_EFFECT_IN = {
-    "completions": frozenset({"parallel_tool_calls"}),
+    "completions": _CACHE_HINTS | {"parallel_tool_calls"},
     "responses": frozenset("prompt_cache_options access_programs".split()),
     "messages": _ANTHROPIC_HINTS,
     "count_tokens": _ANTHROPIC_HINTS,

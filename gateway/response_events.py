@@ -225,7 +225,7 @@ def usage_of(usage: EngineUsage) -> ResponseUsage:
     """Usage as Responses tells it."""
     return ResponseUsage(
         usage.prompt_tokens,
-        InputDetails(usage.cached_tokens),
+        InputDetails(usage.cached_tokens, usage.written_tokens),
         usage.completion_tokens,
         OutputDetails(usage.reasoning_tokens),
         usage.prompt_tokens + usage.completion_tokens,

@@ -10,6 +10,7 @@ from espalier.engine.errors import RequestError
 from espalier.gateway import response_request
 from espalier.gateway.errors import ApiError, invalid
 from espalier.gateway.history import plain_messages
+from espalier.gateway.prompt_cache import PromptCache
 from espalier.gateway.response_archive import (
     Asked,
     History,
@@ -60,7 +61,12 @@ class ResponsePlanner:
         params = sampling_params(chat_of(asked), self._service.defaults, self._service.options)
         try:
             prepared = await self._service.prepare(
-                turn, params, tenant=tenant, cache_salt=asked.cache_salt, history=history.path
+                turn,
+                params,
+                tenant=tenant,
+                cache_salt=asked.cache_salt,
+                prompt_cache=PromptCache(asked.prompt_cache_key or "", asked.prompt_cache_retention),
+                history=history.path,
             )
         except ApiError as error:
             raise response_request.in_own_words(error) from None

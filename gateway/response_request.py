@@ -112,7 +112,7 @@ def begun(
 
     `truncation` is the server's own.
     """
-    name = conversation_of(request)
+    name, retention = conversation_of(request), request.prompt_cache_retention
     return Response(
         id=response_id,
         created_at=created_at,
@@ -138,7 +138,7 @@ def begun(
         truncation=request.truncation or truncation,
         metadata=request.metadata,
         prompt_cache_key=request.prompt_cache_key,
-        prompt_cache_retention=request.prompt_cache_retention,
+        prompt_cache_retention="in_memory" if retention == "in-memory" else retention,
         safety_identifier=request.safety_identifier,
         user=request.user,
     )

@@ -160,7 +160,7 @@ class ResponseService:
         before = plan.history.path.session
         if not plan.history.is_new and begun.session.id != before.id:
             fork(self._service.client, before, begun.session)
-        job = dataclasses.replace(plan.prepared.job, session=session_key(tenant, begun.session.id))
+        job = dataclasses.replace(plan.prepared.job, session=session_key(tenant, begun.session.id), is_group=False)
         run = ResponseRun(self._service, job, growing, Place(self.archive, tenant, begun.turn.id))
         policy: Policy = "background" if asked.background else "attached" if idempotency is None else "kept"
         return self._start(tenant, begun.turn.id, run, policy)

@@ -14,7 +14,9 @@ Script = Callable[[Generate], Iterable[Output | Exception]]
 READY = Ready(model="scripted", max_context=4096, vocab_size=1024, num_slots=65536, max_running=256)
 
 
-def answer(texts: Sequence[str], *, finish_reason: FinishReason = "stop", cached_tokens: int = 0) -> Script:
+def answer(
+    texts: Sequence[str], *, finish_reason: FinishReason = "stop", cached_tokens: int = 0, written_tokens: int = 0
+) -> Script:
     """A script that says `texts`, one output and one token each (ids count up from 0), and finishes with the last."""
 
     def script(request: Generate) -> Iterable[Output | Exception]:
@@ -27,7 +29,7 @@ def answer(texts: Sequence[str], *, finish_reason: FinishReason = "stop", cached
                 text=text,
                 token_ids=[number],
                 finish_reason=reason if last else None,
-                usage=Usage(len(request.token_ids), cached_tokens, number + 1),
+                usage=Usage(len(request.token_ids), cached_tokens, number + 1, written_tokens=written_tokens),
             )
 
     return script

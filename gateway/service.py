@@ -15,11 +15,11 @@ from typing import NamedTuple
 import msgspec
 
 from espalier.engine.errors import EngineError, RequestError
-from espalier.engine.messages import Ahead, Generate, Output, Ready, SamplingParams
+from espalier.engine.messages import Ahead, Generate, Output, Ready, Retention, SamplingParams
 from espalier.engine.messages import Usage as EngineUsage
 from espalier.engine.sampling_params import check
 from espalier.gateway.answer_check import AnswerCheck
-from espalier.gateway.answer_event import AnswerEvent, Finished
+from espalier.gateway.answer_event import AnswerEvent, CallBegun, Finished
 from espalier.gateway.answer_text import Gathered
 from espalier.gateway.deadline import Deadline
 from espalier.gateway.engine_client import EngineClient, UnavailableError, new_request_id
@@ -28,8 +28,10 @@ from espalier.gateway.live_turn import LiveTurns
 from espalier.gateway.log import Log
 from espalier.gateway.metrics import Metrics
 from espalier.gateway.options import GatewayOptions
+from espalier.gateway.prompt_cache import NO_WISH, PromptCache
 from espalier.gateway.prompter import Prompt, Prompter, Room
 from espalier.gateway.sampling import Defaults
+from espalier.gateway.session_lease import hold_group
 from espalier.gateway.turn import Turn
 from espalier.gateway.turn_service import TurnService
 from espalier.gateway.wire.answers import CompletionDetails, Coverage, PromptDetails, Usage
@@ -59,7 +61,8 @@ class Job:
     """One prompt, and how many answers of it are wanted; their indices start at `first_index`.
 
     `constraint_field` is the request's field that a constraint came from, for errors. `check` validates the answers
-    again. `session` is what the engine calls the session whose next turn this is.
+    again. `session` is what the engine calls the session whose next turn this is, or where it `is_group` those whose
+    requests begin alike; `retention` is what may become of the state.
     """
 
     token_ids: list[int]
@@ -71,6 +74,8 @@ class Job:
     constraint_field: str | None = None
     check: AnswerCheck | None = None
     session: str = ""
+    is_group: bool = False
+    retention: Retention = field(default_factory=Retention)
 
     def requests(self) -> list[Generate]:
         """The engine's requests, one for each answer."""
@@ -82,6 +87,8 @@ class Job:
                 self.tenant,
                 self.cache_salt,
                 self.session,
+                self.is_group,
+                self.retention,
             )
             for index in range(self.n)
         ]
@@ -143,6 +150,7 @@ class Service:
         n: int = 1,
         tenant: str = "",
         cache_salt: str = "",
+        prompt_cache: PromptCache = NO_WISH,
         history: Path | None = None,
     ) -> Prepared:
         """Check, render and constrain a turn. Raises ApiError or EngineError; nothing has been generated then.
@@ -162,6 +170,9 @@ class Service:
             cache_salt=cache_salt,
             constraint_field=field if planned.coverage is not None else None,
             check=planned.check,
+            session=(group := prompt_cache.group(tenant)),
+            is_group=bool(group),
+            retention=prompt_cache.wanted,
         )
         return Prepared(job, planned.prompt, planned.coverage)
 
@@ -174,6 +185,7 @@ class Service:
         untold: dict[int, list[int]] = {at: [] for at in readers}
         checks = {job.first_index + at: (job.check, Gathered()) for job in jobs for at in range(job.n) if job.check}
         said: list[int] = []
+        called: list[str] = []
         async with aclosing(self.stream(jobs)) as parts:
             async for at, output in parts:
                 untold[at] += output.token_ids
@@ -181,13 +193,20 @@ class Service:
                 for event in readers[at].read(output):
                     if at in checks:
                         _check(event, *checks[at])
+                    if isinstance(event, CallBegun):
+                        called.append(event.name)
                     if len(readers) == 1 and isinstance(event, Finished) and event.reason == "tool_calls":
-                        self._look_ahead(jobs[0], said)
+                        self._await_results(jobs[0], said, called)
                     yield Told(at, event, readers[at].usage(output), tuple(untold[at]))
                     untold[at] = []
 
-    def _look_ahead(self, job: Job, answer_ids: list[int]) -> None:
-        """Have computed what the next prompt begins with, while the tools run."""
+    def _await_results(self, job: Job, answer_ids: list[int], called: list[str]) -> None:
+        """Have computed what the next prompt begins with, while the tools run, and a group's state held.
+
+        A session's is held when its turn is stored.
+        """
+        if job.is_group:
+            hold_group(self.client, self.sessions, job.tenant, job.session, called)
         token_ids, ready = self.turns.ahead(job.token_ids, answer_ids), self.client.ready
         if token_ids is not None and ready is not None and len(token_ids) < ready.max_context:
             self.client.note(Ahead(token_ids, job.tenant, job.cache_salt))
@@ -291,7 +310,8 @@ def total_usage(jobs: list[Job], latest: dict[int, EngineUsage]) -> Usage:
     """Usage of all answers together: each prompt counts once, as OpenAI counts it."""
     prompt = sum(len(job.token_ids) for job in jobs)
     cached = sum(latest[job.first_index].cached_tokens for job in jobs if job.first_index in latest)
+    written = sum(latest[job.first_index].written_tokens for job in jobs if job.first_index in latest)
     completion = sum(usage.completion_tokens for usage in latest.values())
     reasoning = sum(usage.reasoning_tokens for usage in latest.values())
     details = CompletionDetails(reasoning_tokens=reasoning)
-    return Usage(prompt, completion, prompt + completion, PromptDetails(cached), details)
+    return Usage(prompt, completion, prompt + completion, PromptDetails(cached, 0, written), details)

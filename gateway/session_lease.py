@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from espalier.engine.messages import Fork, Hold, Release
 from espalier.gateway.engine_client import EngineClient
 from espalier.sessions import Session, Sessions, Turn
@@ -17,6 +19,11 @@ def hold(client: EngineClient, sessions: Sessions, turn: Turn) -> None:
     waits_s = sessions.waits_of(turn)
     if waits_s is not None:
         client.note(Hold(session_key(turn.tenant, turn.session_id), waits_s))
+
+
+def hold_group(client: EngineClient, sessions: Sessions | None, tenant: str, group: str, called: Sequence[str]) -> None:
+    """The same for requests that have a name together and no session; without a store nothing is known of tools."""
+    client.note(Hold(group, () if sessions is None else sessions.waits_for(tenant, called)))
 
 
 def lease(client: EngineClient, session: Session, ttl_s: float, priority: int) -> None:

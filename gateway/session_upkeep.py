@@ -67,13 +67,14 @@ def forget(client: EngineClient, removed: Removed) -> None:
 
 
 async def keep_up(sessions: Sessions, client: EngineClient, every_s: float = SWEEP_EVERY_S) -> None:
-    """Delete what has expired, for ever; a store that takes no writes is tried again."""
+    """Delete what has expired and store what was learnt, for ever; a store that takes no writes is tried again."""
     while True:
         try:
             removed = await sessions.sweep()
             forget(client, removed)
             if removed.session_ids:
                 _LOG.info("sessions_expired", sessions=len(removed.session_ids), turns=len(removed.turn_ids))
+            await sessions.store_waits()
         except SessionError as error:
-            _LOG.warning("sweep_failed", code=error.code, reason=str(error))
+            _LOG.warning("upkeep_failed", code=error.code, reason=str(error))
         await asyncio.sleep(every_s)

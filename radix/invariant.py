@@ -43,6 +43,7 @@ def _check_node(node: Node) -> None:
         assert child.parent is node and int(child.token_ids[0]) == first
         assert child.begin == node.begin + len(node.token_ids)
         assert child.account is node.account, "tenants share a path"
+        assert child.expires <= node.expires or not len(child.slots), "a path that ends before what continues it"
 
 
 def _check_counts(tree: PrefixTree, nodes: list[Node]) -> None:

@@ -2,22 +2,28 @@
 
 All leases together, and those of each tenant, stay within a budget of bytes, at every moment: what is too much is
 demoted, the least valuable lease first, and handed to the caller, who may move it to a lower tier. Time is an argument.
+
+Where sessions want more than there is, each runs a stint of turns before it has to make way for another one's return.
 """
 
 from __future__ import annotations
 
 import heapq
 import math
-from collections.abc import Callable, Hashable, Iterator
+from collections import Counter
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import count
 from weakref import WeakValueDictionary
 
+from espalier.radix.account import Account
 from espalier.radix.node import Node, Root
 from espalier.radix.tree import PrefixTree
 
 _SOON_S = 0.05
 """Two sessions that are both expected within this are expected at the same time."""
+STINT = 16
+"""Turns that a session runs on what it holds before it makes way: computing that again is then a small part of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +50,7 @@ class Lease:
     """A session's hold on the path to `node`, until `expires`. Higher priorities go later, whatever their value.
 
     `worth_s` is what computing the path again would take, `expected` when the session is likely back; None: it is, and
-    waits for its turn to run.
+    waits for its turn to run. `turns` have ended on it since the session came in.
     """
 
     session: Hashable
@@ -54,11 +60,17 @@ class Lease:
     expected: float | None
     priority: int = 0
     worth_s: float = 0.0
+    turns: int = 0
 
     @property
     def num_tokens(self) -> int:
         """Length of the path that it protects."""
         return self.node.end
+
+    @property
+    def has_had_its_stint(self) -> bool:
+        """Whether it may be asked to make way; not while the session's turn waits or runs."""
+        return self.turns >= STINT and self.expected is not None and self.priority <= 0
 
     def value(self, now: float) -> float:
         """Seconds saved for each token and second that it is still to be held.
@@ -70,10 +82,14 @@ class Lease:
 
 
 class LeaseTable:
-    """Tips and leases of all sessions over one tree. Keys of sessions are opaque, and unique over all tenants."""
+    """Tips and leases of all sessions over one tree. Keys of sessions are opaque, and unique over all tenants.
+
+    `set_aside` counts tokens of leases that were ended because others grew; who grows takes from it.
+    """
 
     def __init__(self, tree: PrefixTree, budget: LeaseBudget) -> None:
         self.budget = budget
+        self.set_aside = 0
         self._tree = tree
         self._leases: dict[Hashable, Lease] = {}
         self._tips: WeakValueDictionary[Hashable, Node] = WeakValueDictionary()
@@ -111,7 +127,7 @@ class LeaseTable:
     def lease(self, lease: Lease, now: float) -> tuple[Lease, ...]:
         """Protect a session's tip, superseding what it had; returns what was demoted for it, perhaps itself."""
         self.advance(lease.session, lease.node)
-        if lease.expires <= now:
+        if lease.expires <= now or not self.budget.total_bytes:
             return ()
         self._leases[lease.session] = lease
         self._tree.add_lease(lease.node)
@@ -134,6 +150,12 @@ class LeaseTable:
             self._tree.remove_lease(lease.node)
         return lease
 
+    def part(self, session: Hashable) -> None:
+        """End a session's lease and take its tip away; what it used goes no sooner than what others did."""
+        self.release(session)
+        if (tip := self._tips.pop(session, None)) is not None:
+            tip.tips -= 1
+
     def drop(self, session: Hashable) -> None:
         """The session will not go on: what only it used goes first."""
         self.release(session)
@@ -154,6 +176,24 @@ class LeaseTable:
         """End the least valuable lease, because a request can't run otherwise; None if there is none."""
         return self._demote_least(now, lambda lease: True)
 
+    def give_way(self, account: Account, num_tokens: int, now: float) -> bool:
+        """End leases of a tenant that have had their stint, until so many tokens are free; none if too few are."""
+        done = [lease for lease in self._leases.values() if lease.has_had_its_stint and lease.node.account is account]
+        if not done or self._freed_by(done) < num_tokens:
+            return False
+        wanted = account.num_evictable + num_tokens
+        for lease in sorted(done, key=lambda lease: lease.value(now)):
+            if account.num_evictable >= wanted:
+                break
+            self.release(lease.session)
+        return True
+
+    @staticmethod
+    def _freed_by(leases: Iterable[Lease]) -> int:
+        """Tokens that nobody would hold without these leases."""
+        counts = Counter(node for lease in leases for node in lease.node.path())
+        return sum(len(node.slots) for node, count in counts.items() if node.leases == count and not node.locks)
+
     def _keep_budget(self, lease: Lease, now: float) -> tuple[Lease, ...]:
         demoted: list[Lease] = []
         account, tree = lease.node.account, self._tree
@@ -173,9 +213,11 @@ class LeaseTable:
 
     def _demote_least(self, now: float, is_candidate: Callable[[Lease], bool]) -> Lease | None:
         candidates = filter(is_candidate, self._leases.values())
-        least = min(candidates, key=lambda lease: (lease.priority, lease.value(now)), default=None)
+        least = min(candidates, key=lambda lease: _rank(lease, now), default=None)
         if least is not None:
+            before = least.node.account.num_evictable
             self.release(least.session)
+            self.set_aside += least.node.account.num_evictable - before
         return least
 
     def _note_expiry(self, lease: Lease) -> None:
@@ -193,3 +235,7 @@ class LeaseTable:
             if node in onward or node.parent is None or node.tips or node.leases or node.locks or is_used:
                 return
             self._tree.abandon(node)
+
+
+def _rank(lease: Lease, now: float) -> tuple[int, bool, float]:
+    return lease.priority, not lease.has_had_its_stint, lease.value(now)

@@ -6,6 +6,7 @@ its token ids tell why a request missed, and below it only ghosts can be. A *liv
 
 from __future__ import annotations
 
+import math
 from collections.abc import Hashable, Iterator
 from typing import NamedTuple
 
@@ -27,7 +28,7 @@ class Node:
     """The edge that ends here starts behind `begin` tokens of its path.
 
     `locks` are running requests that hold it or anything below, `leases` the sessions that do; `tips` are sessions that
-    end here.
+    end here. Its slots are given up at `expires`, or some day (inf); what lies below never expires later.
     """
 
     __slots__ = (
@@ -35,6 +36,7 @@ class Node:
         "account",
         "begin",
         "children",
+        "expires",
         "is_abandoned",
         "last_used",
         "leases",
@@ -56,6 +58,7 @@ class Node:
         self.last_used = now
         self.locks = self.leases = self.tips = 0
         self.is_abandoned = False
+        self.expires = math.inf
         self.stamp: float | None = None
 
     @property
@@ -73,6 +76,16 @@ class Node:
         """Whether its end may be given up: nobody holds it, and nothing with slots continues it."""
         free = not (self.locks or self.leases or self.num_live)
         return free and self.parent is not None and len(self.slots) > 0
+
+    @property
+    def is_passing(self) -> bool:
+        """Whether it is known when its slots are given up at the latest."""
+        return self.expires < math.inf
+
+    @property
+    def last_wanted(self) -> float:
+        """When it was used last; what is wanted until some time is as good as used then."""
+        return self.expires if self.expires < math.inf else self.last_used
 
     @property
     def is_private(self) -> bool:

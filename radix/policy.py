@@ -14,11 +14,11 @@ from espalier.radix.cost import RecomputeCost
 
 
 class Leaf(Protocol):
-    """What a policy may know of a node: it has the tokens [begin, end) of a path, last used at `last_used` seconds."""
+    """What a policy may know of a node, which has the tokens [begin, end) of a path."""
 
     @property
-    def last_used(self) -> float:
-        """In seconds."""
+    def last_wanted(self) -> float:
+        """When it was used last, or until when it is wanted, in seconds."""
         ...
 
     @property
@@ -46,7 +46,7 @@ class LeastRecent:
 
     def score(self, leaf: Leaf) -> float:
         """When it was used last."""
-        return leaf.last_used
+        return leaf.last_wanted
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,4 +63,4 @@ class LeastValue:
     def score(self, leaf: Leaf) -> float:
         """Last use, later by a half-life for each doubling of the cost by token."""
         by_token = self.cost.seconds(leaf.begin, leaf.end) / max(1, leaf.end - leaf.begin)
-        return leaf.last_used + self.half_life_s * math.log2(by_token / self.cost.per_token_s)
+        return leaf.last_wanted + self.half_life_s * math.log2(by_token / self.cost.per_token_s)

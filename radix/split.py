@@ -12,6 +12,7 @@ def split_live(node: Node, at: int) -> Node:
     assert parent is not None and 0 < at < len(node.slots)
     upper = Node(parent, node.account, node.token_ids[:at].copy(), node.slots.split(at), node.last_used)
     upper.locks, upper.leases, upper.is_abandoned = node.locks, node.leases, node.is_abandoned
+    upper.expires = node.expires
     upper.num_live = 1
     parent.children[int(node.token_ids[0])] = upper
     upper.children[int(node.token_ids[at])] = node

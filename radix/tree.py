@@ -7,10 +7,12 @@ Who holds what is counted in each node: see `hold`.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Hashable
 
 import numpy as np
 
+from espalier.radix.expiry import Expiries
 from espalier.radix.ghost import Ghosts
 from espalier.radix.hold import Holds
 from espalier.radix.invariant import check
@@ -19,7 +21,7 @@ from espalier.radix.node import Node, Root
 from espalier.radix.policy import LeastRecent, Policy
 from espalier.radix.roots import Roots
 from espalier.radix.run import Ids, Part, common_prefix_len, unpacked
-from espalier.radix.share import Shares
+from espalier.radix.share import IDLE_S, Shares
 from espalier.radix.slots import Slots
 from espalier.radix.split import split_ghosts, split_live
 from espalier.radix.statistics import TreeStats, statistics
@@ -31,16 +33,24 @@ _LONG = 2**15
 class PrefixTree(Holds):
     """See the module. `capacity` is the size of the pool in tokens, of which tenants have shares; None knows no shares.
 
-    `policy` decides the order of eviction, default least recently used. `ghost_tokens` bounds the ids kept of what is
-    gone. `num_tokens` are all tokens held, `num_locked` those that requests hold, `num_leased` those that sessions do;
-    `num_evicted` is a total.
+    Who did nothing for `idle_s` has none. `policy` decides the order of eviction, default least recently used.
+    `ghost_tokens` bounds the ids kept of what is gone. `num_tokens` are all tokens held, `num_locked` those that
+    requests hold, `num_leased` those that sessions do; `num_evicted` is a total.
     """
 
-    def __init__(self, *, capacity: int | None = None, policy: Policy | None = None, ghost_tokens: int = 2**20) -> None:
-        self.shares = Shares(capacity, policy or LeastRecent())
+    def __init__(
+        self,
+        *,
+        capacity: int | None = None,
+        policy: Policy | None = None,
+        ghost_tokens: int = 2**20,
+        idle_s: float = IDLE_S,
+    ) -> None:
+        self.shares = Shares(capacity, policy or LeastRecent(), idle_s)
         super().__init__(Roots(self.shares))
         self.num_tokens = self.num_evicted = 0
         self.ghosts = Ghosts(self.roots, ghost_tokens)
+        self._expiries = Expiries()
 
     @property
     def num_evictable(self) -> int:
@@ -69,25 +79,28 @@ class PrefixTree(Holds):
                 break
         return Match(node, unpacked(parts), num_evicted)
 
-    def insert(self, node: Node, token_ids: Ids, slots: Ids, now: float) -> Match:
+    def insert(self, node: Node, token_ids: Ids, slots: Ids, now: float, *, expires: float = math.inf) -> Match:
         """Insert a run below `node`; returns its end and the slots that the tree holds for the run.
 
         Where the tree already had a token, the slot returned differs from the one given, which stays the caller's.
         The caller holds `node`; nodes that are met further down may be held by others, and stay as long as they are.
+        The whole path lasts until `expires` at least, and what of it only such calls have inserted no longer.
         """
         parts: list[Part] = []
         for above in node.path():
             above.last_used, above.is_abandoned = now, False
+            above.expires = max(above.expires, expires)
         at = 0
         while at < len(token_ids):
             rest = token_ids[at:]
             child = None if node.num_ghosts else node.children.get(int(rest[0]))
             if child is not None and len(child.slots):
                 node = self._step_into(child, rest, now)
+                node.expires = max(node.expires, expires)
                 parts += node.slots.parts
                 at += len(node.slots)
             else:
-                node, taken = self._add(node, rest, slots[at:], now, is_own=at == 0)
+                node, taken = self._add(node, rest, slots[at:], now, expires, is_own=at == 0)
                 parts.append(slots[at : at + taken])
                 at += taken
         return Match(node, unpacked(parts))
@@ -103,18 +116,19 @@ class PrefixTree(Holds):
         Abandoned branches go first, then what tenants have above their share, then as the policy says.
         """
         self.ghosts.prune()
-        before, gone = self.num_tokens, list[Evicted]()
-        while num_slots > 0 and (account := self.shares.victim(tenant)) is not None:
-            node = account.least()
-            assert node is not None, "tokens are evictable, but no leaf was offered"
-            end = node.begin + len(node.slots)
-            for slots in self._cut(node, num_slots):
-                end -= len(slots)
-                num_slots -= len(slots)
-                gone.append(Evicted(node, end, slots))
-            account.shorten(node)
-        self.num_evicted += before - self.num_tokens
+        goal, gone = self.num_tokens - num_slots, list[Evicted]()
+        while self.num_tokens > goal and (node := self._first_to_go(tenant)) is not None:
+            gone += self._evict(node, self.num_tokens - goal)
         return gone
+
+    def evict_leaf(self, tenant: Hashable = None) -> Evicted | None:
+        """Give up all slots that lie together at the end of the leaf that goes first, where less is no use.
+
+        None if all is held.
+        """
+        self.ghosts.prune()
+        node = self._first_to_go(tenant)
+        return None if node is None else self._evict(node, len(node.slots.parts[-1]))[0]
 
     def discard(self, node: Node, num_tokens: int) -> Ids:
         """Give up the last `num_tokens` of the path to `node`, ids too, as far as nobody else holds or continues them.
@@ -152,11 +166,18 @@ class PrefixTree(Holds):
         """
         node = self.match(root, token_ids[:-1], now).node
         below = node.children.get(int(token_ids[-1])) if node.end == len(token_ids) - 1 else None
-        found: list[Node] = [] if below is None else [below]
-        for one in found:
-            found.extend(child for child in one.children.values() if len(child.slots))
+        found = [] if below is None else _live_from(below)
         freed = [self.discard(one, len(one.slots)) for one in reversed(found)]
         self.roots.drop_if_empty(self.roots.by_key.get(root))
+        return unpacked(freed)
+
+    def expire(self, now: float) -> Ids:
+        """Give up what has reached its time, ids too; what is held then waits until nobody holds it."""
+        freed: list[Part] = []
+        for node in self._expiries.due(now):
+            freed += [self.discard(one, len(one.slots)) for one in reversed(_live_from(node))]
+            if len(node.slots):
+                self._expiries.note(node)
         return unpacked(freed)
 
     def statistics(self) -> TreeStats:
@@ -174,17 +195,22 @@ class PrefixTree(Holds):
     def _step_into(self, child: Node, token_ids: Ids, now: float) -> Node:
         """A live child as far as it has the tokens and slots for them: itself, or its first part."""
         shared = common_prefix_len(child.token_ids, token_ids)
-        node = child if shared >= len(child.slots) else split_live(child, shared)
+        node = child
+        if shared < len(child.slots):
+            node = split_live(child, shared)
+            self._expiries.note(node)
         node.last_used, node.is_abandoned = now, False
         return node
 
-    def _add(self, node: Node, token_ids: Ids, slots: Ids, now: float, *, is_own: bool) -> tuple[Node, int]:
+    def _add(
+        self, node: Node, token_ids: Ids, slots: Ids, now: float, expires: float, *, is_own: bool
+    ) -> tuple[Node, int]:
         """Add as much of a run below `node` as goes into one edge; returns its node and that length.
 
         The tree has the first token as a ghost or not at all. Only the caller's own node may grow: who else holds one
         goes on from where it ends.
         """
-        held, may_grow = len(node.slots), is_own and node.is_private
+        held, may_grow = len(node.slots), is_own and node.is_private and node.expires == expires
         if node.num_ghosts:
             shared = common_prefix_len(node.token_ids[held:], token_ids)
             if not (shared and may_grow):
@@ -194,13 +220,16 @@ class PrefixTree(Holds):
         child = node.children.get(int(token_ids[0]))
         if child is not None:
             shared = common_prefix_len(child.token_ids, token_ids)
-            child.last_used = now
+            child.last_used, child.expires = now, expires
+            self._expiries.note(child)
             return self._revive(child, slots[:shared]), shared
         if may_grow and not node.children and len(node.token_ids) + len(token_ids) <= _LONG:
             # Nobody but the caller sees the edge change.
             node.token_ids = np.concatenate((node.token_ids, token_ids))
         else:
             child = Node(node, node.account, token_ids.copy(), Slots(), now)
+            child.expires = expires
+            self._expiries.note(child)
             node.children[int(token_ids[0])] = child
             node = child
         self._gain(node, slots)
@@ -227,6 +256,24 @@ class PrefixTree(Holds):
             node.account.num_evictable += len(slots)
             node.account.offer(node)
 
+    def _first_to_go(self, tenant: Hashable) -> Node | None:
+        account = self.shares.victim(tenant)
+        if account is None:
+            return None
+        node = account.least()
+        assert node is not None, "tokens are evictable, but no leaf was offered"
+        return node
+
+    def _evict(self, node: Node, count: int) -> list[Evicted]:
+        end = before = node.end
+        gone: list[Evicted] = []
+        for slots in self._cut(node, count):
+            end -= len(slots)
+            gone.append(Evicted(node, end, slots))
+        self.num_evicted += before - end
+        node.account.shorten(node)
+        return gone
+
     def _cut(self, node: Node, count: int) -> list[Part]:
         """Take the last `count` slots of an evictable node, or all; their tokens become ghosts.
 
@@ -242,3 +289,11 @@ class PrefixTree(Holds):
         account.num_evictable -= count
         self.ghosts.note(node, count)
         return node.slots.cut(num_held - count)
+
+
+def _live_from(node: Node) -> list[Node]:
+    """A node and all below it that have slots, each after the one above it."""
+    found = [node]
+    for one in found:
+        found.extend(child for child in one.children.values() if len(child.slots))
+    return found

@@ -6,13 +6,15 @@ A tenant reaches only what is its own; anything else raises the same NotFoundErr
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path as FilePath
 from typing import TypeVar
 
 from espalier.sessions import archive, deletion, operation
 from espalier.sessions.call import calls_of, results_of
+from espalier.sessions.errors import SessionError
 from espalier.sessions.operation import Begun, Branch
 from espalier.sessions.removal import Removed
 from espalier.sessions.session import Kind, Session
@@ -21,20 +23,24 @@ from espalier.sessions.store.transaction import Transaction
 from espalier.sessions.turn import Completion, Draft, Record, Turn
 from espalier.sessions.value import JsonObject, JsonValue
 from espalier.sessions.view import View
-from espalier.sessions.wait import Waits
+from espalier.sessions.wait import MAX_TOOLS, Learnt, Waits
 
 T = TypeVar("T")
 Metadata = Mapping[str, JsonValue]
 SWEEP_LIMIT = 100
 """Most sessions that one sweep deletes, so that it doesn't hold up turns."""
+LEARN_LIMIT = 100
+"""Most tools of which is stored at once what was learnt, for the same reason."""
 
 
 class Sessions(View):
     """Made by `open`. Times are seconds since the epoch, by `clock`."""
 
-    def __init__(self, store: Store, clock: Callable[[], float], ttl_s: float | None) -> None:
+    def __init__(
+        self, store: Store, clock: Callable[[], float], ttl_s: float | None, learnt: Sequence[Learnt] = ()
+    ) -> None:
         super().__init__(store, clock)
-        self._ttl_s, self._waits = ttl_s, Waits()
+        self._ttl_s, self._waits = ttl_s, Waits(learnt=learnt)
 
     @classmethod
     async def open(
@@ -53,10 +59,15 @@ class Sessions(View):
     ) -> Sessions:
         """The sessions of a store that has been opened just now."""
         await store.commit(lambda tx: operation.interrupt_all(tx, clock()))
-        return cls(store, clock, ttl_s)
+        learnt: list[Learnt] = []
+        with contextlib.suppress(SessionError):  # it can be learnt again
+            learnt = await store.read(lambda reader: reader.waits())
+        return cls(store, clock, ttl_s, learnt)
 
     async def close(self) -> None:
-        """Finish what was asked for and let go of the folder."""
+        """Finish what was asked for, store what was learnt, and let go of the folder."""
+        with contextlib.suppress(SessionError):
+            await self.store_waits(None)
         await asyncio.to_thread(self._store.close)
 
     @property
@@ -158,7 +169,11 @@ class Sessions(View):
         None for a turn that waits for no results.
         """
         names = [call.name for call in calls_of(turn.answer)]
-        return self._waits.quantiles(turn.tenant, names) if names else None
+        return self.waits_for(turn.tenant, names) if names else None
+
+    def waits_for(self, tenant: str, tools: Sequence[str]) -> tuple[float, ...]:
+        """The same of tools that were called together."""
+        return self._waits.quantiles(tenant, tools)
 
     async def append(
         self,
@@ -200,6 +215,11 @@ class Sessions(View):
         if not await self._store.read(lambda reader: reader.expired(now)):
             return Removed()
         return await self._commit(lambda tx, now: deletion.sweep(tx, now, SWEEP_LIMIT), scrubs=True)
+
+    async def store_waits(self, limit: int | None = LEARN_LIMIT) -> None:
+        """Store what was learnt of tools since the last time, of a limited number of them; all with None."""
+        if changes := self._waits.take_changes(limit):
+            await self._commit(lambda tx, now: tx.put_waits(changes, now, MAX_TOOLS))
 
     async def load(self, tenant: str, data: bytes) -> Session:
         """A new session from an exported one. Raises InvalidArchiveError."""

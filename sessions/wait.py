@@ -1,7 +1,8 @@
 """How long tools take, learnt from when their results come back: quantiles for each tenant's tools.
 
 Times go into buckets that each are a quarter wider than the one before; older times count less, so that a tool that
-changed its ways is known soon. What is held is bounded: the tools used least recently are forgotten.
+changed its ways is known soon. What is held is bounded: the tools used least recently are forgotten. What was learnt is
+handed out to be stored, under digests: no name of a tool outlives the sessions that it stood in.
 """
 
 from __future__ import annotations
@@ -9,6 +10,10 @@ from __future__ import annotations
 import math
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
+from itertools import islice
+from typing import NamedTuple
+
+from espalier.sessions.value import digest
 
 SHORTEST_S, GROWTH, NUM_BUCKETS = 0.01, 1.25, 72  # up to a day
 LEVELS = (0.1, 0.25, 0.5, 0.75, 0.9, 0.99)
@@ -18,20 +23,27 @@ DECAY = 0.98
 MAX_TOOLS = 10_000
 
 
+class Learnt(NamedTuple):
+    """What was learnt of a tenant's tool: the digest of both names, and the weights of its buckets."""
+
+    tool: bytes
+    weights: tuple[float, ...]
+
+
 class _Times:
     """A decaying histogram."""
 
-    def __init__(self) -> None:
-        self._weights = [0.0] * NUM_BUCKETS
+    def __init__(self, weights: Sequence[float] = (0.0,) * NUM_BUCKETS) -> None:
+        self.weights = list(weights)
 
     def add(self, wait_s: float) -> None:
-        self._weights = [weight * DECAY for weight in self._weights]
-        self._weights[_bucket(wait_s)] += 1.0
+        self.weights = [weight * DECAY for weight in self.weights]
+        self.weights[_bucket(wait_s)] += 1.0
 
     def quantile(self, level: float) -> float:
         """The upper end of the bucket in which that part of the times lies."""
-        wanted, seen = level * sum(self._weights), 0.0
-        for number, weight in enumerate(self._weights):
+        wanted, seen = level * sum(self.weights), 0.0
+        for number, weight in enumerate(self.weights):
             seen += weight
             if weight and seen >= wanted - 1e-9:
                 return SHORTEST_S * GROWTH**number
@@ -39,17 +51,25 @@ class _Times:
 
 
 class Waits:
-    """What was learnt. Tools are known by tenant and name: two tenants' tools of one name have nothing in common."""
+    """What was learnt. Tools are known by tenant and name: two tenants' tools of one name have nothing in common.
 
-    def __init__(self, max_tools: int = MAX_TOOLS) -> None:
-        self._times: OrderedDict[tuple[str, str], _Times] = OrderedDict()
+    `learnt` is what was handed out before, the tools used least recently first; that of other buckets is left out.
+    """
+
+    def __init__(self, max_tools: int = MAX_TOOLS, learnt: Iterable[Learnt] = ()) -> None:
+        self._times: OrderedDict[bytes, _Times] = OrderedDict()
         self._max_tools = max_tools
+        self._changed: dict[bytes, None] = {}
+        for tool, weights in learnt:
+            if len(weights) == NUM_BUCKETS:
+                self._times[tool] = _Times(weights)
 
     def observe(self, tenant: str, tools: Iterable[str], wait_s: float) -> None:
         """Learn that the results of calls to these tools, made together, came after `wait_s` seconds."""
-        for tool in set(tools):
-            self._times.setdefault((tenant, tool), _Times()).add(wait_s)
-            self._times.move_to_end((tenant, tool))
+        for key in {_key(tenant, tool) for tool in tools}:
+            self._times.setdefault(key, _Times()).add(wait_s)
+            self._times.move_to_end(key)
+            self._changed[key] = None
         while len(self._times) > self._max_tools:
             self._times.popitem(last=False)
 
@@ -58,10 +78,21 @@ class Waits:
 
         They are waited for together, so it is the slowest that counts.
         """
-        known = [self._times.get((tenant, tool)) for tool in set(tools)]
+        known = [self._times.get(_key(tenant, tool)) for tool in tools]
         if not known or None in known:
             return ()
         return tuple(max(times.quantile(level) for times in known if times is not None) for level in levels)
+
+    def take_changes(self, limit: int | None = None) -> tuple[Learnt, ...]:
+        """What was learnt since it was taken last, of at most so many tools, those that wait longest first."""
+        taken = list(islice(self._changed, limit))
+        for key in taken:
+            del self._changed[key]
+        return tuple(Learnt(key, tuple(self._times[key].weights)) for key in taken if key in self._times)
+
+
+def _key(tenant: str, tool: str) -> bytes:
+    return digest(f"{tenant}\0{tool}".encode(errors="surrogatepass"))
 
 
 def _bucket(wait_s: float) -> int:

@@ -1,9 +1,10 @@
 """Random schedules of sessions against requests alone: schedules.py [--count 10000] [--seed 0].
 
 A schedule is a few sessions that take turns at once, fork, roll back, stop in the middle, are deleted, while others
-flood the pool; slots are few, so that requests are preempted and state is evicted, demoted and brought up again; and
-the engine is restarted. Whatever happens, each greedy answer has to be the one that the request gets alone, without the
-tree, token for token (`exact`). Freed slots are filled with NaN.
+flood the pool; slots are few, so that requests are preempted and state is evicted, demoted and brought up again; some
+of it is not to reach the disk, or to last for a time; and the engine is restarted. Whatever happens, each greedy answer
+has to be the one that the request gets alone, without the tree, token for token (`exact`). Freed slots are filled with
+NaN.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ import numpy as np
 
 from espalier.engine import Engine, EngineOptions, Generate, SamplingParams
 from espalier.engine.loader import Loaded, load
-from espalier.engine.messages import Forget, Fork, Hold, Release
+from espalier.engine.messages import Forget, Fork, Hold, Release, Retention
 from espalier.engine.random_checkpoint import SHAPES, write_random_checkpoint
 from espalier.radix import RecomputeCost
 
@@ -29,6 +30,7 @@ VOCABULARY = 512
 LONGEST = 120
 MOST_SLOTS = 600
 TENANTS = ("x", "y")
+RETENTIONS = (Retention(), Retention(to_disk=False), Retention(keep_s=0.05), Retention(keep_s=60.0))
 
 
 class DifferentAnswerError(Exception):
@@ -142,7 +144,18 @@ class Schedule:
         for name, one in asked.items():
             params = SamplingParams(temperature=0, max_tokens=one.count, ignore_eos=True)
             tenant = TENANTS[int(one.session or 0) % 2]
-            engine.submit(Generate(name, one.prompt, params, tenant=tenant, session=one.session))
+            retention = RETENTIONS[int(self._rng.choice(len(RETENTIONS), p=(0.6, 0.1, 0.15, 0.15)))]
+            engine.submit(
+                Generate(
+                    name,
+                    one.prompt,
+                    params,
+                    tenant=tenant,
+                    session=one.session,
+                    is_group=bool(one.session and self._rng.random() < 0.1),
+                    retention=retention,
+                )
+            )
         step = 0
         while engine.has_work():
             engine.scheduler.tips.cost = RecomputeCost(0, 1.0 if self._is_dear else 1e-5, 0)

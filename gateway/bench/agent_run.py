@@ -1,7 +1,7 @@
 """Replays agents over the real scheduler, tree and leases in simulated time; only the model's steps are a formula.
 
 A closed loop: as many agents at once as make the working set, each sends a turn, waits for its answer and then for its
-tool; one that ends, or never comes back, is followed by a new one.
+tool; one that ends, or never comes back, is followed by a new one. At the start they are under way.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ from espalier.radix import RecomputeCost
 from espalier.sessions.wait import Waits
 
 TENANT = "0"
+MANY_TURNS = 150
+"""Agents with more turns than this are found no more often than those that have as many."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +89,20 @@ class Replay:
         self._alive: dict[str, Conversation] = {}
         self.figures = Figures()
         for number in range(num_agents):
-            self._begin(Conversation(maker.agent()), at_s=number * 0.2)
+            self._begin(self._under_way(), at_s=number * 0.2)
+
+    def _under_way(self) -> Conversation:
+        """An agent at any of its turns, as one finds them: the longer ones more often."""
+        rng = self._maker.rng
+        while True:
+            agent = self._maker.agent()
+            if rng.random() * MANY_TURNS < len(agent.turns):
+                break
+        at = int(rng.integers(len(agent.turns)))
+        parts = [part for turn in agent.turns[:at] for part in (turn.new_tokens, turn.answer_tokens)]
+        conversation = Conversation(agent, at=at)
+        conversation.context = np.concatenate([conversation.context, *parts])
+        return conversation
 
     def run(self, until_s: float) -> Figures:
         """Replay up to a time."""
@@ -120,7 +135,7 @@ class Replay:
         heapq.heappush(self._events, (at_s, next(self._ticket), conversation))
 
     def _ask(self, conversation: Conversation) -> None:
-        if conversation.at:
+        if conversation.called_s:
             call = conversation.agent.turns[conversation.at - 1].call
             self._waits.observe(TENANT, [call.tool], self._now - conversation.called_s)
         turn = conversation.turn

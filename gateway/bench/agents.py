@@ -1,7 +1,8 @@
 """`espalier bench agents`: agents that stop for their tools, with leases and with least-recently-used eviction alone.
 
 Scheduler, prefix tree and leases are the engine's own; the model is a formula of a step's time, and time is simulated.
-Both runs have the same agents, pool and admission. The working set is what all living agents' contexts take together.
+Both ways have the same agents, pool and admission. The working set is what all living agents' contexts take together; a
+few dozen agents make it differ from seed to seed, so that figures are of all turns of several seeds.
 
     hit rate      prompt tokens found in the tree        TTFT    seconds from a turn's arrival to its first token
     throughput    tokens of answers each second
@@ -11,8 +12,12 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import statistics
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from itertools import product
+from multiprocessing import get_context
 from typing import Any
 
 import numpy as np
@@ -41,7 +46,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--fixed-ms", type=float, default=10.0, help="time of a step beside its tokens")
     parser.add_argument("--seconds", type=float, default=600.0, help="simulated time that is measured")
     parser.add_argument("--settle", type=float, default=200.0, help="simulated time before")
-    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3, 4])
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="replays at once")
     parser.add_argument("--json", action="store_true", help="one line of JSON instead of the table")
 
 
@@ -49,21 +55,26 @@ def run(args: argparse.Namespace) -> int:
     """Replay and report."""
     console = Console(stderr=args.json)
     rows: list[dict[str, Any]] = []
-    for gaps in args.gaps:
-        for over in args.over:
-            found = {}
-            for name in ("leases", "lru"):
-                with console.status(f"{gaps} gaps, {over:g} x the pool, {name}"):
-                    found[name] = summary(replay(args, gaps, over, name == "leases"), args.pool)
-            rows.append({"gaps": gaps, "over": over, **found})
+    with (
+        ProcessPoolExecutor(args.jobs, mp_context=get_context("spawn")) as pool,
+        console.status("agents are replayed"),
+    ):
+        given = list(product(args.gaps, args.over))
+        asked = [
+            [[pool.submit(replay, args, *one, has_leases, seed) for seed in args.seeds] for has_leases in (True, False)]
+            for one in given
+        ]
+        for (gaps, over), (leases, lru) in zip(given, asked, strict=True):
+            found = {name: [one.result() for one in futures] for name, futures in (("leases", leases), ("lru", lru))}
+            rows.append({"gaps": gaps, "over": over, **{name: summary(of, args.pool) for name, of in found.items()}})
     if args.json:
-        print(json.dumps({"bench": "agents", "pool": args.pool, "seed": args.seed, "rows": rows}))
+        print(json.dumps({"bench": "agents", "pool": args.pool, "seeds": args.seeds, "rows": rows}))
     else:
         console.print(table(rows))
     return 0
 
 
-def replay(args: argparse.Namespace, gaps: str, over: float, has_leases: bool) -> Figures:
+def replay(args: argparse.Namespace, gaps: str, over: float, has_leases: bool, seed: int) -> Figures:
     """One run, with leases and eviction by value, or with eviction of the least recently used alone."""
     limits = Limits(
         num_slots=args.pool,
@@ -76,8 +87,8 @@ def replay(args: argparse.Namespace, gaps: str, over: float, has_leases: bool) -
     )
     prefill = RecomputeCost(0.0, 1 / args.prefill, 1 / args.prefill / 100_000)
     model = StepModel(args.fixed_ms / 1000, prefill, args.decode_ms / 1000)
-    num_agents = max(1, round(over * args.pool / mean_context(gaps, args.seed)))
-    maker = AgentMaker(np.random.default_rng(args.seed), GAPS[gaps])
+    num_agents = max(1, round(over * args.pool / mean_context(gaps, seed)))
+    maker = AgentMaker(np.random.default_rng(seed), GAPS[gaps])
     return Replay(maker, num_agents, limits, model, settle_s=args.settle).run(args.settle + args.seconds)
 
 
@@ -91,22 +102,24 @@ def mean_context(gaps: str, seed: int) -> float:
     return statistics.fmean(lengths)
 
 
-def summary(figures: Figures, pool: int) -> dict[str, float]:
-    """The figures of a run."""
-    waits = np.array(figures.first_token_s)
+def summary(runs: Sequence[Figures], pool: int) -> dict[str, float]:
+    """The figures of all runs together."""
+    waits = np.concatenate([one.first_token_s for one in runs])
     return {
-        "working_set": statistics.fmean(figures.working_set) / pool,
-        "hit_rate": figures.cached_tokens / figures.prompt_tokens,
+        "working_set": statistics.fmean(size for one in runs for size in one.working_set) / pool,
+        "hit_rate": sum(one.cached_tokens for one in runs) / sum(one.prompt_tokens for one in runs),
+        "ttft_mean_s": float(waits.mean()),
         "ttft_p50_s": float(np.quantile(waits, 0.5)),
         "ttft_p95_s": float(np.quantile(waits, 0.95)),
         "ttft_p99_s": float(np.quantile(waits, 0.99)),
-        "tokens_per_s": figures.answer_tokens / figures.seconds,
-        "turns": figures.turns,
+        "tokens_per_s": sum(one.answer_tokens for one in runs) / sum(one.seconds for one in runs),
+        "turns": sum(one.turns for one in runs),
     }
 
 
 NAMES = {
     "hit_rate": "hit rate",
+    "ttft_mean_s": "TTFT mean, s",
     "ttft_p50_s": "TTFT p50, s",
     "ttft_p95_s": "TTFT p95, s",
     "ttft_p99_s": "TTFT p99, s",

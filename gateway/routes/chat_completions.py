@@ -8,7 +8,7 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from espalier.gateway.chat_answer import ChatAnswer
-from espalier.gateway.chat_request import chat_turn
+from espalier.gateway.chat_request import chat_turn, prompt_cache_of
 from espalier.gateway.chat_service import Asked, ChatService, Making, Stored
 from espalier.gateway.connection import read_body, while_connected
 from espalier.gateway.errors import invalid
@@ -42,7 +42,14 @@ class ChatEndpoint:
             return
         params = sampling_params(chat, service.defaults, service.options)
         turn = chat_turn(chat)
-        prepared = await service.prepare(turn, params, n=chat.n, tenant=scope["tenant"], cache_salt=chat.cache_salt)
+        prepared = await service.prepare(
+            turn,
+            params,
+            n=chat.n,
+            tenant=scope["tenant"],
+            cache_salt=chat.cache_salt,
+            prompt_cache=prompt_cache_of(chat),
+        )
         answer = ChatAnswer(service, chat, prepared)
         headers = truncation_headers([prepared.prompt])
         if chat.stream:

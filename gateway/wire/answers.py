@@ -14,10 +14,11 @@ FinishReason = Literal["stop", "length", "tool_calls"]
 
 
 class PromptDetails(Struct, frozen=True):
-    """Of the prompt's tokens, those found in the prefix tree."""
+    """Of the prompt's tokens, those found in the prefix tree, and those that this request added to it."""
 
     cached_tokens: int
     audio_tokens: int = 0
+    cache_write_tokens: int = 0
 
 
 class CompletionDetails(Struct, frozen=True):

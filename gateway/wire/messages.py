@@ -127,7 +127,10 @@ class ThinkingTokens(Struct, frozen=True):
 
 
 class MessageUsage(Struct, frozen=True):
-    """Tokens of a message. `input_tokens` are those that were not found in the prefix tree; the rest was read there."""
+    """Tokens of a message. Of its prompt, some were read in the prefix tree, some added; `input_tokens` are the rest.
+
+    All that is computed is added, so the rest is a token that is always computed anew, or what another request added.
+    """
 
     input_tokens: int
     cache_creation_input_tokens: int

@@ -12,6 +12,7 @@ from msgspec import Meta, Struct
 
 Role = Literal["system", "developer", "user", "assistant", "tool", "function"]
 Int64 = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
+CacheRetention = Literal["in_memory", "in-memory", "24h"]
 MAX_SESSION_ID = 128
 Small = Annotated[int, Meta(ge=0, le=2**31 - 1)]
 
@@ -134,6 +135,8 @@ class ChatRequest(Common, frozen=True, kw_only=True):
     tools: list[Tool] | None = None
     tool_choice: str | dict[str, Any] | None = None
     parallel_tool_calls: bool = True
+    prompt_cache_key: Annotated[str, Meta(max_length=512)] = ""
+    prompt_cache_retention: CacheRetention | None = None
     max_completion_tokens: Annotated[int, Meta(ge=1, le=2**31 - 1)] | None = None
     logprobs: bool = False
     top_logprobs: Small | None = None

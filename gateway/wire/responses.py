@@ -11,7 +11,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType, field
 
 from espalier.gateway.wire.answers import Extras
 from espalier.gateway.wire.items import Item
-from espalier.gateway.wire.requests import Int64, Small
+from espalier.gateway.wire.requests import CacheRetention, Int64, Small
 
 ResponseStatus = Literal["queued", "in_progress", "completed", "incomplete", "failed", "cancelled"]
 Truncation = Literal["auto", "disabled"]
@@ -95,7 +95,7 @@ class ResponseStreamOptions(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class ResponsesRequest(Struct, frozen=True, kw_only=True):
-    """POST /v1/responses. Fields from `service_tier` on are echoed only."""
+    """POST /v1/responses. Of the fields from `service_tier` on those of the prompt cache alone are more than echoed."""
 
     input: str | list[Any] = field(default_factory=list)
     model: str | None = None
@@ -133,12 +133,12 @@ class ResponsesRequest(Struct, frozen=True, kw_only=True):
     reasoning: ReasoningOptions | None = None
     safety_identifier: Annotated[str, Meta(max_length=512)] | None = None
     prompt_cache_key: Annotated[str, Meta(max_length=512)] | None = None
-    prompt_cache_retention: Annotated[str, Meta(max_length=64)] | None = None
+    prompt_cache_retention: CacheRetention | None = None
     user: Annotated[str, Meta(max_length=512)] | None = None
 
 
 class InputDetails(Struct, frozen=True):
-    """Of the input's tokens, those found in the prefix tree; writing it costs nothing and is not counted."""
+    """Of the input's tokens, those found in the prefix tree, and those that this request added to it."""
 
     cached_tokens: int = 0
     cache_write_tokens: int = 0

@@ -37,7 +37,14 @@ CREATE TABLE records (
 ) WITHOUT ROWID;
 """
 
-MIGRATIONS: tuple[str, ...] = (FIRST,)
+WAITS = """
+CREATE TABLE waits (
+    tool BLOB PRIMARY KEY, learnt_at REAL NOT NULL, weights BLOB NOT NULL, checksum BLOB NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX waits_age ON waits (learnt_at);
+"""
+
+MIGRATIONS: tuple[str, ...] = (FIRST, WAITS)
 
 
 def migrate(connection: sqlite3.Connection, migrations: tuple[str, ...] = MIGRATIONS) -> None:

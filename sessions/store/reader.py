@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 from collections.abc import Iterable
 from typing import Literal, cast
@@ -12,13 +13,16 @@ from espalier.sessions.store.row import (
     RECORD_COLUMNS,
     SESSION_COLUMNS,
     TURN_COLUMNS,
+    WAIT_COLUMNS,
     Cell,
     Row,
     record_of,
     session_of,
     turn_of,
+    wait_of,
 )
 from espalier.sessions.turn import Record, Turn
+from espalier.sessions.wait import Learnt
 
 Order = Literal["asc", "desc"]
 
@@ -166,6 +170,14 @@ class Reader:
     def running(self) -> list[tuple[str, str]]:
         """Tenant and id of the turns that run."""
         return cast(list[tuple[str, str]], self._all("SELECT tenant, id FROM turns WHERE state = 'running'"))
+
+    def waits(self) -> list[Learnt]:
+        """What was learnt of tools, of the one used least recently first. Damaged rows are left out."""
+        found: list[Learnt] = []
+        for row in self._all(f"SELECT {', '.join(WAIT_COLUMNS)}, checksum FROM waits ORDER BY learnt_at"):
+            with contextlib.suppress(CorruptError):
+                found.append(wait_of(row))
+        return found
 
     def _seq(self, table: str, what: str, ref: str, tenant: str) -> int:
         row = self._one(f"SELECT seq FROM {table} WHERE id = ? AND tenant = ?", ref, tenant)

@@ -15,6 +15,7 @@ from espalier.sessions.errors import CorruptError
 from espalier.sessions.session import Kind, Session
 from espalier.sessions.turn import Idempotency, Mark, Record, State, Turn
 from espalier.sessions.value import digest
+from espalier.sessions.wait import Learnt
 
 _T = TypeVar("_T")
 Cell: TypeAlias = int | float | str | bytes | None
@@ -27,6 +28,7 @@ TURN_COLUMNS = (
     "prompt_ids output_ids"
 ).split()
 RECORD_COLUMNS = "turn_id request response events".split()
+WAIT_COLUMNS = "tool learnt_at weights".split()
 
 
 class _Session(msgspec.Struct, array_like=True):
@@ -179,6 +181,19 @@ def record_of(row: Row) -> Record:
     assert isinstance(request, bytes) and isinstance(response, bytes) and isinstance(packed, bytes)
     events = msgspec.msgpack.decode(zlib.decompress(packed), type=tuple[bytes, ...]) if packed else ()
     return Record(request, response, events)
+
+
+def wait_row(learnt: Learnt, now: float) -> Row:
+    """Columns of what was learnt of a tool, the checksum last."""
+    return _sealed((learnt.tool, float(now), msgspec.msgpack.encode(learnt.weights)))
+
+
+def wait_of(row: Row) -> Learnt:
+    """What was learnt of a tool, from its row. Raises CorruptError."""
+    _check(row, "what was learnt of a tool")
+    tool, _, weights, _ = row
+    assert isinstance(tool, bytes) and isinstance(weights, bytes)
+    return Learnt(tool, msgspec.msgpack.decode(weights, type=tuple[float, ...]))
 
 
 def checksum(cells: Sequence[Cell]) -> bytes:

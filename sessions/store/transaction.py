@@ -12,12 +12,15 @@ from espalier.sessions.store.row import (
     RECORD_COLUMNS,
     SESSION_COLUMNS,
     TURN_COLUMNS,
+    WAIT_COLUMNS,
     Cell,
     record_row,
     session_row,
     turn_row,
+    wait_row,
 )
 from espalier.sessions.turn import Record, Turn
+from espalier.sessions.wait import Learnt
 
 
 def _upsert(table: str, columns: list[str]) -> str:
@@ -32,6 +35,7 @@ def _upsert(table: str, columns: list[str]) -> str:
 _PUT_SESSION = _upsert("sessions", SESSION_COLUMNS)
 _PUT_TURN = _upsert("turns", TURN_COLUMNS)
 _PUT_RECORD = _upsert("records", RECORD_COLUMNS)
+_PUT_WAIT = _upsert("waits", WAIT_COLUMNS)
 
 
 class Transaction(Reader):
@@ -48,6 +52,14 @@ class Transaction(Reader):
     def put_record(self, turn_id: str, record: Record) -> None:
         """Write the caller's own record of a turn."""
         self._run(_PUT_RECORD, *record_row(turn_id, record))
+
+    def put_waits(self, learnt: Iterable[Learnt], now: float, limit: int) -> None:
+        """Write what was learnt of tools; beyond so many in all, those used least recently go."""
+        for one in learnt:
+            self._run(_PUT_WAIT, *wait_row(one, now))
+        self._run(
+            "DELETE FROM waits WHERE tool IN (SELECT tool FROM waits ORDER BY learnt_at DESC LIMIT -1 OFFSET ?)", limit
+        )
 
     def delete_session(self, session_id: str) -> None:
         """Delete a session, not its turns."""

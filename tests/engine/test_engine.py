@@ -249,3 +249,28 @@ def test_poisoned_free_slots_change_nothing(options: EngineOptions, loaded: Load
 def test_the_bundled_folder_is_found_and_torch_stays_in_inference_mode(loaded: Loaded) -> None:
     assert isinstance(loaded.folder, Path)
     assert not torch.is_inference_mode_enabled()
+
+
+def test_usage_counts_the_prompts_tokens_that_were_added_to_the_tree(engine: Engine) -> None:
+    def counts(name: str, prompt: list[int]) -> tuple[int, int, int]:
+        usage = drive(engine, [Generate(name, prompt, GREEDY)])[name][-1].usage
+        return usage.prompt_tokens, usage.cached_tokens, usage.written_tokens
+
+    prompt = list(range(1, 21))
+    assert counts("new", prompt) == (20, 0, 20)
+    # Its last token is computed again for its logits, and lies in the tree already.
+    assert counts("again", prompt) == (20, 19, 0)
+    assert counts("longer", [*prompt[:15], *range(100, 110)]) == (25, 15, 10)
+
+
+def test_what_two_requests_compute_at_once_is_written_once(engine: Engine) -> None:
+    shared = list(range(1, 9))
+    requests = [Generate(name, [*shared, *own], GREEDY) for name, own in (("a", [50] * 9), ("b", [60] * 9))]
+    usages = [outputs[-1].usage for outputs in drive(engine, requests).values()]
+    assert sum(usage.written_tokens for usage in usages) == 8 + 9 + 9
+    assert all(usage.cached_tokens + usage.written_tokens <= usage.prompt_tokens for usage in usages)
+
+
+def test_without_a_prefix_cache_nothing_is_written(options: EngineOptions, loaded: Loaded) -> None:
+    engine = Engine(dataclasses.replace(options, prefix_cache=False), loaded=loaded)
+    assert drive(engine, [Generate("r", [1, 2, 3], GREEDY)])["r"][-1].usage.written_tokens == 0

@@ -53,6 +53,34 @@ def test_decode_tokens_come_before_prompts() -> None:
     assert step(scheduler) == [("a", 2, 3), ("b", 0, 19)]
 
 
+def test_a_prompt_that_is_through_at_once_goes_ahead_of_a_longer_one_that_is_under_way() -> None:
+    scheduler = Scheduler(limits(step_tokens=16))
+    scheduler.add(sequence("long", list(range(100, 160))))
+    assert step(scheduler) == [("long", 0, 16)]
+    scheduler.add(sequence("short", [1, 2, 3]))
+    scheduler.add(sequence("not so short", [11, 12, 13, 14, 15, 16]))
+    assert step(scheduler) == [("short", 0, 3), ("long", 16, 29)]
+
+
+def test_short_prompts_take_no_more_than_half_a_step_from_a_longer_one() -> None:
+    scheduler = Scheduler(limits(step_tokens=16, max_running=20))
+    scheduler.add(sequence("long", list(range(100, 160))))
+    step(scheduler)
+    for number in range(10):
+        scheduler.add(sequence(f"short {number}", [1000 * number + 1, 2, 3], max_tokens=1))
+    assert step(scheduler) == [("short 0", 0, 3), ("short 1", 0, 3), ("long", 16, 26)]
+    assert step(scheduler) == [("short 2", 0, 3), ("short 3", 0, 3), ("long", 26, 36)]
+
+
+def test_a_short_prompt_that_waits_for_the_longer_ones_prefix_does_not_go_ahead_of_it() -> None:
+    scheduler = Scheduler(limits())
+    shared = list(range(40))
+    scheduler.add(sequence("long", shared))
+    step(scheduler)
+    scheduler.add(sequence("same", shared))
+    assert [name for name, _, _ in step(scheduler)] == ["long"]
+
+
 def force(scheduler: Scheduler, name: str, count: int) -> None:
     (one,) = [running for running in scheduler.running if running.request_id == name]
     for token in range(count):
@@ -98,7 +126,7 @@ def test_a_shared_prefix_is_computed_once_also_while_it_is_being_computed() -> N
     scheduler.add(sequence("b", [*shared, 51]))
     scheduler.add(sequence("c", [90, 91]))
     assert step(scheduler) == [("a", 0, 24)]
-    assert step(scheduler) == [("a", 24, 41), ("c", 0, 2)]
+    assert step(scheduler) == [("c", 0, 2), ("a", 24, 41)]
     assert ("b", 40, 41) in step(scheduler)
     assert scheduler.totals.cached_tokens == 40
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -30,9 +31,17 @@ def ids(*tokens: int) -> Ids:
     return np.array(tokens, dtype=np.int32)
 
 
-def write(folder: Path, tokens: Ids, *, begin: int = 0, parent: str = "") -> RunFile:
+def write(
+    folder: Path,
+    tokens: Ids,
+    *,
+    begin: int = 0,
+    parent: str = "",
+    expires_at: float | None = None,
+    tenant: str = "t",
+) -> RunFile:
     k = torch.arange(2 * len(tokens) * 3 * 4, dtype=torch.float32).view(2, len(tokens), 3, 4)
-    return write_run(folder, RunHeader("t", "", parent, begin, len(tokens)), tokens, k, -k)
+    return write_run(folder, RunHeader(tenant, "", parent, begin, len(tokens), expires_at), tokens, k, -k)
 
 
 def path_of(folder: Path, file: RunFile) -> Path:
@@ -42,19 +51,27 @@ def path_of(folder: Path, file: RunFile) -> Path:
 class Disk:
     """A folder and its index; what is to be done to files is done at once."""
 
-    def __init__(self, folder: Path, limit_bytes: int = 10**9) -> None:
+    def __init__(
+        self, folder: Path, limit_bytes: int = 10**9, *, epoch_s: float = 0.0, capacity: int | None = None
+    ) -> None:
         self.folder = folder
         self.shortened: list[tuple[str, int]] = []
         self.tier = DiskTier(
-            folder, limit_bytes, self._remove, lambda name, count: self.shortened.append((name, count))
+            folder,
+            limit_bytes,
+            self._remove,
+            lambda name, count: self.shortened.append((name, count)),
+            epoch_s=epoch_s,
+            capacity=capacity,
         )
 
-    def save(self, *tokens: int) -> RunFile:
+    def save(self, *tokens: int, expires: float = math.inf, tenant: str = "t", now: float = 0.0) -> RunFile:
         """Write what of a path isn't there yet."""
-        pieces = self.tier.match(ROOT, ids(*tokens), 0)
-        have = sum(piece.end - piece.begin for piece in pieces)
-        file = write(self.folder, ids(*tokens[have:]), begin=have, parent=pieces[-1].name if pieces else "")
-        assert self.tier.insert(file, ids(*tokens), 0)
+        pieces = self.tier.keep(Root(tenant), ids(*tokens), now, expires)
+        have, parent = sum(piece.end - piece.begin for piece in pieces), pieces[-1].name if pieces else ""
+        at = self.tier.expires_at(expires)
+        file = write(self.folder, ids(*tokens[have:]), begin=have, parent=parent, expires_at=at, tenant=tenant)
+        assert self.tier.insert(file, ids(*tokens), now)
         self.tier.tree.check()
         return file
 
@@ -114,6 +131,30 @@ def test_a_restart_finds_what_was_there_and_removes_what_hangs_in_the_air(tmp_pa
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_file_says_until_when_it_is_wanted_whatever_clock_its_reader_has(tmp_path: Path) -> None:
+    disk = Disk(tmp_path, epoch_s=1000.0)
+    first, second = disk.save(1, 2, expires=50), disk.save(1, 2, 3, expires=60)
+    plain = disk.save(4, 5)
+    assert read_header(path_of(tmp_path, first)).header.expires_at == 1050
+    again = Disk(tmp_path, epoch_s=1020.0)
+    again.tier.restore(35)
+    assert again.tier.match(ROOT, ids(1, 2, 3), 36) == [Piece(first.name, 0, 2), Piece(second.name, 0, 1)]
+    again.tier.expire(40)
+    assert [path.name for path in tmp_path.iterdir()] == [path_of(tmp_path, plain).name]
+    assert again.tier.num_bytes == plain.num_bytes
+
+
+def test_at_a_restart_what_is_over_goes_and_what_others_continue_stays(tmp_path: Path) -> None:
+    disk = Disk(tmp_path)
+    first, _ = disk.save(1, 2, 3, 4, expires=50), disk.save(7, 8, expires=50)
+    second = disk.save(1, 2, 9)
+    again = Disk(tmp_path)
+    again.tier.restore(50)
+    assert again.tier.match(ROOT, ids(1, 2, 9), 50) == [Piece(first.name, 0, 2), Piece(second.name, 0, 1)]
+    assert again.tier.match(ROOT, ids(1, 2, 3), 50) == [Piece(first.name, 0, 2)]
+    assert (again.shortened, again.tier.match(ROOT, ids(7, 8), 50)) == ([(first.name, 2)], [])
+
+
 def test_over_the_limit_whole_files_go(tmp_path: Path) -> None:
     size = path_of(tmp_path, write(tmp_path, ids(1, 2, 3))).stat().st_size
     for path in tmp_path.iterdir():
@@ -123,6 +164,57 @@ def test_over_the_limit_whole_files_go(tmp_path: Path) -> None:
         disk.save(number, 2, 3)
     assert disk.tier.num_bytes == sum(path.stat().st_size for path in tmp_path.iterdir()) <= 3 * size + 100
     assert disk.tier.tree.num_tokens > 0
+
+
+def has(disk: Disk, tenant: str, *tokens: int, now: float = 0.0) -> bool:
+    return bool(disk.tier.match(Root(tenant), ids(*tokens), now))
+
+
+@pytest.fixture
+def room_for_twelve(tmp_path: Path) -> Disk:
+    """A disk of twelve files of three tokens."""
+    path = path_of(tmp_path, write(tmp_path, ids(1, 2, 3)))
+    size = path.stat().st_size
+    path.unlink()
+    return Disk(tmp_path, 12 * size + 100, capacity=36)
+
+
+@pytest.mark.parametrize("away_s", [1.0, 1e6])
+def test_a_flood_takes_none_of_what_others_saved_within_their_shares(room_for_twelve: Disk, away_s: float) -> None:
+    disk = room_for_twelve
+    for number in range(6):
+        disk.save(number, 2, 3, tenant="a")
+    for number in range(50):
+        disk.save(number, 2, 3, tenant="b", now=away_s + number)
+    assert all(has(disk, "a", number, 2, 3) for number in range(6))
+    assert [number for number in range(50) if has(disk, "b", number)] == list(range(44, 50))
+
+
+def test_a_flood_that_was_first_gives_a_newcomer_its_share(room_for_twelve: Disk) -> None:
+    disk = room_for_twelve
+    for number in range(50):
+        disk.save(number, 2, 3, tenant="b", now=number)
+    for number in range(20):
+        disk.save(number, 2, 3, tenant="a", now=60 + number)
+    kept = {tenant: [number for number in range(50) if has(disk, tenant, number)] for tenant in "ab"}
+    assert kept == {"a": list(range(14, 20)), "b": list(range(44, 50))}
+
+
+def test_what_is_to_be_kept_takes_no_more_than_a_share(room_for_twelve: Disk) -> None:
+    disk = room_for_twelve
+    for number in range(6):
+        disk.save(number, 2, 3, tenant="a")
+    for number in range(20):
+        disk.save(number, 2, 3, tenant="b", expires=1000.0 + number)
+    assert all(has(disk, "a", number, 2, 3) for number in range(6))
+    assert [number for number in range(20) if has(disk, "b", number)] == list(range(14, 20))
+
+
+def test_a_full_disk_gives_up_one_file_for_one(room_for_twelve: Disk) -> None:
+    disk = room_for_twelve
+    for number in range(30):
+        disk.save(number, 2, 3)
+        assert disk.tier.tree.num_tokens == 3 * min(number + 1, 12)
 
 
 def test_what_is_forgotten_in_the_middle_of_a_file_is_cut_from_it(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import stat
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import pytest
 from espalier.engine import Engine, EngineOptions, Generate, SamplingParams
 from espalier.engine.errors import EngineError
 from espalier.engine.loader import Loaded, load
-from espalier.engine.messages import Forget, Output
+from espalier.engine.messages import Forget, Output, Retention
 from espalier.engine.random_checkpoint import SHAPES, write_random_checkpoint
 from espalier.engine.tier_file import SUFFIX
 from espalier.radix import RecomputeCost
@@ -21,6 +22,10 @@ from espalier.radix import RecomputeCost
 ANSWER_LEN = 8
 PARAMS = SamplingParams(temperature=0, max_tokens=ANSWER_LEN, ignore_eos=True)
 SLOTS = 400
+DAY_S = 86400.0
+PLAIN = Retention()
+A_DAY = Retention(keep_s=DAY_S)
+IN_MEMORY = Retention(to_disk=False)
 
 
 @pytest.fixture(scope="module")
@@ -65,8 +70,19 @@ def engines() -> Iterator[list[Engine]]:
         engine.close()
 
 
-def an_engine(options: EngineOptions, engines: list[Engine], loaded: Loaded | None = None) -> Engine:
-    engine = Engine(options, loaded=loaded)
+class Clock:
+    """The engine's time; `passed_s` are added to the real one."""
+
+    passed_s = 0.0
+
+    def __call__(self) -> float:
+        return time.monotonic() + self.passed_s
+
+
+def an_engine(
+    options: EngineOptions, engines: list[Engine], loaded: Loaded | None = None, clock: Clock | None = None
+) -> Engine:
+    engine = Engine(options, loaded=loaded, clock=clock or Clock())
     engines.append(engine)
     return engine
 
@@ -76,9 +92,16 @@ def ids(seed: int, count: int) -> list[int]:
     return [int(token) for token in drawn]
 
 
-def ask(engine: Engine, prompt: list[int], *, session: str = "", tenant: str = "t") -> tuple[list[int], Output]:
+def ask(
+    engine: Engine,
+    prompt: list[int],
+    *,
+    session: str = "",
+    tenant: str = "t",
+    retention: Retention = PLAIN,
+) -> tuple[list[int], Output]:
     """The answer's tokens and the last output. Computing is made dear, so that what is found below is loaded."""
-    engine.submit(Generate("r", prompt, PARAMS, tenant=tenant, session=session))
+    engine.submit(Generate("r", prompt, PARAMS, tenant=tenant, session=session, retention=retention))
     tokens: list[int] = []
     while engine.has_work():
         engine.scheduler.tips.cost = RecomputeCost(0, 1.0, 0)
@@ -280,3 +303,92 @@ def test_an_aborted_request_leaves_what_it_was_loading(on_disk: EngineOptions, e
         engine.scheduler.check()
     _, last = ask(engine, prompt, session="s")
     assert last.usage.cached_tokens == 99
+
+
+def test_what_stays_in_memory_is_in_host_memory_and_in_no_file(on_disk: EngineOptions, engines: list[Engine]) -> None:
+    both = dataclasses.replace(on_disk, kv_host_bytes=bytes_of(on_disk, 1000))
+    engine = an_engine(both, engines)
+    ask(engine, ids(1, 100), session="s", retention=IN_MEMORY)
+    assert (engine.stats().host_tokens, engine.stats().disk_tokens) == (107, 0)
+    assert files(both) == []
+
+
+def test_a_turn_may_be_written_that_continues_one_that_stayed_in_memory(
+    on_disk: EngineOptions, engines: list[Engine]
+) -> None:
+    engine = an_engine(on_disk, engines)
+    answer, _ = ask(engine, ids(1, 100), session="s", retention=IN_MEMORY)
+    ask(engine, [*ids(1, 100), *answer, *ids(2, 10)], session="s")
+    assert engine.stats().disk_tokens == 100 + 8 + 10 + 7
+
+
+def test_what_is_to_be_kept_is_saved_without_a_session_and_removed_after_its_time(
+    on_disk: EngineOptions, engines: list[Engine]
+) -> None:
+    both, clock = dataclasses.replace(on_disk, kv_host_bytes=bytes_of(on_disk, 1000)), Clock()
+    engine = an_engine(both, engines, clock=clock)
+    ask(engine, ids(1, 100), retention=A_DAY)
+    ask(engine, ids(2, 100), session="s")
+    assert (engine.stats().host_tokens, len(files(both))) == (214, 2)
+    clock.passed_s = DAY_S - 60
+    engine.expire()
+    assert (engine.stats().host_tokens, engine.stats().disk_tokens) == (214, 214)
+    clock.passed_s = DAY_S + 60
+    engine.expire()
+    assert (engine.stats().host_tokens, engine.stats().disk_tokens) == (107, 107)
+    engine.close()
+    engines.clear()
+    assert len(files(both)) == 1
+
+
+def test_a_later_request_keeps_what_it_shares_and_a_session_for_ever(
+    on_disk: EngineOptions, engines: list[Engine]
+) -> None:
+    clock = Clock()
+    engine = an_engine(on_disk, engines, clock=clock)
+    prompt = ids(1, 100)
+    for more in (2, 3):
+        ask(engine, [*prompt, *ids(more, 10)], retention=A_DAY)
+        clock.passed_s += DAY_S / 2
+    ask(engine, [*prompt[:50], *ids(4, 10)], session="s")
+    clock.passed_s = DAY_S + 60
+    engine.expire()
+    assert engine.stats().disk_tokens == 117 + 17
+    clock.passed_s = 2 * DAY_S
+    engine.expire()
+    assert engine.stats().disk_tokens == 50 + 17
+    engine.close()
+    engines.clear()
+    again, last = ask(an_engine(on_disk, engines), [*prompt[:50], *ids(4, 10)], session="s")
+    assert last.usage.disk_tokens == 59 and len(again) == ANSWER_LEN
+
+
+def test_what_is_to_be_kept_outlasts_what_is_used_later(on_host: EngineOptions, engines: list[Engine]) -> None:
+    engine = an_engine(on_host, engines)
+    prompt = ids(99, 100)
+    ask(engine, prompt, retention=A_DAY)
+    for number in range(20):
+        ask(engine, ids(number, 100), session=str(number))
+    _, last = ask(engine, prompt)
+    assert last.usage.host_tokens == 99
+
+
+def test_the_oldest_goes_where_all_is_to_be_kept(on_host: EngineOptions, engines: list[Engine]) -> None:
+    engine = an_engine(on_host, engines)
+    for number in range(20):
+        ask(engine, ids(number, 100), retention=A_DAY)
+    flood(engine)
+    assert ask(engine, ids(19, 100))[1].usage.host_tokens == 99
+    assert ask(engine, ids(0, 100))[1].usage.host_tokens == 0
+
+
+def test_a_tenants_flood_leaves_what_others_have_on_disk(on_disk: EngineOptions, engines: list[Engine]) -> None:
+    bounded = dataclasses.replace(on_disk, kv_disk_bytes=bytes_of(on_disk, 700))
+    engine = an_engine(bounded, engines)
+    ask(engine, ids(99, 100), session="s")
+    for number in range(12):
+        ask(engine, ids(number, 100), session=str(number), tenant="other")
+    engine.close()
+    engines.clear()
+    _, last = ask(an_engine(bounded, engines), ids(99, 100), session="s")
+    assert last.usage.disk_tokens == 99

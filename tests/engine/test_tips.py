@@ -10,7 +10,9 @@ from espalier.engine.scheduler import Limits, Scheduler
 from espalier.engine.sequence import Sequence
 from espalier.engine.tips import GRACE_S
 from espalier.radix import RecomputeCost
+from espalier.radix.lease import STINT
 
+SLOW = (20.0, 30.0, 40.0, 50.0, 60.0, 70.0)
 QUICK = (0.5, 1.0, 2.0, 3.0, 4.0, 5.0)
 
 
@@ -25,14 +27,19 @@ def a_scheduler(**changes: object) -> Scheduler:
     return Scheduler(Limits(**(chosen | changes)))  # type: ignore[arg-type]
 
 
-def a_sequence(name: str, prompt: range, *, session: str = "", tenant: str = "", now_s: float = 0.0) -> Sequence:
-    request = Generate(name, list(prompt), SamplingParams(max_tokens=1), tenant=tenant, session=session)
+def a_sequence(
+    name: str, prompt: range, *, session: str = "", tenant: str = "", now_s: float = 0.0, is_group: bool = False
+) -> Sequence:
+    params = SamplingParams(max_tokens=1)
+    request = Generate(name, list(prompt), params, tenant=tenant, session=session, is_group=is_group)
     return Sequence(request, max_len=len(prompt) + 1, seed=0, arrival=0, now_s=now_s)
 
 
-def turn(scheduler: Scheduler, name: str, prompt: range, now_s: float, *, session: str = "") -> Sequence:
+def turn(
+    scheduler: Scheduler, name: str, prompt: range, now_s: float, *, session: str = "", is_group: bool = False
+) -> Sequence:
     """One request from its arrival to its end; its answer is one token."""
-    sequence = a_sequence(name, prompt, session=session, now_s=now_s)
+    sequence = a_sequence(name, prompt, session=session, now_s=now_s, is_group=is_group)
     scheduler.add(sequence)
     run(scheduler, now_s)
     assert sequence.length == sequence.max_len
@@ -116,6 +123,52 @@ def test_a_request_waits_for_leased_slots_and_lets_others_pass_and_then_gets_the
     assert scheduler.tips.num_leases == 0
 
 
+def a_busy_scheduler(num_slots: int) -> Scheduler:
+    """One in which a request always runs, so that others have to wait for room."""
+    scheduler = a_scheduler(num_slots=num_slots, lease_tokens=num_slots, patience_s=1000.0)
+    runs = a_sequence("runs", range(900, 902))
+    runs.max_len = 100
+    scheduler.add(runs)
+    scheduler.advance(scheduler.schedule(0))
+    return scheduler
+
+
+def test_a_session_that_was_put_out_does_not_come_in_where_others_are_to_grow() -> None:
+    scheduler = a_busy_scheduler(94)
+    for session, length in (("r", 20), ("s", 35), ("t", 35)):
+        turn(scheduler, session, range(100 * ord(session), 100 * ord(session) + length), 0, session=session)
+        scheduler.tips.hold(Hold(session, SLOW if session == "t" else QUICK, ttl_s=600, at_least_s=600), 0)
+    begin = 100 * ord("s")
+    turn(scheduler, "grows", range(begin, begin + 41), 1, session="s")
+    scheduler.tips.drop("r")
+    assert scheduler.tips.set_aside == 35 - 6
+    late = a_sequence("late", range(100 * ord("t"), 100 * ord("t") + 36), session="t", now_s=1)
+    new = a_sequence("new", range(36), session="u", now_s=1)
+    scheduler.add(late)
+    scheduler.add(new)
+    scheduler.schedule(1)
+    assert (late.row, late.evicted_tokens) == (-1, 35)
+    assert new.row >= 0
+
+
+@pytest.mark.parametrize("has_had_it", [False, True])
+def test_a_session_that_was_put_out_comes_in_for_one_that_has_had_its_stint(has_had_it: bool) -> None:
+    scheduler = a_busy_scheduler(114)
+    for number in range(STINT if has_had_it else STINT - 1):
+        turn(scheduler, f"r {number}", range(40), 0, session="r")
+    scheduler.tips.hold(Hold("r", QUICK, ttl_s=600, at_least_s=600), 0)
+    turn(scheduler, "t", range(200, 235), 0, session="t")
+    turn(scheduler, "s", range(100, 135), 0, session="s")
+    scheduler.tips.hold(Hold("s", QUICK, ttl_s=600, at_least_s=600), 0)
+    turn(scheduler, "grows", range(100, 141), GRACE_S + 1, session="s")
+    late = a_sequence("late", range(200, 236), session="t", now_s=GRACE_S + 1)
+    scheduler.add(late)
+    scheduler.schedule(GRACE_S + 1)
+    assert late.evicted_tokens > 0
+    assert (late.row >= 0) == has_had_it
+    assert scheduler.tips.num_leases == (1 if has_had_it else 2)
+
+
 def test_when_nothing_runs_a_request_does_not_wait_for_leases() -> None:
     scheduler = a_scheduler(patience_s=1000.0)
     turn(scheduler, "a", range(40), 0, session="s")
@@ -143,6 +196,27 @@ def test_what_a_rolled_back_turn_left_goes_first() -> None:
     turn(scheduler, "c", range(20), 3, session="s")
     turn(scheduler, "d", range(900, 920), 4)
     assert turn(scheduler, "other again", range(500, 520), 6).cached_tokens == 19
+
+
+@pytest.mark.parametrize("is_group", [False, True])
+def test_a_session_leaves_what_lies_beside_its_tip_and_a_group_does_not(is_group: bool) -> None:
+    scheduler = a_scheduler(num_slots=160, lease_tokens=0)
+    turn(scheduler, "other", range(500, 580), 0)
+    turn(scheduler, "a", range(30), 1, session="s", is_group=is_group)
+    turn(scheduler, "b", range(100, 130), 2, session="s", is_group=is_group)
+    turn(scheduler, "wants room", range(900, 960), 3)
+    assert (turn(scheduler, "a again", range(30), 4).cached_tokens == 29) == is_group
+
+
+def test_the_newest_tip_of_a_group_is_held() -> None:
+    scheduler = a_scheduler()
+    turn(scheduler, "a", range(40), 0, session="g", is_group=True)
+    turn(scheduler, "b", range(20, 60), 0, session="g", is_group=True)
+    assert scheduler.tips.num_leases == 1
+    scheduler.tips.hold(Hold("g", QUICK, ttl_s=60), 0)
+    for number in range(5):
+        turn(scheduler, f"other {number}", range(1000 * number + 100, 1000 * number + 145), 1)
+    assert turn(scheduler, "c", range(20, 65), 2, session="g", is_group=True).cached_tokens == 40
 
 
 def test_a_fork_keeps_what_its_other_leaves() -> None:

@@ -22,7 +22,7 @@ from espalier.gateway.options import GatewayOptions
 from espalier.gateway.scripted_client import READY, Script, ScriptedClient, answer
 from espalier.sessions import Sessions
 
-HELLO = answer(["Hel", "lo", " there"], cached_tokens=2)
+HELLO = answer(["Hel", "lo", " there"], cached_tokens=2, written_tokens=1)
 
 
 @dataclass

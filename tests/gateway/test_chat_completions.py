@@ -37,7 +37,7 @@ async def test_an_answer_has_every_field_that_clients_read(api: Any) -> None:
     assert (choice["index"], choice["finish_reason"]) == (0, "stop")
     prompt = len(api.engine.requests[0].token_ids)
     assert body["usage"]["prompt_tokens"] == prompt and body["usage"]["total_tokens"] == prompt + 3
-    assert body["usage"]["prompt_tokens_details"]["cached_tokens"] == 2
+    assert body["usage"]["prompt_tokens_details"] == {"cached_tokens": 2, "audio_tokens": 0, "cache_write_tokens": 1}
     assert body["usage"]["completion_tokens_details"]["reasoning_tokens"] == 0
 
 

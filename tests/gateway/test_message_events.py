@@ -102,15 +102,15 @@ def test_reasons_are_told_in_anthropics_words(
     assert (message["stop_reason"], message["stop_sequence"]) == (told_reason, sequence)
 
 
-def test_usage_tells_cached_tokens_apart_and_counts_the_output_last() -> None:
+def test_usage_tells_what_was_read_and_written_apart_and_counts_the_output_last() -> None:
     growing = MessageEvents("msg_1", "tiny")
-    (start,) = wire(growing.begin(Usage(9, 4, 3)))
-    usage = start["message"]["usage"]
-    assert (usage["input_tokens"], usage["cache_read_input_tokens"], usage["output_tokens"]) == (5, 4, 0)
-    *_, delta, _ = wire(growing.add(Finished("stop", Usage(9, 4, 6, 2))))
-    assert delta["usage"]["output_tokens"] == 6
+    (start,) = wire(growing.begin(Usage(9, 4, 3, 1, written_tokens=3)))
+    *_, delta, _ = wire(growing.add(Finished("stop", Usage(9, 4, 6, 2, written_tokens=3))))
+    for usage in (start["message"]["usage"], delta["usage"]):
+        read, written = usage["cache_read_input_tokens"], usage["cache_creation_input_tokens"]
+        assert (usage["input_tokens"], read, written) == (2, 4, 3)
+    assert (start["message"]["usage"]["output_tokens"], delta["usage"]["output_tokens"]) == (0, 6)
     assert delta["usage"]["output_tokens_details"] == {"thinking_tokens": 2}
-    assert delta["usage"]["cache_creation_input_tokens"] == 0
 
 
 def test_no_text_block_has_citations() -> None:

@@ -55,7 +55,9 @@ async def test_an_answer_has_every_field_that_clients_read(api: Any) -> None:
     assert body["content"] == [{"type": "text", "text": "Hello there"}]
     assert (body["stop_reason"], body["stop_sequence"]) == ("end_turn", None)
     prompt = len(api.engine.requests[0].token_ids)
-    assert (body["usage"]["input_tokens"], body["usage"]["cache_read_input_tokens"]) == (prompt - 2, 2)
+    usage = body["usage"]
+    assert (usage["input_tokens"], usage["cache_read_input_tokens"]) == (prompt - 3, 2)
+    assert usage["cache_creation_input_tokens"] == 1
     assert body["usage"]["output_tokens"] == 3 and body["espalier"]["cache"]["device_tokens"] == 2
     assert response.headers["request-id"] == response.headers["x-request-id"]
 
@@ -239,7 +241,8 @@ async def test_tokens_are_counted_as_the_answer_counts_them(api: Any) -> None:
     more = {"system": "Be brief.", "tools": [TOOL], "tool_choice": {"type": "auto"}}
     counted = (await api.post(f"{PATH}/count_tokens", model="tiny", messages=HI, **more)).json()
     usage = (await ask(api, **more)).json()["usage"]
-    assert counted == {"input_tokens": usage["input_tokens"] + usage["cache_read_input_tokens"]}
+    parts = "input_tokens", "cache_read_input_tokens", "cache_creation_input_tokens"
+    assert counted == {"input_tokens": sum(usage[part] for part in parts)}
 
 
 async def test_more_tokens_than_the_context_holds_can_be_counted(make_api: Any) -> None:

@@ -63,7 +63,7 @@ async def test_an_answer_has_every_field_that_clients_read(api: Any) -> None:
     prompt = len(api.engine.requests[0].token_ids)
     assert body["usage"] == {
         "input_tokens": prompt,
-        "input_tokens_details": {"cached_tokens": 2, "cache_write_tokens": 0},
+        "input_tokens_details": {"cached_tokens": 2, "cache_write_tokens": 1},
         "output_tokens": 3,
         "output_tokens_details": {"reasoning_tokens": 0},
         "total_tokens": prompt + 3,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from espalier.gateway.options import GatewayOptions
 from espalier.gateway.scripted_client import ScriptedClient
 from espalier.gateway.session_upkeep import keep_up, kept_sessions, sessions_folder
 from espalier.gateway.setting import SettingError
-from espalier.sessions import Completion, Draft, Sessions
+from espalier.sessions import Completion, Draft, JsonObject, Sessions
 from espalier.sessions.store import Store
 from espalier.sessions.store.migration import MIGRATIONS
 
@@ -70,4 +71,26 @@ async def test_what_has_expired_goes_from_the_store_and_from_the_engine(tmp_path
     await asyncio.wait({upkeep})
     assert client.notes == [Forget("a", "", [1, 2, 3], f"a/{session.id}")]
     assert (await sessions.list("a")).items == ()
+    await sessions.close()
+
+
+async def test_what_was_learnt_of_tools_is_stored_meanwhile(tmp_path: Path) -> None:
+    sessions = await Sessions.open(tmp_path / "sessions")
+    session = await sessions.create("a")
+    call: JsonObject = {"id": "c", "type": "function", "function": {"name": "find", "arguments": {}}}
+    first = (await sessions.begin("a", session.id, Draft(None, None, ()))).turn
+    await sessions.complete("a", first.id, Completion({"role": "assistant", "content": "", "tool_calls": [call]}))
+    result: JsonObject = {"role": "tool", "tool_call_id": "c", "content": "done"}
+    await sessions.begin("a", session.id, Draft(first.id, first.id, (result,)))
+    upkeep = asyncio.create_task(keep_up(sessions, ScriptedClient(), every_s=0.0))
+    connection = sqlite3.connect(tmp_path / "sessions" / "sessions.db")
+    for _ in range(100_000):
+        if connection.execute("SELECT count(*) FROM waits").fetchone() == (1,):
+            break
+        await asyncio.sleep(0)
+    else:
+        pytest.fail("nothing was stored")
+    connection.close()
+    upkeep.cancel()
+    await asyncio.wait({upkeep})
     await sessions.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Hashable, Iterator
 from typing import TypeAlias
 
@@ -28,6 +29,7 @@ ODDS = {
     "demote": 3,
     "discard": 3,
     "forget": 3,
+    "lapse": 5,
 }
 
 
@@ -58,7 +60,10 @@ def evicted(tree: PrefixTree, count: int, tenant: Hashable = None) -> list[int]:
 
 
 class Model:
-    """`prefixes` have slots, `ghosts` had them; who holds which; `is_exact` if no ghost is ever forgotten."""
+    """`prefixes` have slots, `ghosts` had them; who holds which; `is_exact` if no ghost is ever forgotten.
+
+    `ends` says of each prefix when it is given up.
+    """
 
     def __init__(self, seed: int, num_slots: int, *, ghost_tokens: int, policy: Policy | None = None) -> None:
         self.rng = np.random.default_rng(seed)
@@ -66,6 +71,7 @@ class Model:
         self.budget = LeaseBudget(total_bytes=num_slots // 2 * 10, tenant_bytes=num_slots // 3 * 10, bytes_per_token=10)
         self.table = LeaseTable(self.tree, self.budget)
         self.prefixes: dict[Key, int] = {}
+        self.ends: dict[Key, float] = {}
         self.ghosts: set[Key] = set()
         self.free = list(range(num_slots))
         self.locked: list[tuple[Node, Key]] = []
@@ -77,7 +83,7 @@ class Model:
     def step(self) -> None:
         """One random operation."""
         self.now += 1.0
-        odds = ODDS if self.ghost_tokens < 100 else {**ODDS, "discard": 0, "forget": 0}
+        odds = ODDS if self.ghost_tokens < 100 else {**ODDS, "discard": 0, "forget": 0, "lapse": 0}
         weights = np.array(list(odds.values()), dtype=float)
         getattr(self, self.rng.choice(list(odds), p=weights / weights.sum()))()
 
@@ -113,10 +119,13 @@ class Model:
             self.forget_slots(evicted(self.tree, missing, root.tenant))
         if len(tokens) - have <= len(self.free):
             slots = [self.free.pop() for _ in range(len(tokens) - have)]
-            end = self.tree.insert(node, ids(*tokens[have:]), ids(*slots), self.now).node
+            expires = math.inf if self.rng.random() < 0.5 else self.now + int(self.rng.integers(1, 40))
+            end = self.tree.insert(node, ids(*tokens[have:]), ids(*slots), self.now, expires=expires).node
             for at, slot in enumerate(slots, have + 1):
                 self.prefixes[root, tokens[:at]] = slot
                 self.ghosts.discard((root, tokens[:at]))
+            for at in range(1, len(tokens) + 1):
+                self.ends[root, tokens[:at]] = max(expires, self.ends.get((root, tokens[:at]), 0.0))
             self.tree.lock(end)
             self.locked.append((end, key))
             if tokens:
@@ -145,7 +154,12 @@ class Model:
         self.locked.append((node, (key[0], key[1][:have])))
 
     def evict(self) -> None:
-        self.forget_slots(evicted(self.tree, int(self.rng.integers(1, 8)), int(self.rng.integers(2))))
+        tenant = int(self.rng.integers(2))
+        if self.rng.random() < 0.3:
+            leaf = self.tree.evict_leaf(tenant)
+            self.forget_slots([] if leaf is None else unpacked([leaf.slots]).tolist())
+        else:
+            self.forget_slots(evicted(self.tree, int(self.rng.integers(1, 8)), tenant))
 
     def session(self) -> int:
         return int(self.rng.integers(SESSIONS))
@@ -193,11 +207,22 @@ class Model:
         root, tokens = self.path()
         self.forget_slots(self.tree.forget(root, ids(*tokens), self.now).tolist())
 
+    def lapse(self) -> None:
+        held = {(root, tokens[:at]) for root, tokens in self.holding() for at in range(len(tokens) + 1)}
+        over = {slot for key, slot in self.prefixes.items() if self.ends[key] <= self.now and key not in held}
+        freed = self.tree.expire(self.now).tolist()
+        assert set(freed) == over
+        self.forget_slots(freed)
+
+    def holding(self) -> list[Key]:
+        return [key for _, key in self.locked] + list(self.leased.values())
+
     def forget_slots(self, slots: list[int]) -> None:
         gone = set(slots)
         assert len(gone) == len(slots)
         self.ghosts |= {key for key, slot in self.prefixes.items() if slot in gone}
         self.prefixes = {key: slot for key, slot in self.prefixes.items() if slot not in gone}
+        self.ends = {key: end for key, end in self.ends.items() if key in self.prefixes}
         self.free += sorted(gone)
 
     def check(self) -> None:
@@ -205,7 +230,7 @@ class Model:
         self.tree.check()
         assert sorted(self.tree.slots().tolist()) == sorted(self.prefixes.values())
         assert {lease.session for lease in self.table} == set(self.leased)
-        for root, tokens in [key for _, key in self.locked] + list(self.leased.values()):
+        for root, tokens in self.holding():
             assert len(self.expected(root, tokens)) == len(tokens), "a held prefix is gone"
         assert self.tree.num_leased <= self.budget.total_tokens
         for account in self.tree.shares.accounts.values():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from espalier.radix import Lease, LeaseBudget, LeaseTable, Node, PrefixTree, Root
+from espalier.radix.lease import STINT
 from tests.radix.model import evicted, found, ids, put
 
 A, B = Root("a"), Root("b")
@@ -174,3 +175,64 @@ def test_a_request_that_can_not_run_otherwise_ends_the_least_valuable_lease() ->
         None,
     ]
     assert len(evicted(tree, 9)) == 2
+
+
+def a_full_table(*turns: int) -> tuple[PrefixTree, LeaseTable]:
+    """Sessions 0, 1, ... that hold two tokens each and have run so many turns."""
+    tree, table = a_table()
+    for number, count in enumerate(turns):
+        end = put(tree, A, ids(2 * number, 1), ids(2 * number, 2 * number + 1))
+        table.lease(a_lease(str(number), end, turns=count, expected=10.0 + number), 0)
+    return tree, table
+
+
+def held(table: LeaseTable) -> set[object]:
+    return {lease.session for lease in table}
+
+
+def test_who_has_had_its_stint_makes_way_and_who_is_expected_last_does_first() -> None:
+    tree, table = a_full_table(STINT, STINT - 1, STINT)
+    (account,) = tree.shares.accounts.values()
+    assert table.give_way(account, 2, 0)
+    assert held(table) == {"0", "1"}
+    assert sorted(evicted(tree, 9)) == [4, 5]
+    assert table.set_aside == 0
+
+
+def test_nobody_makes_way_where_it_would_not_be_room_enough() -> None:
+    tree, table = a_full_table(STINT, STINT - 1, STINT)
+    (account,) = tree.shares.accounts.values()
+    assert not table.give_way(account, 5, 0)
+    assert held(table) == {"0", "1", "2"}
+    assert table.give_way(account, 4, 0)
+    assert held(table) == {"1"}
+
+
+def test_what_others_hold_or_use_is_no_room() -> None:
+    tree, table = a_table()
+    end = put(tree, A, ids(1, 2, 3), ids(0, 1, 2))
+    table.lease(a_lease("s", end, turns=STINT), 0)
+    table.lease(a_lease("t", put(tree, A, ids(1, 2), ids(0, 1)), turns=0), 0)
+    assert not table.give_way(end.account, 2, 0)
+    tree.lock(end)
+    assert not table.give_way(end.account, 1, 0)
+    tree.unlock(end)
+    assert table.give_way(end.account, 1, 0)
+    assert held(table) == {"t"}
+
+
+@pytest.mark.parametrize("changes", [{"expected": None}, {"priority": 1}])
+def test_who_waits_for_its_turn_or_has_priority_does_not_make_way(changes: dict[str, object]) -> None:
+    tree, table = a_table()
+    end = put(tree, A, ids(1), ids(0))
+    table.lease(a_lease("s", end, turns=STINT, **changes), 0)
+    assert not table.give_way(end.account, 1, 0)
+
+
+def test_who_has_had_its_stint_is_demoted_first_and_its_room_is_set_aside() -> None:
+    _, table = a_full_table(1, STINT, 2)
+    first, second = table.demote(0), table.demote(0)
+    assert first is not None
+    assert second is not None
+    assert (first.session, second.session) == ("1", "2")
+    assert table.set_aside == 4

@@ -15,7 +15,7 @@ ROOT = Root("a")
 class Leaf(NamedTuple):
     """What a policy is told."""
 
-    last_used: float
+    last_wanted: float
     begin: int
     end: int
 
@@ -46,7 +46,7 @@ def test_the_order_by_value_does_not_change_while_time_goes_by() -> None:
 
     def worth(leaf: Leaf, now: float) -> float:
         by_token = cost.seconds(leaf.begin, leaf.end) / (leaf.end - leaf.begin)
-        return float(by_token * 2 ** (-(now - leaf.last_used) / half_life))
+        return float(by_token * 2 ** (-(now - leaf.last_wanted) / half_life))
 
     for now in (30.0, 60.0, 200.0):
         assert sorted(leaves, key=policy.score) == sorted(leaves, key=lambda leaf: worth(leaf, now))

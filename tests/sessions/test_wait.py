@@ -7,7 +7,7 @@ import random
 import pytest
 
 from espalier.radix import decision
-from espalier.sessions.wait import GROWTH, LEVELS, Waits
+from espalier.sessions.wait import GROWTH, LEVELS, NUM_BUCKETS, Learnt, Waits
 
 
 def test_an_unknown_tool_has_no_quantiles() -> None:
@@ -66,3 +66,44 @@ def test_tools_used_least_recently_are_forgotten() -> None:
     for tool in ("one", "two", "one", "three"):
         waits.observe("a", [tool], 1.0)
     assert waits.quantiles("a", ["two"]) == () and waits.quantiles("a", ["one"]) != ()
+
+
+def test_what_was_learnt_is_taken_once_and_goes_on_elsewhere() -> None:
+    waits = Waits()
+    for tool, wait_s in (("find", 1.0), ("seek", 20.0), ("find", 2.0)):
+        waits.observe("a", [tool], wait_s)
+    learnt = waits.take_changes()
+    assert len(learnt) == 2 and waits.take_changes() == ()
+    other = Waits(learnt=learnt)
+    for tools in (["find"], ["seek"], ["find", "seek"]):
+        assert other.quantiles("a", tools) == waits.quantiles("a", tools) != ()
+    assert other.quantiles("b", ["find"]) == () and other.take_changes() == ()
+    for one in (waits, other):
+        one.observe("a", ["find"], 5.0)
+    assert other.take_changes() == waits.take_changes()
+
+
+def test_changes_are_taken_in_turn_and_never_of_what_was_forgotten() -> None:
+    waits = Waits(max_tools=3)
+    for tool in ("one", "two", "three", "one"):
+        waits.observe("a", [tool], 1.0)
+    first, second = waits.take_changes(1), waits.take_changes(1)
+    assert first != second and len(first) == len(second) == 1
+    for tool in ("four", "five"):
+        waits.observe("a", [tool], 1.0)
+    waits.observe("a", ["three"], 1.0)
+    assert len(waits.take_changes()) == 3
+
+
+def test_what_other_buckets_have_learnt_is_left_out() -> None:
+    waits = Waits()
+    waits.observe("a", ["find"], 1.0)
+    (learnt,) = waits.take_changes()
+    assert Waits(learnt=[Learnt(learnt.tool, (1.0,) * (NUM_BUCKETS - 1))]).quantiles("a", ["find"]) == ()
+
+
+def test_no_name_is_handed_out() -> None:
+    waits = Waits()
+    waits.observe("tenant", ["secret_tool"], 1.0)
+    told = str(waits.take_changes())
+    assert "secret" not in told and "tenant" not in told

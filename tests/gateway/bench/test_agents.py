@@ -59,6 +59,7 @@ def test_a_pool_that_holds_everything_misses_only_what_is_new() -> None:
 
 def test_the_command_reports_both_ways(capsys: pytest.CaptureFixture[str]) -> None:
     words = ["--pool", "30000", "--over", "1.5", "--gaps", "short", "--seconds", "8", "--settle", "2", "--json"]
+    words += ["--seeds", "1", "2", "--jobs", "2"]
     assert cli.main(["bench", "agents", *words]) == 0
     (row,) = json.loads(capsys.readouterr().out)["rows"]
     for way in ("leases", "lru"):
