@@ -62,9 +62,9 @@ class Runner:
 
 def make_runner(loaded: Loaded, scheduler: Scheduler, *, cuda_graphs: bool) -> Runner:
     """A runner over a scheduler's slot table; on a GPU the steps of few tokens are recorded now, unless told not to."""
-    model, kv, table = loaded.model, loaded.kv, scheduler.slot_table
+    model, kv, table = loaded.model, loaded.kv, scheduler.placement.table
     builder = BatchBuilder(table, loaded.device, kv.spare_slot)
     graphs = None
     if cuda_graphs and loaded.device == "cuda" and can_record(model):
         graphs = StepGraphs(model, kv, builder.slot_table, CudaRecorder(), SIZES)
-    return Runner(model, kv, builder, scheduler.moved_rows, graphs)
+    return Runner(model, kv, builder, scheduler.placement.moved_rows, graphs)

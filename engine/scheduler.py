@@ -17,13 +17,14 @@ from numpy.typing import NDArray
 from espalier.engine.loading import Loading
 from espalier.engine.messages import Forget, Fork, Hold, Release, SessionNote
 from espalier.engine.options import Eviction
+from espalier.engine.placement import Placement
 from espalier.engine.room import Room
 from espalier.engine.sequence import Sequence
 from espalier.engine.slots import SlotAllocator
 from espalier.engine.tier import LowerTiers
 from espalier.engine.tips import Tips
 from espalier.engine.work import Limits, Totals, Work
-from espalier.radix import LeaseBudget, LeastRecent, LeastValue, Node, Policy, PrefixTree, RecomputeCost, Root
+from espalier.radix import LeaseBudget, LeastRecent, LeastValue, Policy, PrefixTree, RecomputeCost, Root
 from espalier.radix.run import EMPTY, common_prefix_len
 
 __all__ = ["Limits", "Scheduler", "Totals", "Work"]
@@ -45,10 +46,7 @@ MAX_LOOK = 64
 
 @dataclass(slots=True)
 class Scheduler:
-    """Waiting and running requests, the slot table, the tree.
-
-    `slot_table` int32 [max_running, max_context]: slot of each position of each running sequence.
-    """
+    """Waiting and running requests, the slots and the tree."""
 
     limits: Limits
     tree: PrefixTree = field(init=False)
@@ -60,10 +58,7 @@ class Scheduler:
     totals: Totals = field(default_factory=Totals)
     slots: SlotAllocator = field(init=False)
     room: Room = field(init=False)
-    slot_table: NDArray[np.int32] = field(init=False)
-    moved_rows: set[int] = field(default_factory=set)
-    """Rows of the slot table in which more changed than slots for new tokens; who copies the table takes them out."""
-    _rows: list[int] = field(init=False)
+    placement: Placement = field(init=False)
     _now: float = 0.0
     _blocked_at: float | None = None
     """When it was last seen that somebody waits for room."""
@@ -78,8 +73,7 @@ class Scheduler:
         tenant_tokens = limits.lease_tokens if limits.tenant_lease_tokens is None else limits.tenant_lease_tokens
         self.tips = Tips(self.tree, LeaseBudget(limits.lease_tokens, tenant_tokens), limits.num_slots, RecomputeCost())
         self.room = Room(limits, self.slots, self.tree, self.tips, self.running)
-        self.slot_table = np.zeros((self.limits.max_running, self.limits.max_context), dtype=np.int32)
-        self._rows = list(range(self.limits.max_running - 1, -1, -1))
+        self.placement = Placement(limits, self.slots, self.tree)
 
     def attach(self, tiers: LowerTiers) -> None:
         """Save the ends of sessions' turns in lower tiers, and look for prefixes there, too."""
@@ -118,7 +112,7 @@ class Scheduler:
             work.sequence.num_computed = work.end
             self.totals.computed_tokens += work.end - work.begin
             if work.begin < work.sequence.prompt_len and self.limits.prefix_cache:
-                self._share(work.sequence)
+                self.placement.share(work.sequence, self._now)
 
     def finish(self, sequence: Sequence, *, keep: bool = True, is_turn: bool = True) -> None:
         """Take a sequence out, wherever it is; what it computed stays in the tree unless `keep` is false.
@@ -133,7 +127,7 @@ class Scheduler:
             self.waiting = deque(other for other in self.waiting if other is not sequence)
             return
         self.running.remove(sequence)
-        node = self._release(sequence, keep=keep)
+        node = self.placement.release(sequence, self._now, keep=keep)
         if node is not None and keep and is_turn:
             self.tips.finish(session, node, self._now, is_group=sequence.request.is_group)
             if self.tiers is not None and (session or retention.keep_s is not None):
@@ -171,12 +165,12 @@ class Scheduler:
     def check(self) -> None:
         """Raise AssertionError unless every slot is free, in the tree, or one sequence's own."""
         self.tree.check()
-        own = [self.slot_table[s.row, s.shared_len : s.num_slots] for s in self.running]
+        own = [self.placement.own(sequence) for sequence in self.running]
         if self.loading is not None:
             own.append(self.loading.slots())
         everything = np.concatenate([self.slots.free_slots(), self.tree.slots(), *own])
         assert np.array_equal(np.sort(everything), np.arange(self.limits.num_slots)), "slots leaked or shared"
-        assert len(self._rows) + len(self.running) == self.limits.max_running
+        assert self.placement.num_rows + len(self.running) == self.limits.max_running
 
     def _decodes(self) -> list[Work]:
         """One token of each sequence that decodes, and of what was forced beside as much as the budget holds."""
@@ -219,71 +213,37 @@ class Scheduler:
             if victim is sequence:
                 return False
         if need > 0:
-            self.slot_table[sequence.row, sequence.num_slots : length] = self.slots.take(need)
             self.tips.grow(length - max(sequence.num_slots, sequence.known_len))
-            sequence.num_slots = length
+            self.placement.extend(sequence, length)
         return True
 
     def _preempt(self, sequence: Sequence) -> None:
         self.running.remove(sequence)
-        self._release(sequence, keep=True)
+        self.placement.release(sequence, self._now, keep=True)
         sequence.preemptions += 1
         self.totals.preemptions += 1
         self.waiting.appendleft(sequence)
-
-    def _release(self, sequence: Sequence, *, keep: bool) -> Node | None:
-        """Take its row and its slots; returns where it ended in the tree."""
-        if keep and self.limits.prefix_cache:
-            self._share(sequence)
-        self.slots.give(self.slot_table[sequence.row, sequence.shared_len : sequence.num_slots].copy())
-        node = sequence.node
-        if node is not None:
-            self.tree.unlock(node)
-            if not keep:
-                self.slots.give(self.tree.discard(node, sequence.inserted_len))
-        self._rows.append(sequence.row)
-        sequence.row, sequence.node = -1, None
-        sequence.num_computed = sequence.num_slots = sequence.shared_len = sequence.inserted_len = 0
-        return node
-
-    def _share(self, sequence: Sequence) -> None:
-        """Hand what is computed to the tree; where it had the same tokens already, take its slots for ours."""
-        begin, end = sequence.shared_len, sequence.num_computed
-        if begin >= end or sequence.node is None:
-            return
-        ours = self.slot_table[sequence.row, begin:end].copy()
-        match = self.tree.insert(sequence.node, sequence.ids(begin, end), ours, self._now)
-        self.slots.give(ours[ours != match.slots])
-        is_new = ours == match.slots
-        sequence.inserted_len += int(is_new.sum())
-        sequence.written_tokens += int(is_new[: max(0, sequence.prompt_len - begin)].sum())
-        if not is_new.all():
-            self.slot_table[sequence.row, begin:end] = match.slots
-            self.moved_rows.add(sequence.row)
-        self.tree.lock(match.node)
-        self.tree.unlock(sequence.node)
-        sequence.node, sequence.shared_len = match.node, end
 
     def _admit_short(self, plan: list[Work], budget: int, now_s: float) -> int:
         """Start waiting sequences that are through in this step, ahead of those under way; returns tokens used."""
         used = 0
         looked: list[Sequence] = []
-        while self.waiting and used < budget and self._rows and self._seats and len(looked) < MAX_LOOK:
+        while self.waiting and used < budget and self.placement.num_rows and self._seats and len(looked) < MAX_LOOK:
             sequence = self.waiting.popleft()
             looked.append(sequence)
             if now_s - sequence.long_at < LONG_S or self.room.is_blocked(sequence, now_s):
                 continue
-            slots = self._match(sequence)
+            slots = self.placement.match(sequence, now_s)
             missing = sequence.length - len(slots)
             if budget - used < missing <= budget:
-                self._let_go(sequence)
+                self.placement.let_go(sequence)
                 continue
             if (
                 missing > budget
                 or self._is_computed_soon(sequence, len(slots))
                 or not self.room.fits(sequence, len(slots), now_s, is_patient=True)
             ):
-                self._let_go(sequence)
+                self.placement.let_go(sequence)
                 sequence.long_at = now_s
                 continue
             looked.pop()
@@ -298,19 +258,19 @@ class Scheduler:
         """
         looked: list[Sequence] = []
         fits = True
-        while self.waiting and budget > 0 and self._rows and self._seats and len(looked) < MAX_LOOK:
+        while self.waiting and budget > 0 and self.placement.num_rows and self._seats and len(looked) < MAX_LOOK:
             sequence = self.waiting.popleft()
             looked.append(sequence)
             if self.room.is_blocked(sequence, now_s):
                 fits = False
                 continue
-            slots = self._match(sequence)
+            slots = self.placement.match(sequence, now_s)
             if self._is_computed_soon(sequence, len(slots)):
-                self._let_go(sequence)
+                self.placement.let_go(sequence)
                 continue
             is_patient = bool(self.running) and self.room.is_patient(sequence, now_s)
             if not self.room.fits(sequence, len(slots), now_s, is_patient=is_patient):
-                self._let_go(sequence)
+                self.placement.let_go(sequence)
                 sequence.blocked_at, sequence.lacked = now_s, sequence.length - len(slots)
                 fits = False
                 if not self.room.is_patient(sequence, now_s):
@@ -325,19 +285,6 @@ class Scheduler:
             self.tips.block(now_s - self._blocked_at, now_s)
         self._blocked_at = None if fits else now_s
         return fits and bool(self.waiting)
-
-    def _match(self, sequence: Sequence) -> NDArray[np.int32]:
-        # The last token is always computed: its logits are wanted.
-        end = sequence.length - 1 if self.limits.prefix_cache else 0
-        match = self.tree.match(sequence.root, sequence.ids(0, end), self._now)
-        sequence.node, sequence.evicted_tokens = match.node, match.num_evicted
-        self.tree.lock(match.node)
-        return match.slots
-
-    def _let_go(self, sequence: Sequence) -> None:
-        assert sequence.node is not None
-        self.tree.unlock(sequence.node)
-        sequence.node = None
 
     def _is_brought_up(self, sequence: Sequence, matched: int, now_s: float) -> bool:
         """Whether more of its prompt is now loaded from a lower tier, because that is faster than computing it."""
@@ -368,13 +315,10 @@ class Scheduler:
         )
 
     def _start(self, plan: list[Work], sequence: Sequence, slots: NDArray[np.int32], budget: int) -> int:
-        """Give it a row and a first chunk of up to `budget` tokens; returns how many."""
-        matched = len(slots)
-        sequence.row = self._rows.pop()
-        self.slot_table[sequence.row, :matched] = slots
-        self.moved_rows.add(sequence.row)
-        sequence.num_computed = sequence.num_slots = sequence.shared_len = matched
+        """Let it run, and compute a first chunk of up to `budget` tokens; returns how many."""
+        self.placement.start(sequence, slots)
         if sequence.cached_tokens < 0:
+            matched = len(slots)
             sequence.cached_tokens, sequence.first_admitted_s = matched, self._now
             self.totals.prompt_tokens += sequence.prompt_len
             self.totals.cached_tokens += matched
