@@ -35,7 +35,7 @@ class Answer:
         self._sequence = sequence
         self._end_token_ids, self._stop_token_ids = end_token_ids, frozenset(params.stop_token_ids)
         self._detokenizer = Detokenizer(tokenizer.text_bytes(skip_special=params.skip_special_tokens))
-        self._matcher = StopMatcher(params.stop, include=params.include_stop_text)
+        self._matcher = StopMatcher(params.stop, include=params.include_stop_text) if params.stop else None
         has_parts = sequence.guide is not None and sequence.guide.has_parts
         self._parts = PartTexts(params) if has_parts else None
         # Since the last output.
@@ -129,8 +129,8 @@ class Answer:
 
     def _read(self, token_id: int) -> str | None:
         """Add a token's text; the stop string that it completes."""
-        text, stop = self._detokenizer.feed((token_id,)), None
-        if self._sequence.num_generated > self._sequence.params.min_tokens:
+        text, stop = self._detokenizer.feed_one(token_id), None
+        if self._matcher is not None and self._sequence.num_generated > self._sequence.params.min_tokens:
             text, stop = self._matcher.feed(text)
         self._text.append(text)
         return stop
@@ -145,7 +145,8 @@ class Answer:
         """Tell what was held back: nothing follows that could change it."""
         if self._parts is None:
             # What the matcher held comes before what the detokenizer still has.
-            self._text.append(self._matcher.flush() + self._detokenizer.flush())
+            held = "" if self._matcher is None else self._matcher.flush()
+            self._text.append(held + self._detokenizer.flush())
             return
         guide = self._sequence.guide
         assert guide is not None
@@ -157,7 +158,8 @@ class Answer:
         sequence = self._sequence
         # What a grammar forces behind the prompt before its first token may be in the tree, too.
         cached = min(max(0, sequence.cached_tokens), sequence.prompt_len)
-        host, disk = (sequence.loaded_tokens if tier == sequence.loaded_from else 0 for tier in ("host", "disk"))
+        host = sequence.loaded_tokens if sequence.loaded_from == "host" else 0
+        disk = sequence.loaded_tokens if sequence.loaded_from == "disk" else 0
         # Who was preempted may have written some of it twice.
         written = min(sequence.written_tokens, sequence.prompt_len - cached)
         return Usage(sequence.prompt_len, cached, sequence.num_generated, 0, host, disk, written)

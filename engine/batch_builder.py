@@ -50,12 +50,14 @@ class BatchBuilder:
         counts = np.array([work.end - work.begin for work in plan])
         first = np.array([work.begin for work in plan])
         found = np.empty((4, counts.sum()), dtype=np.int32)
-        if len(plan) == found.shape[1]:
+        rows = [work.sequence.row for work in plan]
+        if len(plan) == found.shape[1]:  # one token each: nothing to repeat
             found[0] = [work.sequence.tokens[work.begin] for work in plan]
+            found[1], found[2] = first, rows
         else:
             np.concatenate([work.sequence.ids(work.begin, work.end) for work in plan], out=found[0])
-        found[1] = np.arange(found.shape[1]) - np.repeat(counts.cumsum() - counts - first, counts)
-        found[2] = np.repeat([work.sequence.row for work in plan], counts)
+            found[1] = np.arange(found.shape[1]) - np.repeat(counts.cumsum() - counts - first, counts)
+            found[2] = np.repeat(rows, counts)
         found[3] = self._table[found[2], found[1]]
         return found
 
@@ -66,4 +68,5 @@ class BatchBuilder:
             self.slot_table[torch.tensor(rows, device=self._device), :used] = self._move(self._table[rows, :used])
 
     def _move(self, array: NDArray[np.int64] | NDArray[np.int32]) -> Tensor:
-        return torch.from_numpy(array).to(self._device, non_blocking=True)
+        there = torch.from_numpy(array)
+        return there if self._device == "cpu" else there.to(self._device, non_blocking=True)

@@ -52,7 +52,7 @@ class Chooser:
         for row, sequence in zip(masks, sequences, strict=True):
             if sequence.guide is not None:
                 sequence.guide.fill(row)
-        drawn = self._sampler.sample(logits_rv, sequences, masks, is_masked)
+        drawn = self._sampler.sample(logits_rv, sequences, masks, None if is_masked.all() else is_masked)
         for at, sequence in enumerate(sequences):
             if sequence.guide is not None and not _fits(sequence.guide, drawn[at], sequence):
                 again = _Again(self._sampler, logits_rv[at : at + 1], sequence, masks[at : at + 1])

@@ -19,6 +19,16 @@ class Detokenizer:
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self._is_open = False  # whether a character is held back
 
+    def feed_one(self, token_id: int) -> str:
+        """As `feed`, of one token."""
+        if not self._is_open and token_id < len(self._token_bytes):
+            data = self._token_bytes[token_id]
+            if data is None:
+                return ""
+            if data.isascii():
+                return data.decode("ascii")
+        return self.feed((token_id,))
+
     def feed(self, token_ids: Iterable[int]) -> str:
         """The text that became complete. An id without bytes, or past the table, adds none."""
         known = self._token_bytes

@@ -247,7 +247,7 @@ class Engine:
         sequence = running.sequence
         if sequence.guide is None or running.answer.is_over:
             return
-        before = sequence.ids(max(0, sequence.length - MOST_CONTEXT), sequence.length).tolist()
+        before = sequence.ids(max(0, sequence.length - MOST_CONTEXT), sequence.length)
         forced = sequence.guide.jump(before, sequence.max_len - sequence.length)
         num_forced = running.answer.force(forced)
         self._counts.forced += num_forced

@@ -12,24 +12,29 @@ from collections.abc import Sequence as Row
 import numpy as np
 from numpy.typing import NDArray
 
-from espalier.engine.canonical import Canonical, Forced
-from espalier.grammar import Cursor, Event, Grammar
+from espalier.engine.atlas import Atlas, Place, Told
+from espalier.engine.canonical import MOST_CONTEXT, Canonical, Forced
+from espalier.grammar import Cursor, Grammar
 
 Plan = tuple[int, ...] | None
-Told = tuple[Event, ...]
+Tokens = Row[int] | NDArray[np.int32]
 
 MOST_FORCED = 512
 """Tokens that are forced in one step; if there are more, the next one is drawn from a mask that allows nothing else."""
 
 
 class Guide:
-    """Owns the cursor of one request. `canonical` is None where forced text is left to the mask."""
+    """Owns the cursor of one request. `canonical` is None where forced text is left to the mask; `atlas` is shared by
+    the guides of a grammar.
+    """
 
     __slots__ = (
+        "_atlas",
         "_canonical",
         "_cursor",
         "_end_token",
         "_end_tokens",
+        "_place",
         "_plan",
         "_proposed",
         "_told",
@@ -37,16 +42,22 @@ class Guide:
         "is_closed_by_budget",
     )
 
-    def __init__(self, grammar: Grammar, canonical: Canonical | None) -> None:
-        self._cursor, self._canonical, self._end_tokens = grammar.start(), canonical, grammar.end_tokens
+    def __init__(self, grammar: Grammar, canonical: Canonical | None, atlas: Atlas | None = None) -> None:
+        self._atlas = Atlas(grammar) if atlas is None else atlas
+        self._canonical, self._end_tokens = canonical, grammar.end_tokens
         self._end_token = grammar.end_token if grammar.end_tokens else None
         self.has_parts = grammar.has_parts
         self._told: deque[Told] = deque()
-        self._proposed: tuple[Cursor, Plan, Told] | None = None
+        self._proposed: tuple[Place, Plan, Told] | None = None
+        self._move(self._atlas.start)
         # A short completion from here on as far as one is being followed. What is short a token later may take another
         # way that is longer: only who keeps to one completion comes closer to its end with each token.
         self._plan: Plan = None
         self.is_closed_by_budget = False
+
+    def _move(self, place: Place) -> None:
+        """Stand at a place, with a cursor of one's own: the mask that it remembers goes when it does."""
+        self._place, self._cursor = place, place.cursor.copy()
 
     @property
     def closing_cost(self) -> int:
@@ -56,7 +67,7 @@ class Guide:
     @property
     def is_over(self) -> bool:
         """Whether the answer is complete and nothing may follow but its end."""
-        return self._cursor.ahead().is_over
+        return self._place.is_over
 
     def fill(self, out: NDArray[np.int32]) -> None:
         """Write the mask of the next token into int32[num_words]."""
@@ -71,8 +82,10 @@ class Guide:
 
         Raises RejectedError if the mask does not allow it.
         """
-        after = self._cursor.copy()
-        told = after.accept(token)
+        after = self._place.after.get(token)
+        told: Told = ()
+        if after is None:
+            after, told = self._atlas.step(self._place, token)
         fits, plan = self._fits(after, (token,), num_left)
         if not fits:
             self.is_closed_by_budget = True
@@ -80,7 +93,7 @@ class Guide:
         self._proposed = after, plan, told
         return True
 
-    def _fits(self, after: Cursor, tokens: Row[int], num_left: int) -> tuple[bool, Plan]:
+    def _fits(self, after: Place, tokens: Row[int], num_left: int) -> tuple[bool, Plan]:
         """Whether a completion fits behind some tokens, and the one that is followed, if that is why."""
         if tokens[-1] in self._end_tokens or after.can_close_within(num_left):
             return True, None
@@ -109,7 +122,8 @@ class Guide:
     def take(self) -> None:
         """The proposed token was chosen."""
         assert self._proposed is not None, "no token was proposed"
-        self._cursor, self._plan, told = self._proposed
+        place, self._plan, told = self._proposed
+        self._move(place)
         self._proposed = None
         if self.has_parts:
             self._told.append(told)
@@ -122,21 +136,34 @@ class Guide:
         """What is still open of the bytes read, if the answer ends here."""
         return self._cursor.unsettled()
 
-    def jump(self, before: Row[int], num_left: int) -> list[int]:
+    def jump(self, before: Tokens, num_left: int) -> list[int]:
         """The tokens that must come next, taken; `before` are the last tokens of the text, newest last.
 
         The tokens that the tokenizer itself would write, and after them each that is the only one allowed. Never more
         than leaves room for the rest of the answer within `num_left`.
         """
-        if self._canonical is None:
+        if self._canonical is None or self._place.is_open:
             return []
-        known = self._cursor.noted(before[-1]) if before else None
-        if known is not None and (not known or self._takes(known, num_left)):
-            return list(known)
-        return self._find_forced(before, num_left)
+        known = self._place.forced.get(tuple(map(int, before[-self._place.span :])))
+        if known is None:
+            return self._find_forced([int(token) for token in before], num_left)
+        tokens, end = known
+        if tokens:
+            fits, plan = self._fits(end, tokens, num_left - len(tokens))
+            if not fits:
+                return self._find_forced([int(token) for token in before], num_left)
+            self._plan = plan
+            self._move(end)
+        return list(tokens)
 
-    def _find_forced(self, before: Row[int], num_left: int) -> list[int]:
-        start, num_before = self._cursor, 1
+    def _find_forced(self, before: list[int], num_left: int) -> list[int]:
+        """The same where it is not known, or not all of it fits."""
+        start = self._place
+        noted = start.cursor.noted(before[-1]) if before else None
+        if noted is not None and (not noted or self._takes(noted, num_left)):
+            self._atlas.note(start, tuple(before[-start.span :]), noted, self._place)
+            return list(noted)
+        num_before = 1
         found: list[int] = []
         behind = list(before)
         while len(found) < MOST_FORCED:
@@ -144,8 +171,13 @@ class Guide:
             num_before = max(num_before, size - len(found))
             step = step or self._only()
             if not step:
+                if not found and not size:
+                    start.is_open = True
                 if before and num_before == 1:
-                    start.note(before[-1], tuple(found))
+                    start.cursor.note(before[-1], tuple(found))
+                if before and num_before < MOST_CONTEXT:
+                    start.span = max(start.span, num_before)
+                    self._atlas.note(start, tuple(before[-start.span :]), tuple(found), self._place)
                 break
             if not self._takes(step, num_left - len(found)):
                 break
@@ -155,7 +187,7 @@ class Guide:
 
     def _certain(self, before: list[int]) -> tuple[list[int], int]:
         """What the tokenizer would write for what must come, and how many of the tokens before that is for."""
-        ahead = self._cursor.ahead()
+        ahead = self._place.ahead
         if not ahead.forced or ahead.has_special or self._canonical is None:
             return [], 0
         then = None if ahead.then and not ahead.further else ahead.further
@@ -169,11 +201,13 @@ class Guide:
 
     def _takes(self, tokens: Row[int], num_left: int) -> bool:
         """Take all of them, if what then remains of the budget still completes the answer."""
-        after = self._cursor.copy()
-        told = [after.accept(token) for token in tokens]
+        cursor: Cursor = self._place.cursor.copy()
+        told = [cursor.accept(token) for token in tokens]
+        after = self._atlas.place(cursor)
         fits, plan = self._fits(after, tokens, num_left - len(tokens))
         if fits:
-            self._cursor, self._plan = after, plan
+            self._plan = plan
+            self._move(after)
             if self.has_parts:
                 self._told.extend(told)
         return fits

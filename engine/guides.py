@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 
+from espalier.engine.atlas import Atlas
 from espalier.engine.canonical import Canonical
 from espalier.engine.errors import RequestError
 from espalier.engine.guide import Guide
@@ -11,17 +12,21 @@ from espalier.engine.messages import Generate
 from espalier.engine.options import EngineOptions
 from espalier.engine.tokenizer import Tokenizer
 from espalier.engine.workshop import Pause, Preparation
-from espalier.grammar import GrammarError, Limits
-from espalier.grammar.cache import GrammarCache
+from espalier.grammar import Grammar, GrammarError, Limits
+from espalier.grammar.cache import GrammarCache, Shares
+
+ATLAS_SHARE = 1 / 2
+"""Of the memory for grammars, so much more may lie in atlases, with the grammars that they hold on to."""
 
 
 class Guides:
-    """Keeps compiled grammars, and what forced text comes to in tokens."""
+    """Keeps compiled grammars, what is known of their places, and what forced text comes to in tokens."""
 
     def __init__(self, tokenizer: Tokenizer, options: EngineOptions) -> None:
         self._tokenizer, self._jump_forward = tokenizer, options.jump_forward
         self._limits = Limits() if options.mask_cache else Limits(mask_bytes=0)
         self._grammars = GrammarCache(options.grammar_memory_bytes)
+        self._atlases = Shares[Atlas](int(ATLAS_SHARE * options.grammar_memory_bytes))
         self._canonical = Canonical(tokenizer)
 
     def preparation(self, request: Generate) -> Preparation | None:
@@ -61,10 +66,20 @@ class Guides:
             raise RequestError(f"{type(error).__name__}: {error}", param="constraint") from error
         # Nobody computes what a forced token's probability would have been.
         can_jump = self._jump_forward and params.logprobs is None
-        guide = Guide(grammar, self._canonical if can_jump else None)
+        guide = Guide(grammar, self._canonical if can_jump else None, self._atlas(request.tenant, grammar))
         if guide.closing_cost > room:
             raise RequestError(
                 f"a short answer that the constraint allows takes {guide.closing_cost} tokens; {room} are left for it",
                 param="max_tokens",
             )
         return guide
+
+    def _atlas(self, tenant: str, grammar: Grammar) -> Atlas:
+        found = self._atlases.get(tenant, grammar)
+        if found is None:
+            atlas = Atlas(grammar)
+            self._atlases.put(tenant, grammar, atlas, grammar.num_bytes)
+            return atlas
+        if found.num_uses & (found.num_uses - 1) == 0:  # as `GrammarCache` does
+            self._atlases.resize(tenant, found, grammar.num_bytes + found.value.num_bytes)
+        return found.value

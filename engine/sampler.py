@@ -6,7 +6,7 @@ token's position alone, so that a request repeats whatever shares its batch, and
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -65,7 +65,7 @@ class Sampler:
         has_mask = None if is_masked is None else torch.from_numpy(is_masked).to(device, non_blocking=True)
         if all(map(_is_greedy, sequences)):
             plain = self._greedy_settings(len(sequences), device)
-            settings = plain if mask is None else replace(plain, mask=mask, is_masked=has_mask)
+            settings = plain if mask is None else _masked(plain, mask, has_mask)
         else:
             settings = self._settings(sequences, device, mask, has_mask, attempt)
         found = sample(logits_rv, settings)
@@ -134,6 +134,13 @@ class Sampler:
         if sequence.num_generated >= params.min_tokens:
             return ()
         return (*self._end_token_ids, *params.stop_token_ids)
+
+
+def _masked(plain: Settings, mask: Tensor, is_masked: Tensor | None) -> Settings:
+    """Plain settings with masks; `dataclasses.replace` takes as long as all the rest of a step's settings."""
+    return Settings(
+        plain.temperature, plain.top_k, plain.top_p, plain.min_p, plain.uniform, mask=mask, is_masked=is_masked
+    )
 
 
 def _is_greedy(sequence: Sequence) -> bool:

@@ -50,6 +50,7 @@ class Sequence:
         "preemptions",
         "prompt_len",
         "request",
+        "request_id",
         "row",
         "seed",
         "shared_len",
@@ -68,6 +69,7 @@ class Sequence:
         guide: Guide | None = None,
     ) -> None:
         self.guide = guide
+        self.request_id = request.request_id
         self.request, self.params, self.seed, self.max_len = request, request.params, seed, max_len
         self.prompt_len = self.length = len(request.token_ids)
         self.tokens: NDArray[np.int32] = np.empty(min(max_len, self.prompt_len + 64), dtype=np.int32)
@@ -86,11 +88,6 @@ class Sequence:
         self.node: Node | None = None
         self.drawn_len = UNDRAWN
         self.num_computed = self.num_slots = self.shared_len = self.inserted_len = 0
-
-    @property
-    def request_id(self) -> str:
-        """The request's id."""
-        return self.request.request_id
 
     @property
     def root(self) -> Root:

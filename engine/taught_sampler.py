@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import accumulate
 
 import numpy as np
@@ -31,6 +31,7 @@ class TaughtSampler(Sampler):
     def __init__(self, end_token_ids: tuple[int, ...], tokenizer: Tokenizer, lessons: Mapping[str, Lesson]) -> None:
         super().__init__(end_token_ids)
         self._tokenizer, self._lessons = tokenizer, lessons
+        self._sizes = [len(data or b"") for data in tokenizer.token_bytes]
         self._token_at = {name: self._places(lesson) for name, lesson in lessons.items()}
         # Of each request: its length when it was last asked, and the bytes of its answer then.
         self._progress: dict[str, tuple[int, int]] = {}
@@ -46,9 +47,14 @@ class TaughtSampler(Sampler):
     ) -> list[Drawn]:
         """As `Sampler.sample`, with other tokens."""
         drawn = super().sample(logits_rv, sequences, masks, is_masked, attempt=attempt)
-        is_free = [masks is None or (is_masked is not None and not is_masked[row]) for row in range(len(sequences))]
+        free = None if is_masked is None else (~is_masked).tolist()
         return [
-            replace(one, token_id=self._said(sequence, None if masks is None or is_free[row] else masks[row]))
+            Drawn(
+                self._said(sequence, None if masks is None or (free is not None and free[row]) else masks[row]),
+                one.is_valid,
+                one.logprob,
+                one.is_blocked,
+            )
             for row, (one, sequence) in enumerate(zip(drawn, sequences, strict=True))
         ]
 
@@ -58,16 +64,16 @@ class TaughtSampler(Sampler):
 
     def _places(self, lesson: Lesson) -> dict[int, int]:
         """The token that begins at a byte."""
-        ends = accumulate(len(self._tokenizer.token_bytes[token] or b"") for token in lesson.token_ids)
+        ends = accumulate(map(self._sizes.__getitem__, lesson.token_ids))
         return dict(zip((0, *ends), lesson.token_ids, strict=False))
 
     def _said(self, sequence: Sequence, mask: NDArray[np.int32] | None) -> int:
-        lesson, known = self._lessons[sequence.request_id], self._tokenizer.token_bytes
-        length, place = self._progress.get(sequence.request_id, (sequence.prompt_len, 0))
-        place += sum(len(known[token] or b"") for token in sequence.ids(length, sequence.length).tolist())
-        self._progress[sequence.request_id] = sequence.length, place
+        lesson = self._lessons[sequence.request_id]
         if mask is None:
             return lesson.token_ids[sequence.num_generated]
+        length, place = self._progress.get(sequence.request_id, (sequence.prompt_len, 0))
+        place += sum(map(self._sizes.__getitem__, sequence.ids(length, sequence.length).tolist()))
+        self._progress[sequence.request_id] = sequence.length, place
         if place >= len(lesson.text):
             return self._tokenizer.end_token_ids[0]
         token = self._token_at[sequence.request_id].get(place, -1)
@@ -84,4 +90,4 @@ class TaughtSampler(Sampler):
 
 
 def _allows(mask: NDArray[np.int32], token: int) -> bool:
-    return bool(mask[token >> 5] >> (token & 31) & 1)
+    return bool(mask.item(token >> 5) >> (token & 31) & 1)

@@ -88,13 +88,13 @@ class NativeDecoder:
 
         Raises KernelError for a token, position or slot that does not exist.
         """
-        logits_rv = torch.empty(len(step.logit_rows), self._model.head.outputs)
+        logits_rv = torch.empty(step.logit_rows.shape[0], self._model.head.outputs)
         self._run(step, k_lmsd, v_lmsd, logits=logits_rv)
         return logits_rv
 
     def hidden(self, step: StepTensors, k_lmsd: Tensor, v_lmsd: Tensor) -> Tensor:
         """Instead of logits what the head makes them of: hidden states float32 [R, H] behind the final norm."""
-        hidden_rh = torch.empty(len(step.logit_rows), self._model.head.inputs)
+        hidden_rh = torch.empty(step.logit_rows.shape[0], self._model.head.inputs)
         self._run(step, k_lmsd, v_lmsd, hidden=hidden_rh)
         return hidden_rh
 
@@ -109,15 +109,16 @@ class NativeDecoder:
         """Runs the stack up to the one of the two that is given."""
         pool, layer_stride = self._pool(k_lmsd, v_lmsd)
         _check_step(step)
-        if len(step.token_ids) == 0:
+        num_tokens = step.token_ids.shape[0]  # `len` of a tensor takes ten times as long
+        if num_tokens == 0:
             return
         call = native.Step(
             token_ids=step.token_ids.data_ptr(),
             positions=step.positions.data_ptr(),
             out_slots=step.out_slots.data_ptr(),
-            num_tokens=len(step.token_ids),
+            num_tokens=num_tokens,
             logit_rows=step.logit_rows.data_ptr(),
-            num_logits=len(step.logit_rows),
+            num_logits=step.logit_rows.shape[0],
             sequences=native.sequences(step.slot_table, step.rows, step.query_start, step.context_len),
             pool=pool,
             layer_stride=layer_stride,
@@ -239,7 +240,7 @@ STEP_TENSORS = (
 def _check_step(step: StepTensors) -> None:
     for name, dtype in STEP_TENSORS:
         native.check_index(name, getattr(step, name), dtype)
-    if not len(step.token_ids) == len(step.positions) == len(step.out_slots):
+    if not step.token_ids.shape == step.positions.shape == step.out_slots.shape:
         raise KernelError(
             f"token_ids, positions and out_slots have {len(step.token_ids)}, {len(step.positions)} "
             f"and {len(step.out_slots)} entries, as many of each are needed"

@@ -4,7 +4,8 @@ Both arms emit the same instances of the schemas, the values teacher-forced: eve
 then the instance's own token replaces the drawn one. The free arm takes a step for each token of the instance as the
 tokenizer writes it. The constrained arm takes steps where the grammar leaves a choice; what is forced comes as prefill.
 Nothing is shared between requests but compiled grammars and their masks: the prefix tree is off in both arms, and
-prompts have one token, so that answers are what is measured.
+prompts have one token, so that answers are what is measured. Both arms take the longest instances first, so that their
+batches are full until near the end.
 
     forced       share of the constrained arm's tokens that were never drawn
     cold, warm   the first pass with a schema, compilation included; and the next one
@@ -184,6 +185,7 @@ def run(args: argparse.Namespace) -> int:
         cases = cases_of(args.schemas, args.every) if args.schemas else many_cases(60)
         with console.status("instances"):
             scripts = list(scripts_of(cases, loaded.tokenizer, args.most_tokens))
+        scripts.sort(key=lambda script: -len(script.token_ids))
         parts = {"all": scripts, "structural": [script for script in scripts if script.structural >= STRUCTURAL]}
         for part in args.parts:
             named = {str(at): script for at, script in enumerate(parts[part])}

@@ -171,13 +171,30 @@ inline vi splat_integer(int32_t x) { return _mm512_set1_epi32(x); }
 inline vi widen(const int8_t* p) { return _mm512_cvtepi8_epi16(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p))); }
 inline vi add_products(vi sum, vi a, vi b) { return _mm512_add_epi32(sum, _mm512_madd_epi16(a, b)); }
 inline vf to_floats(vi x) { return _mm512_cvtepi32_ps(x); }
+inline void store_rounded(int16_t* p, vf x) {
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm512_cvtsepi32_epi16(_mm512_cvtps_epi32(x)));
+}
+inline uint32_t lanes_unordered(vf x) { return _mm512_cmp_ps_mask(x, x, _CMP_UNORD_Q); }
 #else
 using vi = __m256i;
 inline vi no_integers() { return _mm256_setzero_si256(); }
 inline vi splat_integer(int32_t x) { return _mm256_set1_epi32(x); }
 inline vi widen(const int8_t* p) { return _mm256_cvtepi8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))); }
-inline vi add_products(vi sum, vi a, vi b) { return _mm256_add_epi32(sum, _mm256_madd_epi16(a, b)); }
+// The addition is spelled out: GCC 12 would else compute all products first, and keep the sums in memory meanwhile.
+inline vi add_products(vi sum, vi a, vi b) {
+  const vi products = _mm256_madd_epi16(a, b);
+  asm("vpaddd %1, %0, %0" : "+x"(sum) : "x"(products));
+  return sum;
+}
 inline vf to_floats(vi x) { return _mm256_cvtepi32_ps(x); }
+inline void store_rounded(int16_t* p, vf x) {
+  const __m256i whole = _mm256_cvtps_epi32(x);
+  const __m128i halves = _mm_packs_epi32(_mm256_castsi256_si128(whole), _mm256_extracti128_si256(whole, 1));
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(p), halves);
+}
+inline uint32_t lanes_unordered(vf x) {
+  return static_cast<uint32_t>(_mm256_movemask_ps(_mm256_cmp_ps(x, x, _CMP_UNORD_Q)));
+}
 #endif
 
 // Prepared rows: int16 [strips][K / DEPTH][H][DEPTH], then a float scale for each row.
@@ -251,25 +268,37 @@ void pick_vectors(const Matrix& matrix, const void* prepared, const int64_t* vec
   }
 }
 
+// The largest magnitude of a row; NaN if one is in there.
+float largest_of(const float* x, int64_t count) {
+  vf most = zero();
+  uint32_t odd = 0;
+  const auto look = [&](vf v) {
+    most = max(most, magnitude(v));
+    odd |= lanes_unordered(v);
+  };
+  int64_t k = 0;
+  for (; k + LANES <= count; k += LANES) look(load(x + k));
+  if (k < count) look(load_first(x + k, count - k));
+  return odd ? std::nanf("") : max_lanes(most);
+}
+
 void prepare(const Rows& rows, int64_t inputs, int64_t begin, int64_t place, int64_t height, const float* x) {
   const int64_t depth = padded(inputs);
   // The int32 sum of K products of at most 127 by `limit` does not overflow.
   const float limit = static_cast<float>(std::min<int64_t>(32767, 2147483647 / (127 * depth)));
-  float largest = 0;
-  bool odd = false;
-  for (int64_t k = 0; k < inputs; ++k) {
-    largest = std::max(largest, std::fabs(x[k]));
-    odd |= x[k] != x[k];
-  }
-  const float inverse = largest > 0 ? limit / largest : 0.0f;
+  const float largest = largest_of(x, inputs);
+  const vf inverse = splat(largest > 0 ? limit / largest : 0.0f), lowest = splat(-limit), highest = splat(limit);
   int16_t* values = rows.values + begin * depth + place * DEPTH;
-  for (int64_t k = 0; k < depth; k += DEPTH, values += height * DEPTH) {
-    for (int i = 0; i < DEPTH; ++i) {
-      const float scaled = k + i < inputs && !odd ? x[k + i] * inverse : 0.0f;
-      values[i] = static_cast<int16_t>(std::lrintf(std::min(std::max(scaled, -limit), limit)));
-    }
+  for (int64_t k = 0; k < depth; k += LANES) {
+    alignas(64) int16_t rounded[LANES];
+    const int64_t left = inputs - k;
+    const vf scaled = mul(left < LANES ? load_first(x + k, left) : load(x + k), inverse);
+    store_rounded(rounded, min(max(scaled, lowest), highest));
+    for (int64_t i = 0; i < std::min<int64_t>(LANES, depth - k); i += DEPTH, values += height * DEPTH)
+      std::memcpy(values, rounded + i, sizeof(int16_t) * DEPTH);
   }
-  rows.scales[begin + place] = odd ? std::nanf("") : largest / limit;
+  // Integers have no NaN: the scale carries it to the outputs.
+  rows.scales[begin + place] = largest / limit;
 }
 
 #endif
