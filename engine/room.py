@@ -19,6 +19,8 @@ BLOCKED_S = 0.1
 """Who found no room is not matched again for so long, unless there is as much room as it lacked."""
 SPARE = 32
 """A little more is evicted than needed: one eviction then serves several steps."""
+NEVER = 2**62
+"""More slots than there will be: who lacks them is not looked at before its time."""
 RETURN = 0.25
 """A session returns from having been put out when more than this part of its prompt was."""
 
@@ -43,29 +45,27 @@ class Room:
                 return False
         return True
 
-    def fits(self, sequence: Sequence, matched: int, now_s: float, *, is_patient: bool) -> bool:
-        """Whether there are slots for it now.
+    def claim(self, sequence: Sequence, matched: int, now_s: float, *, is_patient: bool) -> bool:
+        """Whether a sequence that was matched may start now; leases that have to make way for it are ended.
 
-        Who is not patient gets those of leases and of other tenants' shares. So does a session that holds its place: it
-        grows as it would if it ran.
+        Who is not patient gets the slots of leases and of other tenants' shares. A session that holds its place and
+        needs little gets those of its tenant's other sessions: it grows as it would if it ran.
         """
-        if self.limits.admission == "worst_case":
-            missing, promised = (
-                sequence.max_len - matched,
-                sum(other.max_len - other.num_slots for other in self.running),
-            )
-        else:
-            # One token to spare for each that decodes, so that admission is not undone by the next step.
-            missing = sequence.length - matched
-            promised = sum(max(other.length - other.num_slots, 1) for other in self.running)
-        if not is_patient or self.tips.holds(sequence.request.session, matched):
+        missing, promised = self._wanted(sequence, matched)
+        if not is_patient:
             return missing <= self.slots.num_free + self.tree.num_tokens - self.tree.num_locked - promised
-        left = self._unheld(sequence.request.tenant) - promised
-        if not (sequence.request.session and sequence.evicted_tokens > RETURN * sequence.length):
-            return missing <= left
-        if missing <= left - self.tips.set_aside:
-            return True
-        return self.tips.give_way(sequence.request.tenant, missing + max(0, -left), now_s)
+        tenant = sequence.request.tenant
+        left = self._unheld(tenant) - promised
+        if _is_return(sequence):
+            may_start = missing <= left - self.tips.aside(tenant, now_s)
+            may_start = may_start or self.tips.make_way_for_return(tenant, missing + max(0, -left), now_s)
+            lacked = NEVER
+        else:
+            may_start = missing <= left or self._may_grow(sequence, matched, missing, missing - left, now_s)
+            lacked = missing
+        if not may_start:
+            sequence.blocked_at, sequence.lacked = now_s, lacked
+        return may_start
 
     def is_blocked(self, sequence: Sequence, now_s: float) -> bool:
         """Whether it is known without matching it that a patient request still finds no room."""
@@ -77,5 +77,24 @@ class Room:
         """Whether it has not waited too long yet."""
         return now_s - sequence.arrived_s < self.limits.patience_s
 
+    def _wanted(self, sequence: Sequence, matched: int) -> tuple[int, int]:
+        """Slots that it needs, and those that are promised to others."""
+        if self.limits.admission == "worst_case":
+            return sequence.max_len - matched, sum(other.max_len - other.num_slots for other in self.running)
+        # One token to spare for each that decodes, so that admission is not undone by the next step.
+        return sequence.length - matched, sum(max(other.length - other.num_slots, 1) for other in self.running)
+
+    def _may_grow(self, sequence: Sequence, matched: int, missing: int, lacking: int, now_s: float) -> bool:
+        request, node = sequence.request, sequence.node
+        if node is None or missing > min(matched, self.limits.step_tokens):
+            return False
+        if not self.tips.holds(request.session, node):
+            return False
+        return self.tips.make_way_for_growth(request.session, request.tenant, lacking, now_s)
+
     def _unheld(self, tenant: str) -> int:
         return self.slots.num_free + self.tree.shares.room(tenant)
+
+
+def _is_return(sequence: Sequence) -> bool:
+    return bool(sequence.request.session) and sequence.evicted_tokens > RETURN * sequence.length

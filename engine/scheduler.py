@@ -101,10 +101,11 @@ class Scheduler:
         if under_way:
             budget -= self._admit_short(plan, budget // 2, now_s)
         budget -= self._prefills(plan, under_way, budget)
+        # Who was preempted on the way has no slots any more, and may be started anew below.
+        plan = [work for work in plan if work.sequence.row >= 0]
         if not self._admit(plan, budget, now_s):
             self._seats = 0
-        # Who was preempted on the way has no slots any more.
-        return [work for work in plan if work.sequence.row >= 0]
+        return plan
 
     def advance(self, plan: list[Work]) -> None:
         """The plan was computed: note it, and let others share the prompts."""
@@ -213,7 +214,7 @@ class Scheduler:
             if victim is sequence:
                 return False
         if need > 0:
-            self.tips.grow(length - max(sequence.num_slots, sequence.known_len))
+            self.tips.grow(sequence.request.tenant, length - max(sequence.num_slots, sequence.known_len))
             self.placement.extend(sequence, length)
         return True
 
@@ -229,27 +230,29 @@ class Scheduler:
         used = 0
         looked: list[Sequence] = []
         while self.waiting and used < budget and self.placement.num_rows and self._seats and len(looked) < MAX_LOOK:
+            # Nobody passes one that has waited too long.
+            if not self.room.is_patient(self.waiting[0], now_s):
+                break
             sequence = self.waiting.popleft()
             looked.append(sequence)
             if now_s - sequence.long_at < LONG_S or self.room.is_blocked(sequence, now_s):
                 continue
             slots = self.placement.match(sequence, now_s)
             missing = sequence.length - len(slots)
-            if budget - used < missing <= budget:
-                self.placement.let_go(sequence)
+            if missing <= budget - used and self._may_pass(sequence, len(slots), now_s):
+                looked.pop()
+                used += self._start(plan, sequence, slots, budget - used)
                 continue
-            if (
-                missing > budget
-                or self._is_computed_soon(sequence, len(slots))
-                or not self.room.fits(sequence, len(slots), now_s, is_patient=True)
-            ):
-                self.placement.let_go(sequence)
+            self.placement.let_go(sequence)
+            if missing > budget:
                 sequence.long_at = now_s
-                continue
-            looked.pop()
-            used += self._start(plan, sequence, slots, budget - used)
         self.waiting.extendleft(reversed(looked))
         return used
+
+    def _may_pass(self, sequence: Sequence, matched: int, now_s: float) -> bool:
+        return not self._is_computed_soon(sequence, matched) and self.room.claim(
+            sequence, matched, now_s, is_patient=True
+        )
 
     def _admit(self, plan: list[Work], budget: int, now_s: float) -> bool:
         """Start waiting sequences; returns whether, as things are, the next step could start more.
@@ -269,9 +272,8 @@ class Scheduler:
                 self.placement.let_go(sequence)
                 continue
             is_patient = bool(self.running) and self.room.is_patient(sequence, now_s)
-            if not self.room.fits(sequence, len(slots), now_s, is_patient=is_patient):
+            if not self.room.claim(sequence, len(slots), now_s, is_patient=is_patient):
                 self.placement.let_go(sequence)
-                sequence.blocked_at, sequence.lacked = now_s, sequence.length - len(slots)
                 fits = False
                 if not self.room.is_patient(sequence, now_s):
                     break

@@ -70,10 +70,12 @@ class Tips:
 
     def finish(self, session: str, node: Node, now: float, *, is_group: bool = False) -> None:
         """A turn ended at `node`: the session's new tip. Of a group, what lies beside it is not left."""
+        if not session:
+            return
+        turns = self._turns(session) + 1
         if is_group:
             self._leases.part(session)
-        if session:
-            self._lease(session, node, now, expected=now, hold_s=GRACE_S, priority=0, num_turns=1)
+        self._lease(self._wish(session, node, now + GRACE_S, expected=now, turns=turns), now)
 
     def hold(self, note: Hold, now: float) -> Decision | None:
         """A tool runs. Returns what was decided; None if nothing of the session is in the tree.
@@ -92,8 +94,9 @@ class Tips:
         hold_s = decision.hold_s * OVERDUE + GRACE_S if decision.choice == "keep" else 0.0
         hold_s = min(note.ttl_s, max(hold_s, note.at_least_s))
         if hold_s > 0:
-            expected = now + _median(waits)
-            self._lease(note.session, node, now, expected=expected, hold_s=hold_s, priority=note.priority)
+            expected, turns = now + _median(waits), self._turns(note.session)
+            lease = self._wish(note.session, node, now + hold_s, expected=expected, turns=turns)
+            self._lease(replace(lease, priority=note.priority, wanted=now + note.at_least_s), now)
         else:
             self.totals.declined += 1
             self._leases.release(note.session)
@@ -121,24 +124,37 @@ class Tips:
         self.totals.demoted += lease is not None
         return lease is not None
 
-    def holds(self, session: str, num_tokens: int) -> bool:
-        """Whether the session has a lease of no more than so many tokens."""
+    def holds(self, session: str, node: Node) -> bool:
+        """Whether the session has a lease of all or the beginning of the path to `node`."""
         lease = self._leases.of(session) if session else None
-        return lease is not None and lease.num_tokens <= num_tokens
+        return lease is not None and any(above is lease.node for above in node.path())
 
-    @property
-    def set_aside(self) -> int:
-        """Tokens of leases that were given up so that others can grow, and that have not been grown into yet."""
-        return self._leases.set_aside
+    def aside(self, tenant: str, now: float) -> int:
+        """Tokens that the tenant's leases gave up for want of room, and that are left to those who grow."""
+        return self._leases.aside.of(tenant, now)
 
-    def grow(self, num_tokens: int) -> None:
+    def grow(self, tenant: str, num_tokens: int) -> None:
         """Slots were taken for so many tokens that nobody had before."""
-        self._leases.set_aside = max(0, self._leases.set_aside - max(0, num_tokens))
+        self._leases.aside.take(tenant, num_tokens)
 
-    def give_way(self, tenant: str, num_tokens: int, now: float) -> bool:
-        """Sessions that have had their stint make way for another one's return; false if that is not room enough."""
+    def make_way_for_return(self, tenant: str, num_tokens: int, now: float) -> bool:
+        """Sessions of the tenant that have had their stint make way for the return of another; false if too few can."""
+        return self._give_way(tenant, num_tokens, now, lambda lease: lease.has_had_its_stint(now)) > 0
+
+    def make_way_for_growth(self, session: str, tenant: str, num_tokens: int, now: float) -> bool:
+        """Sessions of the tenant make way for one that holds its place and grows; false if too few can."""
+        freed = self._give_way(tenant, num_tokens, now, lambda lease: lease.session != session and lease.is_idle(now))
+        self._leases.aside.add(tenant, freed, now)
+        return freed > 0
+
+    def _give_way(self, tenant: str, num_tokens: int, now: float, is_asked: Callable[[Lease], bool]) -> int:
+        """How many tokens those asked free; 0 where it would be too few."""
         account = self._tree.shares.accounts.get(tenant)
-        return account is not None and self._leases.give_way(account, num_tokens, now)
+        if account is None:
+            return 0
+        before = account.num_evictable
+        self.totals.demoted += len(self._leases.give_way(account, num_tokens, now, is_asked))
+        return account.num_evictable - before
 
     def miss(self, num_evicted: int, begin: int, now: float) -> None:
         """A request wants `num_evicted` tokens again from `begin` on that were given up: room was too dear by that."""
@@ -158,16 +174,17 @@ class Tips:
         self._lost_s_per_s = self._lost_s_per_s * math.exp(-passed_s / WINDOW_S) + lost_s / WINDOW_S
         self._measured_at = now
 
-    def _lease(
-        self, session: str, node: Node, now: float, *, expected: float, hold_s: float, priority: int, num_turns: int = 0
-    ) -> None:
-        before = self._leases.of(session)
-        turns = num_turns + (before.turns if before is not None else 0)
+    def _turns(self, session: str) -> int:
+        lease = self._leases.of(session)
+        return 0 if lease is None else lease.turns
+
+    def _wish(self, session: str, node: Node, expires: float, *, expected: float, turns: int) -> Lease:
         worth_s = self.cost.seconds(0, node.end)
-        lease = Lease(session, node, node.root(), now + hold_s, expected, priority, worth_s, turns)
-        demoted = self._leases.lease(lease, now)
+        return Lease(session, node, node.root(), expires, expected, worth_s=worth_s, turns=turns)
+
+    def _lease(self, lease: Lease, now: float) -> None:
         self.totals.leased += 1
-        self.totals.demoted += len(demoted)
+        self.totals.demoted += len(self._leases.lease(lease, now))
 
 
 def _median(waits: Sequence[Wait]) -> float:

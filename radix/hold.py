@@ -6,6 +6,9 @@ could not run otherwise.
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable
+
 from espalier.radix.node import Node, Top
 from espalier.radix.roots import Roots
 
@@ -54,6 +57,11 @@ class Holds:
                 self.num_leased -= len(above.slots)
                 above.account.num_leased -= len(above.slots)
                 self._let_go(above)
+
+    def freed_without(self, nodes: Iterable[Node]) -> int:
+        """Tokens that nobody would hold without one lease of each of these nodes."""
+        counts = Counter(above for node in nodes for above in node.path())
+        return sum(len(node.slots) for node, count in counts.items() if node.leases == count and not node.locks)
 
     def _let_go(self, node: Node) -> None:
         if not (node.locks or node.leases):

@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import heapq
 import math
-from collections import Counter
-from collections.abc import Callable, Hashable, Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass, replace
 from itertools import count
 from weakref import WeakValueDictionary
 
 from espalier.radix.account import Account
+from espalier.radix.aside import Aside
 from espalier.radix.node import Node, Root
 from espalier.radix.tree import PrefixTree
 
@@ -50,7 +50,7 @@ class Lease:
     """A session's hold on the path to `node`, until `expires`. Higher priorities go later, whatever their value.
 
     `worth_s` is what computing the path again would take, `expected` when the session is likely back; None: it is, and
-    waits for its turn to run. `turns` have ended on it since the session came in.
+    waits for its turn to run. `turns` have ended on it since the session came in. A client wants it until `wanted`.
     """
 
     session: Hashable
@@ -61,16 +61,24 @@ class Lease:
     priority: int = 0
     worth_s: float = 0.0
     turns: int = 0
+    wanted: float = -math.inf
 
     @property
     def num_tokens(self) -> int:
         """Length of the path that it protects."""
         return self.node.end
 
-    @property
-    def has_had_its_stint(self) -> bool:
-        """Whether it may be asked to make way; not while the session's turn waits or runs."""
-        return self.turns >= STINT and self.expected is not None and self.priority <= 0
+    def is_idle(self, now: float) -> bool:
+        """Whether it may be asked to make way at all; not while the session's turn waits or runs."""
+        return self.expected is not None and self.priority <= 0 and self.wanted <= now
+
+    def has_had_its_stint(self, now: float) -> bool:
+        """Whether it may be asked to make way for the return of another session."""
+        return self.turns >= STINT and self.is_idle(now)
+
+    def rank(self, now: float) -> tuple[int, bool, float]:
+        """The order in which leases are demoted, the lowest first."""
+        return self.priority, not self.has_had_its_stint(now), self.value(now)
 
     def value(self, now: float) -> float:
         """Seconds saved for each token and second that it is still to be held.
@@ -84,12 +92,12 @@ class Lease:
 class LeaseTable:
     """Tips and leases of all sessions over one tree. Keys of sessions are opaque, and unique over all tenants.
 
-    `set_aside` counts tokens of leases that were ended because others grew; who grows takes from it.
+    `aside` is what leases gave up for want of room, and what is left to those who grow.
     """
 
     def __init__(self, tree: PrefixTree, budget: LeaseBudget) -> None:
         self.budget = budget
-        self.set_aside = 0
+        self.aside = Aside()
         self._tree = tree
         self._leases: dict[Hashable, Lease] = {}
         self._tips: WeakValueDictionary[Hashable, Node] = WeakValueDictionary()
@@ -174,51 +182,54 @@ class LeaseTable:
 
     def demote(self, now: float) -> Lease | None:
         """End the least valuable lease, because a request can't run otherwise; None if there is none."""
-        return self._demote_least(now, lambda lease: True)
+        least = min(self._leases.values(), key=lambda lease: lease.rank(now), default=None)
+        if least is not None:
+            self.aside.add(least.node.account.tenant, self._end(least), now)
+        return least
 
-    def give_way(self, account: Account, num_tokens: int, now: float) -> bool:
-        """End leases of a tenant that have had their stint, until so many tokens are free; none if too few are."""
-        done = [lease for lease in self._leases.values() if lease.has_had_its_stint and lease.node.account is account]
-        if not done or self._freed_by(done) < num_tokens:
-            return False
+    def give_way(
+        self, account: Account, num_tokens: int, now: float, is_asked: Callable[[Lease], bool]
+    ) -> tuple[Lease, ...]:
+        """End leases of a tenant among those asked, until so many tokens are free; none if too few would be."""
+        asked = [lease for lease in self._leases.values() if lease.node.account is account and is_asked(lease)]
+        if not asked or self._tree.freed_without([lease.node for lease in asked]) < num_tokens:
+            return ()
+        ended: list[Lease] = []
         wanted = account.num_evictable + num_tokens
-        for lease in sorted(done, key=lambda lease: lease.value(now)):
+        for lease in sorted(asked, key=lambda lease: lease.rank(now)):
             if account.num_evictable >= wanted:
                 break
             self.release(lease.session)
-        return True
-
-    @staticmethod
-    def _freed_by(leases: Iterable[Lease]) -> int:
-        """Tokens that nobody would hold without these leases."""
-        counts = Counter(node for lease in leases for node in lease.node.path())
-        return sum(len(node.slots) for node, count in counts.items() if node.leases == count and not node.locks)
+            ended.append(lease)
+        return tuple(ended)
 
     def _keep_budget(self, lease: Lease, now: float) -> tuple[Lease, ...]:
         demoted: list[Lease] = []
         account, tree = lease.node.account, self._tree
         while account.num_leased > self.budget.tenant_tokens:
-            demoted.append(self._demote(now, lambda one: one.node.account is account))
+            demoted.append(self._demote(lease, now, lambda one: one.node.account is account))
         while tree.num_leased > self.budget.total_tokens:
             # A tenant's share of the budget is safe from the leases of others.
             tenants = {one.node.account for one in self._leases.values()}
             share = self.budget.total_tokens // len(tenants)
-            demoted.append(self._demote(now, lambda one: one.node.account.num_leased > share))  # noqa: B023
+            demoted.append(self._demote(lease, now, lambda one: one.node.account.num_leased > share))  # noqa: B023
         return tuple(demoted)
 
-    def _demote(self, now: float, is_candidate: Callable[[Lease], bool]) -> Lease:
-        lease = self._demote_least(now, is_candidate)
-        assert lease is not None, "tokens are leased, but there is no lease"
-        return lease
-
-    def _demote_least(self, now: float, is_candidate: Callable[[Lease], bool]) -> Lease | None:
-        candidates = filter(is_candidate, self._leases.values())
-        least = min(candidates, key=lambda lease: _rank(lease, now), default=None)
-        if least is not None:
-            before = least.node.account.num_evictable
-            self.release(least.session)
-            self.set_aside += least.node.account.num_evictable - before
+    def _demote(self, taken: Lease, now: float, is_candidate: Callable[[Lease], bool]) -> Lease:
+        """End the least valuable candidate for a lease that is taken."""
+        least = min(filter(is_candidate, self._leases.values()), key=lambda lease: lease.rank(now), default=None)
+        assert least is not None, "tokens are leased, but there is no lease"
+        room = self._tree.num_room
+        freed = self._end(least)
+        if room is not None and room < freed and least is not taken:
+            self.aside.add(least.node.account.tenant, freed, now)
         return least
+
+    def _end(self, lease: Lease) -> int:
+        """End a lease; returns how many tokens that frees."""
+        before = lease.node.account.num_evictable
+        self.release(lease.session)
+        return lease.node.account.num_evictable - before
 
     def _note_expiry(self, lease: Lease) -> None:
         if lease.expires < math.inf:
@@ -235,7 +246,3 @@ class LeaseTable:
             if node in onward or node.parent is None or node.tips or node.leases or node.locks or is_used:
                 return
             self._tree.abandon(node)
-
-
-def _rank(lease: Lease, now: float) -> tuple[int, bool, float]:
-    return lease.priority, not lease.has_had_its_stint, lease.value(now)

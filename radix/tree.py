@@ -53,6 +53,15 @@ class PrefixTree(Holds):
         self._expiries = Expiries()
 
     @property
+    def num_room(self) -> int | None:
+        """Tokens that the pool could take beside what is held, but for what running requests have of their own.
+
+        None where its size is not known.
+        """
+        capacity = self.shares.capacity
+        return None if capacity is None else capacity - self.num_tokens + self.num_evictable
+
+    @property
     def num_evictable(self) -> int:
         """Tokens that neither a request nor a session holds."""
         return sum(account.num_evictable for account in self.shares.accounts.values())

@@ -81,6 +81,33 @@ def test_a_short_prompt_that_waits_for_the_longer_ones_prefix_does_not_go_ahead_
     assert [name for name, _, _ in step(scheduler)] == ["long"]
 
 
+def test_nobody_goes_ahead_of_a_request_that_has_waited_too_long() -> None:
+    scheduler = Scheduler(limits(num_slots=70, step_tokens=24, max_running=9, patience_s=1.0))
+    scheduler.add(sequence("long", list(range(100, 160))))
+    scheduler.advance(scheduler.schedule(0.0))
+    waits = sequence("waits", list(range(200, 250)))
+    scheduler.add(waits)
+    scheduler.add(sequence("short", [1, 2, 3]))
+    assert shown(scheduler.schedule(0.5)) == [("short", 0, 3), ("long", 24, 45)]
+    scheduler.add(sequence("another", [4, 5, 6]))
+    names = [work.sequence.request_id for work in scheduler.schedule(1.5)]
+    assert "another" not in names and waits.row < 0
+
+
+@pytest.mark.parametrize("num_slots", range(118, 130))
+def test_who_is_preempted_and_started_again_in_one_step_is_in_its_plan_once(num_slots: int) -> None:
+    scheduler = Scheduler(limits(num_slots=num_slots, max_context=100, step_tokens=24, max_running=10))
+    for number in range(6):
+        scheduler.add(sequence(f"decodes {number}", [100 * number + 1000, 7], max_tokens=90))
+    planned = [step(scheduler), step(scheduler)]
+    scheduler.add(sequence("long", list(range(3000, 3080)), max_tokens=5))
+    planned.append(step(scheduler))
+    scheduler.add(sequence("short", [5000, 5001, 5002], max_tokens=50))
+    planned += [step(scheduler) for _ in range(12)]
+    for plan in planned:
+        assert len({name for name, _, _ in plan}) == len(plan)
+
+
 def force(scheduler: Scheduler, name: str, count: int) -> None:
     (one,) = [running for running in scheduler.running if running.request_id == name]
     for token in range(count):

@@ -10,6 +10,7 @@ from espalier.engine.scheduler import Limits, Scheduler
 from espalier.engine.sequence import Sequence
 from espalier.engine.tips import GRACE_S
 from espalier.radix import RecomputeCost
+from espalier.radix.aside import LAPSES_S
 from espalier.radix.lease import STINT
 
 SLOW = (20.0, 30.0, 40.0, 50.0, 60.0, 70.0)
@@ -137,11 +138,11 @@ def test_a_session_that_was_put_out_does_not_come_in_where_others_are_to_grow() 
     scheduler = a_busy_scheduler(94)
     for session, length in (("r", 20), ("s", 35), ("t", 35)):
         turn(scheduler, session, range(100 * ord(session), 100 * ord(session) + length), 0, session=session)
-        scheduler.tips.hold(Hold(session, SLOW if session == "t" else QUICK, ttl_s=600, at_least_s=600), 0)
+        scheduler.tips.hold(Hold(session, SLOW if session == "t" else QUICK, ttl_s=600), 0)
     begin = 100 * ord("s")
     turn(scheduler, "grows", range(begin, begin + 41), 1, session="s")
     scheduler.tips.drop("r")
-    assert scheduler.tips.set_aside == 35 - 6
+    assert scheduler.tips.aside("", 1) == 35 - 6
     late = a_sequence("late", range(100 * ord("t"), 100 * ord("t") + 36), session="t", now_s=1)
     new = a_sequence("new", range(36), session="u", now_s=1)
     scheduler.add(late)
@@ -149,6 +150,9 @@ def test_a_session_that_was_put_out_does_not_come_in_where_others_are_to_grow() 
     scheduler.schedule(1)
     assert (late.row, late.evicted_tokens) == (-1, 35)
     assert new.row >= 0
+    scheduler.finish(new)
+    scheduler.schedule(1 + LAPSES_S)
+    assert late.row >= 0
 
 
 @pytest.mark.parametrize("has_had_it", [False, True])
@@ -156,10 +160,10 @@ def test_a_session_that_was_put_out_comes_in_for_one_that_has_had_its_stint(has_
     scheduler = a_busy_scheduler(114)
     for number in range(STINT if has_had_it else STINT - 1):
         turn(scheduler, f"r {number}", range(40), 0, session="r")
-    scheduler.tips.hold(Hold("r", QUICK, ttl_s=600, at_least_s=600), 0)
+    scheduler.tips.hold(Hold("r", QUICK, ttl_s=600), 0)
     turn(scheduler, "t", range(200, 235), 0, session="t")
     turn(scheduler, "s", range(100, 135), 0, session="s")
-    scheduler.tips.hold(Hold("s", QUICK, ttl_s=600, at_least_s=600), 0)
+    scheduler.tips.hold(Hold("s", QUICK, ttl_s=600), 0)
     turn(scheduler, "grows", range(100, 141), GRACE_S + 1, session="s")
     late = a_sequence("late", range(200, 236), session="t", now_s=GRACE_S + 1)
     scheduler.add(late)

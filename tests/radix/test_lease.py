@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from espalier.radix import Lease, LeaseBudget, LeaseTable, Node, PrefixTree, Root
+from espalier.radix.account import Account
 from espalier.radix.lease import STINT
 from tests.radix.model import evicted, found, ids, put
 
@@ -186,6 +187,12 @@ def a_full_table(*turns: int) -> tuple[PrefixTree, LeaseTable]:
     return tree, table
 
 
+def made_way(table: LeaseTable, account: Account, num_tokens: int) -> list[object]:
+    """Sessions that made way for the return of another at time 0, in order."""
+    ended = table.give_way(account, num_tokens, 0, lambda lease: lease.has_had_its_stint(0))
+    return [lease.session for lease in ended]
+
+
 def held(table: LeaseTable) -> set[object]:
     return {lease.session for lease in table}
 
@@ -193,18 +200,18 @@ def held(table: LeaseTable) -> set[object]:
 def test_who_has_had_its_stint_makes_way_and_who_is_expected_last_does_first() -> None:
     tree, table = a_full_table(STINT, STINT - 1, STINT)
     (account,) = tree.shares.accounts.values()
-    assert table.give_way(account, 2, 0)
+    assert made_way(table, account, 2) == ["2"]
     assert held(table) == {"0", "1"}
     assert sorted(evicted(tree, 9)) == [4, 5]
-    assert table.set_aside == 0
+    assert table.aside.of("a", 0) == 0
 
 
 def test_nobody_makes_way_where_it_would_not_be_room_enough() -> None:
     tree, table = a_full_table(STINT, STINT - 1, STINT)
     (account,) = tree.shares.accounts.values()
-    assert not table.give_way(account, 5, 0)
+    assert made_way(table, account, 5) == []
     assert held(table) == {"0", "1", "2"}
-    assert table.give_way(account, 4, 0)
+    assert made_way(table, account, 4) == ["2", "0"]
     assert held(table) == {"1"}
 
 
@@ -213,20 +220,20 @@ def test_what_others_hold_or_use_is_no_room() -> None:
     end = put(tree, A, ids(1, 2, 3), ids(0, 1, 2))
     table.lease(a_lease("s", end, turns=STINT), 0)
     table.lease(a_lease("t", put(tree, A, ids(1, 2), ids(0, 1)), turns=0), 0)
-    assert not table.give_way(end.account, 2, 0)
+    assert made_way(table, end.account, 2) == []
     tree.lock(end)
-    assert not table.give_way(end.account, 1, 0)
+    assert made_way(table, end.account, 1) == []
     tree.unlock(end)
-    assert table.give_way(end.account, 1, 0)
+    assert made_way(table, end.account, 1) == ["s"]
     assert held(table) == {"t"}
 
 
-@pytest.mark.parametrize("changes", [{"expected": None}, {"priority": 1}])
-def test_who_waits_for_its_turn_or_has_priority_does_not_make_way(changes: dict[str, object]) -> None:
+@pytest.mark.parametrize("changes", [{"expected": None}, {"priority": 1}, {"wanted": 1.0}])
+def test_who_waits_for_its_turn_or_is_wanted_does_not_make_way(changes: dict[str, object]) -> None:
     tree, table = a_table()
     end = put(tree, A, ids(1), ids(0))
     table.lease(a_lease("s", end, turns=STINT, **changes), 0)
-    assert not table.give_way(end.account, 1, 0)
+    assert made_way(table, end.account, 1) == []
 
 
 def test_who_has_had_its_stint_is_demoted_first_and_its_room_is_set_aside() -> None:
@@ -235,4 +242,4 @@ def test_who_has_had_its_stint_is_demoted_first_and_its_room_is_set_aside() -> N
     assert first is not None
     assert second is not None
     assert (first.session, second.session) == ("1", "2")
-    assert table.set_aside == 4
+    assert table.aside.of("a", 0) == 4
