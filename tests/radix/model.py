@@ -27,6 +27,7 @@ ODDS = {
     "fork": 3,
     "drop": 3,
     "demote": 3,
+    "give_way": 3,
     "discard": 3,
     "forget": 3,
     "lapse": 5,
@@ -197,6 +198,24 @@ class Model:
         assert (lease is None) == (not self.leased)
         if lease is not None:
             del self.leased[int(str(lease.session))]
+
+    def give_way(self) -> None:
+        asked = {session for session in self.leased if self.rng.random() < 0.5}
+        tenant, wanted = int(self.rng.integers(2)), int(self.rng.integers(1, 8))
+        account = self.tree.shares.accounts.get(tenant)
+        if account is None:
+            return
+        mine = {session for session in asked if self.leased[session][0].tenant == tenant}
+        others = [key for _, key in self.locked] + [key for session, key in self.leased.items() if session not in mine]
+        free = self.covered([self.leased[session] for session in mine]) - self.covered(others)
+        ended = self.table.give_way(account, wanted, self.now, lambda lease: lease.session in asked)
+        assert bool(ended) == (len(free) >= wanted)
+        for lease in ended:
+            del self.leased[int(str(lease.session))]
+
+    def covered(self, keys: list[Key]) -> set[Key]:
+        """All prefixes of these, themselves included."""
+        return {(root, tokens[:at]) for root, tokens in keys for at in range(1, len(tokens) + 1)}
 
     def discard(self) -> None:
         node, _ = self.match(self.path())
