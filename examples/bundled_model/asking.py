@@ -18,7 +18,7 @@ FREE = 0.15
 """Share of training's sentences without any pattern, where the values allow it."""
 WRAPPED = 0.35
 """Share of a known tool's sentences that training begins and ends in another way."""
-TWICE, ELLIPTICAL, FURTHER = 0.15, 0.5, 0.12
+TWICE, ELLIPTICAL, AGAIN, FURTHER = 0.15, 0.5, 0.1, 0.12
 """Shares of training's asks for two calls, where they can be told by what differs, and of further follow-ups."""
 NUMBER_WORDS = "one two three four five six seven eight nine ten eleven twelve".split()
 
@@ -142,6 +142,8 @@ class Asker:
             if asked:
                 return asked
         second = self.rng.choice(others or [first])
+        if composer and self.rng.random() < AGAIN:
+            second = first
         one, two = self.single(first, is_clause=True), self.single(second, is_clause=True)
         pattern = self.book.pattern("two")
         if composer and (first.asks or second.asks):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import lexicon
 from ask import Ask, Call
 from composition import Composer
-from phrasebook import Phrase, capital
+from phrasebook import Phrase, Said, capital
 from tools import Tool
 
 if TYPE_CHECKING:
@@ -44,21 +44,31 @@ def wrapped(composer: Composer, pattern: str) -> str:
 def twice(asker: Asker, composer: Composer, tool: Tool) -> Ask | None:
     """One tool for two sets of values, and what to do said once: `book a room for Bela and another for Ada`."""
     one = asker.drawn(tool)
-    two = Call(tool, {p.key: p.value(asker.source) for p in tool.parameters if p.key in one.arguments})
-    if tool.asks or one == two:
+    given = [parameter for parameter in tool.parameters if parameter.key in one.arguments]
+    if tool.asks or not given:
         return None
-    return _joined(asker, composer, one, two, lambda: f"{composer.part('another')}{{args}}")
+    changed = asker.rng.sample(given, asker.rng.randint(1, len(given))) if asker.rng.random() < 0.4 else given
+    new = {parameter.key: parameter.value(asker.source) for parameter in given if parameter in changed}
+    two = Call(tool, one.arguments | new)
+    if one == two:
+        return None
+    # What is the same for both is said with the first alone.
+    other = Call(tool, new)
+    return _joined(asker, composer, one, two, asker.said(other), lambda: f"{composer.part('another')}{{args}}")
 
 
 def elliptical(asker: Asker, composer: Composer, first: Tool, second: Tool) -> Ask:
     """Two tools that share their verb, which is said once: `show the balance of A-1 and the address of Bela`."""
-    return _joined(asker, composer, asker.drawn(first), asker.drawn(second), lambda: composer.part("ellipsis"))
+    one, two = asker.drawn(first), asker.drawn(second)
+    return _joined(asker, composer, one, two, asker.said(two), lambda: composer.part("ellipsis"))
 
 
-def _joined(asker: Asker, composer: Composer, one: Call, two: Call, rest: Callable[[], str]) -> Ask:
+def _joined(
+    asker: Asker, composer: Composer, one: Call, two: Call, more: Sequence[Said], rest: Callable[[], str]
+) -> Ask:
     book, tool = asker.book, one.tool
     fields = {"verb": asker.rng.choice(tool.verbs), "noun": tool.noun}
-    said, more = asker.said(one), asker.said(two)
+    said = asker.said(one)
     pattern = book.fitting(lambda: book.clause(tool.reads), said)
     clause = book.fill(pattern, said, asker.can_be_bare(one), fields)
     other = book.fill(book.fitting(rest, more), more, asker.can_be_bare(two), {"noun": two.tool.noun})
