@@ -28,13 +28,13 @@ def _script(name: str) -> ModuleType:
 
 
 (
-    asking, composition, dialogues, evaluate_calls, free_sentence, further_asks, phrasebook, rendering, scenarios,
-    toolbox, tools, values, wordstock,
+    asking, composition, dialogues, evaluate_calls, free_sentence, further_asks, further_memories, memories,
+    phrasebook, rendering, scenarios, toolbox, tools, values, wordstock,
 ) = (
     _script(name)
     for name in (
-        "asking", "composition", "dialogues", "evaluate_calls", "free_sentence", "further_asks", "phrasebook",
-        "rendering", "scenarios", "toolbox", "tools", "values", "wordstock",
+        "asking", "composition", "dialogues", "evaluate_calls", "free_sentence", "further_asks", "further_memories",
+        "memories", "phrasebook", "rendering", "scenarios", "toolbox", "tools", "values", "wordstock",
     )
 )  # fmt: skip
 SCENARIOS = sorted(scenarios.MEASURED)
@@ -248,6 +248,15 @@ def test_a_known_sentence_may_be_begun_by_somebody_else() -> None:
     for pattern in ("Book a table at {place}.", "What is on at {place}?"):
         drawn = {further_asks.wrapped(composer, pattern) for _ in range(100)}
         assert len(drawn) > 90 and all(pattern[1:].rstrip(".?") in one for one in drawn)
+
+
+def test_training_alone_tells_memories_in_further_words() -> None:
+    further = {one for _, asked in further_memories.FURTHER.values() for one in asked}
+    for held_out in (False, True):
+        rng = Random(0)
+        told = [one for _ in range(150) for one in memories.memories(rng, held_out)]
+        assert all(one.value.lower() in one.statement.lower() for one in told)
+        assert (sum(one.question in further for one in told) > len(told) / 3) is not held_out
 
 
 def test_training_alone_has_short_keys_hints_and_lists_of_numbers() -> None:
