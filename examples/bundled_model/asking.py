@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+import further_asks
+from ask import Ask, Call
 from free_sentence import free_sentence
-from phrasebook import Phrase, Phrasebook, Said, capital, key_words
+from phrasebook import Phrase, Phrasebook, Said, capital
 from tools import Parameter, Tool
 from values import Value
 from wordstock import Source
@@ -16,23 +16,11 @@ UNITS = {
 }
 FREE = 0.15
 """Share of training's sentences without any pattern, where the values allow it."""
+WRAPPED = 0.35
+"""Share of a known tool's sentences that training begins and ends in another way."""
+TWICE, ELLIPTICAL, AGAIN, FURTHER = 0.15, 0.5, 0.1, 0.12
+"""Shares of training's asks for two calls, where they can be told by what differs, and of further follow-ups."""
 NUMBER_WORDS = "one two three four five six seven eight nine ten eleven twelve".split()
-
-
-@dataclass(frozen=True, slots=True)
-class Call:
-    """A tool and its arguments, in the order of its schema."""
-
-    tool: Tool
-    arguments: dict[str, Value]
-
-
-@dataclass(frozen=True, slots=True)
-class Ask:
-    """A sentence, and the calls that it asks for."""
-
-    sentence: str
-    calls: tuple[Call, ...]
 
 
 class Asker:
@@ -45,17 +33,27 @@ class Asker:
         """A sentence that asks for one call; a clause begins small and has no sign at its end."""
         if tool.asks:
             return self._known(tool, is_clause=is_clause)
-        given = {
-            one.key: one.value(self.source) for one in tool.parameters if one.is_required or self.rng.random() < 0.45
-        }
-        call = Call(tool, given)
-        sentence = self._sentence(call, self._said(call), is_clause=is_clause)
+        call = self.drawn(tool)
+        sentence = self._sentence(call, self.said(call), is_clause=is_clause)
         return Ask(sentence if is_clause else self.book.dressed(sentence), (call,))
+
+    def drawn(self, tool: Tool, optional: float = 0.45) -> Call:
+        """A call with values for what is required, and for that share of what is not."""
+        return Call(
+            tool,
+            {
+                one.key: one.value(self.source)
+                for one in tool.parameters
+                if one.is_required or self.rng.random() < optional
+            },
+        )
 
     def _known(self, tool: Tool, *, is_clause: bool) -> Ask:
         pattern = self.rng.choice(tool.asks)
         if self.book.composer and self.rng.random() < 0.25:
             pattern = self.book.composer.disturbed("command", pattern)
+        if self.book.composer and not is_clause and self.rng.random() < WRAPPED:
+            pattern = further_asks.wrapped(self.book.composer, pattern)
         given = {one.key: one.value(self.source) for one in tool.parameters if f"{{{one.key}}}" in pattern}
         said = {
             one.key: self.book.spoken(self._worded(one, given[one.key])) for one in tool.parameters if one.key in given
@@ -78,11 +76,12 @@ class Asker:
             return NUMBER_WORDS[value - 1]
         return self.rng.choice(UNITS.get(parameter.kind, ("{}",))).format(value)
 
-    def _said(self, call: Call) -> list[Said]:
+    def said(self, call: Call) -> list[Said]:
+        """The arguments of a call as a sentence says them."""
         said = []
         for one in call.tool.parameters:
             if one.key in call.arguments:
-                key = one.key if self.rng.random() < 0.15 else key_words(one.key)
+                key = one.key if self.rng.random() < 0.15 else one.words
                 kind = "any" if one.options else one.kind
                 said.append(Said(key, self._worded(one, call.arguments[one.key]), kind))
         return said
@@ -92,19 +91,21 @@ class Asker:
         if self.book.composer and self.rng.random() < FREE and self._can_be_free(call):
             verb = self.rng.choice(tool.verbs)
             return free_sentence(self.book.composer, verb, tool.noun, [self.book.spoken(one.value) for one in said])
-        can_be_bare = self._can_be_bare(call)
+        can_be_bare = self.can_be_bare(call)
         if not can_be_bare and self.rng.random() < 0.35:
             self.rng.shuffle(said)
         verb = tool.verbs[0] if self.rng.random() < 0.6 else self.rng.choice(tool.verbs)
         if is_clause:
-            pattern = (
-                "{verb} the {noun}{args}" if not tool.reads or self.rng.random() < 0.5 else "tell me the {noun}{args}"
+            return self.book.fill(
+                self.book.fitting(lambda: self.book.clause(tool.reads), said),
+                said,
+                can_be_bare,
+                {"verb": verb, "noun": tool.noun},
             )
-            return self.book.fill(pattern, said, can_be_bare, {"verb": verb, "noun": tool.noun})
         kind = "question" if tool.reads and self.rng.random() < 0.55 else "command"
         return self.book.sentence(kind, said, can_be_bare=can_be_bare, verb=verb, noun=tool.noun)
 
-    def _can_be_bare(self, call: Call) -> bool:
+    def can_be_bare(self, call: Call) -> bool:
         """Whether values say by their looks which arguments they are: also against optional ones that are left out."""
         looks = [one.looks for one in call.tool.parameters if one.key in call.arguments]
         return len(set(looks)) == len(looks) and not any(
@@ -127,16 +128,27 @@ class Asker:
 
     def two(self, tools: list[Tool]) -> Ask:
         """A sentence that asks for two calls: of two tools, or of one with two values."""
-        first = self.rng.choice(tools)
+        first, composer = self.rng.choice(tools), self.book.composer
         others = [tool for tool in tools if tool is not first]
+        if composer and self.rng.random() < TWICE:
+            again = further_asks.twice(self, composer, first)
+            if again:
+                return again
+        alike = [tool for tool in others if tool.verbs == first.verbs and not (tool.asks or first.asks)]
+        if composer and alike and self.rng.random() < ELLIPTICAL:
+            return further_asks.elliptical(self, composer, first, self.rng.choice(alike))
         if self.rng.random() < 0.45 or not others:
             asked = self._both(first)
             if asked:
                 return asked
         second = self.rng.choice(others or [first])
+        if composer and self.rng.random() < AGAIN:
+            second = first
         one, two = self.single(first, is_clause=True), self.single(second, is_clause=True)
         pattern = self.book.pattern("two")
-        if first.asks or second.asks:
+        if composer and (first.asks or second.asks):
+            pattern = further_asks.whole_sentences(self, composer, (one, two))
+        elif first.asks or second.asks:
             pattern = self.rng.choice(
                 (
                     "{First}. {Second}.",
@@ -158,13 +170,7 @@ class Asker:
         if not plain:
             return None
         changed = self.rng.choice(plain)
-        one = (
-            self.single(tool).calls[0]
-            if tool.asks
-            else Call(
-                tool, {p.key: p.value(self.source) for p in tool.parameters if p.is_required or self.rng.random() < 0.3}
-            )
-        )
+        one = self.single(tool).calls[0] if tool.asks else self.drawn(tool, 0.3)
         if changed.key not in one.arguments or isinstance(one.arguments[changed.key], list):
             return None
         other = changed.value(self.source)
@@ -189,13 +195,15 @@ class Asker:
         else:
             said = [
                 Said(s.key, both, s.kind) if key == changed.key else s
-                for key, s in zip(one.arguments, self._said(one), strict=True)
+                for key, s in zip(one.arguments, self.said(one), strict=True)
             ]
             sentence = self._sentence(one, said)
         return Ask(self.book.dressed(sentence), (one, Call(tool, one.arguments | {changed.key: other})))
 
     def follow(self, last: Call) -> Ask | None:
         """The last call again, with another value: named, or bare where its looks say which is meant."""
+        if self.book.composer and self.rng.random() < FURTHER:
+            return further_asks.follow_further(self, self.book.composer, last)
         plain = [one for one in last.tool.parameters if one.looks not in ("flag", "list")]
         scalar = [one for one in plain if one.key in last.arguments]
         left_out = [one for one in plain if one.key not in last.arguments]
@@ -215,7 +223,7 @@ class Asker:
         if not rivals and not is_added and self.rng.random() < 0.7:
             sentence = self.book.pattern("follow_value").format(value=spoken, Value=spoken)
         else:
-            key = key_words(changed.key)
+            key = changed.words
             sentence = self.book.pattern("follow_named").format(value=spoken, Value=spoken, key=key, Key=capital(key))
         given = last.arguments | {changed.key: value}
         ordered = {one.key: given[one.key] for one in last.tool.parameters if one.key in given}

@@ -17,12 +17,14 @@ PARTS_FILE = Path(__file__).resolve().parent / "composition.json"
 Rules = dict[str, list[str]]
 
 _REFERENCE = re.compile(r"<(\w+)>")
+_GAP = re.compile(r" +(?=[,;!?](?:\s|$))")
+"""White space before a sign that ends a word or a sentence, where two parts meet."""
 _WORD = re.compile(r"[A-Za-z']+[,.]?")
 _FREE = frozenset(
-    "command question two both follow_value follow_named told asked opener closer description styles".split()
+    "command question two twice both follow_value follow_named told asked opener closer description styles".split()
 )
 """Kinds in which a word more or less changes nothing; a `not` must stay what it is."""
-_NAMES = re.compile(r"\{(verbs?|noun|first|second|key|thing|value)\}")
+_NAMES = re.compile(r"\{(verbs?|noun|first|second|key|thing|value|front)\}")
 
 
 @cache
@@ -32,11 +34,22 @@ def load_parts(path: Path = PARTS_FILE) -> Rules:
     return rules
 
 
+@cache
+def _pieces() -> dict[str, list[list[str]]]:
+    """The rules with every alternative cut into text, name of a rule, text, and so on."""
+    return {name: [_REFERENCE.split(one) for one in alternatives] for name, alternatives in load_parts().items()}
+
+
+def plain(pattern: str) -> str:
+    """A pattern without its capitals, stops and spaces at the ends: two that say the same look the same."""
+    return re.sub(r"[.,!?]", "", pattern).strip().lower()
+
+
 class Composer:
     """Draws patterns from rules."""
 
-    def __init__(self, rng: Random, rules: Rules | None = None) -> None:
-        self.rng, self._rules = rng, rules or load_parts()
+    def __init__(self, rng: Random) -> None:
+        self.rng, self._rules = rng, _pieces()
 
     def makes(self, kind: str) -> bool:
         """Whether there is a rule for this kind of pattern."""
@@ -44,14 +57,18 @@ class Composer:
 
     def pattern(self, kind: str) -> str:
         """A new pattern of a kind."""
-        drawn = self.part(kind)
+        drawn = _GAP.sub("", self.part(kind))
         if kind in ("styles", "both", "pair", "bare", "true", "false", "flag_true", "flag_false"):
             return drawn
         return self._begun(drawn) if kind != "line" and self.rng.random() < 0.75 else drawn
 
     def part(self, rule: str) -> str:
         """A draw from a rule."""
-        return _REFERENCE.sub(lambda found: self.part(found[1]), self.rng.choice(self._rules[rule]))
+        alternatives = self._rules[rule]
+        pieces = alternatives[int(self.rng.random() * len(alternatives))]
+        if len(pieces) == 1:
+            return pieces[0]
+        return "".join([self.part(piece) if at % 2 else piece for at, piece in enumerate(pieces)])
 
     def _begun(self, pattern: str) -> str:
         """With a capital at its front, that of a place included."""

@@ -4,10 +4,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 
 import words
+from further_memories import FURTHER
+
+REWORDED = 0.6
+"""Share of training's statements, and of its questions, that are taken from the further ones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,4 +80,18 @@ def memories(rng: Random, held_out: bool, most: int = 4) -> list[Memory]:
         (one(f"I can spend {money} euros.", f"My budget is {money} euros.", f"I have {money} euros.", f"I saved {money} euros."), f"{money} euros. Noted.",
          one("How much can I spend?", "What is my budget?", "How much money do I have?", "How many euros do I have?"), f"You have {money} euros.", str(money)),
     ]  # fmt: skip
-    return [Memory(*told) for told in rng.sample(pool, rng.randint(1, most))]
+    chosen = [(number, Memory(*pool[number])) for number in rng.sample(range(len(pool)), rng.randint(1, most))]
+    if held_out:
+        return [memory for _, memory in chosen]
+    kinds = list(FURTHER)
+    return [_reworded(rng, memory, kinds[number], pet=pet, relative=relative) for number, memory in chosen]
+
+
+def _reworded(rng: Random, memory: Memory, kind: str, **fields: str) -> Memory:
+    """The same thing, at times told or asked for in other words."""
+    statements, questions = FURTHER[kind]
+    if rng.random() < REWORDED:
+        memory = replace(memory, statement=rng.choice(statements).format(value=memory.value, **fields))
+    if rng.random() < REWORDED:
+        memory = replace(memory, question=rng.choice(questions).format(**fields))
+    return memory

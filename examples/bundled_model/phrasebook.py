@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from composition import Composer
+from composition import Composer, plain
 from values import Value
 from wordstock import PATTERNS_FILE, Source
 
@@ -45,6 +45,23 @@ _STARTS = frozenset(
     "Please Can Could Would Will What Which Is Do Tell Give Show How Where Any Let Take For With Using Given And The Now Same".split()
 )  # fmt: skip
 """First words that lose their capital behind an opener; others may be a value, which is never changed."""
+
+
+@cache
+def _held_out(kind: str) -> frozenset[str]:
+    held_out = load_patterns()[kind]["held_out"]
+    listed = [one for pool in held_out.values() for one in pool] if isinstance(held_out, dict) else held_out
+    return frozenset(plain(one) for one in listed)
+
+
+def _is_held_out(kind: str, pattern: str) -> bool:
+    """Whether a pattern is one that training must not show, or differs from one by a sign or a capital alone."""
+    return plain(pattern) in _held_out(kind)
+
+
+_NEEDS_ARGUMENTS = re.compile(r"\{(?:[Pp]airs|lines|[Ff]ront)\}")
+_LEAD = re.compile(r"^(?:[\s,;:!?]|[.\-/~|=>]+(?=\s))+")
+"""Signs that lead arguments in behind a verb; a value may begin with a minus, a dot or a slash."""
 
 
 class Phrase(str):
@@ -85,14 +102,30 @@ class Phrasebook:
                 chosen = self.rng.choice(self._patterns[kind]["train"])
             if self.rng.random() < DISTURBED:
                 chosen = composer.disturbed(kind, chosen)
-            if chosen not in self._patterns[kind]["held_out"]:
+            if not _is_held_out(kind, chosen):
                 return chosen
+            # A pattern of the file that differs from a held-out one by its signs alone is shown; none is made up.
+            if chosen in self._patterns[kind]["train"]:
+                return chosen
+
+    def fitting(self, draw: Callable[[], str], said: Sequence[Said]) -> str:
+        """A drawn pattern, which has a place that must be filled only where there are arguments."""
+        pattern = draw()
+        while not said and _NEEDS_ARGUMENTS.search(pattern):
+            pattern = draw()
+        return pattern
+
+    def clause(self, reads: bool) -> str:
+        """A pattern for one of two things to do; what only asks for something may be told instead."""
+        if self.composer and self.rng.random() < COMPOSED:
+            return self.composer.part("clause_read" if reads and self.rng.random() < 0.5 else "clause")
+        return "{verb} the {noun}{args}" if not reads or self.rng.random() < 0.5 else "tell me the {noun}{args}"
 
     def bare(self, kind: str, value: str) -> str:
         """A value without its name, led in as its kind is: ` in Oslo`."""
         if self.composer and self.rng.random() < COMPOSED / 2:
             composed = self.composer.pattern("bare")
-            if not any(composed in held_out for held_out in self._patterns["bare"]["held_out"].values()):
+            if not _is_held_out("bare", composed):
                 return composed.format(value=value)
         by_kind = self._patterns["bare"][self._part]
         pool = by_kind["any"] if self.rng.random() < 0.3 else by_kind.get(CLASSES.get(kind, kind)) or by_kind["any"]
@@ -154,22 +187,28 @@ class Phrasebook:
 
     def sentence(self, kind: str, said: Sequence[Said], *, can_be_bare: bool, **fields: str) -> str:
         """A pattern of a kind with its fields filled: `{noun}` as given, `{Noun}` with a capital, and the arguments."""
-        pattern = self.pattern(kind)
-        while not said and ("{pairs}" in pattern.lower() or "{lines}" in pattern):
-            pattern = self.pattern(kind)
+        pattern = self.fitting(lambda: self.pattern(kind), said)
         if self.rng.random() < 0.08:
             pattern = (
                 re.sub(r"(?<![{\w])[A-Z]", lambda letter: letter[0].lower(), pattern)
                 .replace("{V", "{v")
                 .replace("{N", "{n")
+                .replace("{F", "{f")
             )
         return self.fill(pattern, said, can_be_bare, fields)
 
     def fill(self, pattern: str, said: Sequence[Said], can_be_bare: bool, fields: dict[str, str]) -> str:
         """A pattern with its places filled."""
         filled = dict(fields) | {capital(name): capital(text) for name, text in fields.items()}
+        if "{front}" in pattern.lower():
+            # What stands in front is led in as ever ("on Monday"), and the rest of the arguments comes later.
+            cut = self.rng.randint(1, len(said)) if "{args}" in pattern else len(said)
+            front = _LEAD.sub("", self.arguments(said[:cut], can_be_bare)).rstrip()
+            is_word = front.split(" ")[0].islower() and not front.startswith(tuple(str(one.value) for one in said))
+            filled |= {"front": front, "Front": capital(front) if is_word else front}
+            said = said[cut:]
         if "{args}" in pattern:
-            filled["args"] = self.arguments(said, can_be_bare)
+            filled["args"] = self.arguments(said, can_be_bare) if said or "front" not in filled else ""
         elif "{lines}" in pattern:
             filled["lines"] = self.lines(said)
         else:
@@ -197,7 +236,7 @@ class Phrasebook:
 CLASSES = {
     "person": "person", "username": "person", "degrees": "count", "id": "code", "hex": "code", "ticker": "code", "version": "code",
     "amount": "count", "room": "place", "street": "place", "month": "day",
-    **{f"list:{kind}": "list" for kind in ("word", "person", "place", "code", "colour", "path", "email")},
+    **{f"list:{kind}": "list" for kind in ("word", "person", "place", "code", "colour", "path", "email", "count", "amount")},
 }  # fmt: skip
 """Which bare patterns a kind of value takes, where they are not its own."""
 LOOKS = {

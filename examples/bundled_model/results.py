@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass, field
 from typing import Any
 
-from asking import Call
+from ask import Call
 from phrasebook import capital, key_words
 from tools import made_up_key
 from values import make_value

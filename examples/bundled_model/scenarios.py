@@ -11,7 +11,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from asking import Ask, Asker, Call
+from ask import Ask, Call
+from asking import Asker
 from dialogue import Dialogue
 from memories import Memory, memories
 from phrasebook import Patterns, Phrasebook, capital, key_words
@@ -36,7 +37,8 @@ REFUSAL = "I am sorry, none of my tools can do that."
 def offer(source: Source, most: int = 8) -> list[Tool]:
     """One to `most` tools that no sentence confuses, some of them alike in verb or noun."""
     rng = source.rng
-    wanted, tools = min(most, rng.choice((1, 1, 2, 2, 3, 3, 4, 4, 5, 6, 7, 8))), []
+    wanted = min(most, rng.choice((1, 1, 2, 2, 3, 3, 4, 4, 5, 6, 7, 8)))
+    tools: list[Tool] = []
     known = toolbox("held_out" if source.is_unseen else "train")
     share = 0.0 if source.is_unseen else rng.choice((0.0, 0.0, 0.3, 1.0))
     while len(tools) < wanted:
@@ -201,7 +203,8 @@ def recall(source: Source, patterns: Patterns | None = None) -> Dialogue:
     # Of two names for one thing nobody could say which is meant.
     kept = list({one.answer.partition(" is ")[0]: one for one in kept}.values())
     if len(kept) > 1 and rng.random() < 0.2:
-        scene.dialogue.turn(f"{kept[0].statement} {kept[1].statement}", kept[1].reply)
+        joint = rng.choice((" ", " ", "\n", " Also: ", " And one more: ", " - ")) if scene.book.composer else " "
+        scene.dialogue.turn(f"{kept[0].statement}{joint}{kept[1].statement}", kept[1].reply)
     else:
         scene.dialogue.turn(kept[0].statement, kept[0].reply)
         for one in kept[1:2]:
@@ -214,7 +217,8 @@ def recall(source: Source, patterns: Patterns | None = None) -> Dialogue:
         elif rng.random() < 0.5:
             items = make_value(source, "list:word")
             assert isinstance(items, list)
-            scene.dialogue.turn(f"Repeat: {', '.join(items)}", ", ".join(items))
+            listed = ", ".join(map(str, items))
+            scene.dialogue.turn(f"Repeat: {listed}", listed)
         else:
             scene.small_talk()
     for one in [kept[0], *(one for one in kept[1:] if rng.random() < 0.5)]:

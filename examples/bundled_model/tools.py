@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import lexicon
+from composition import Composer
 from phrasebook import LOOKS, Phrasebook, capital, key_words
-from values import KINDS, Value, make_value
+from values import ITEMS, KINDS, Value, make_value
 from wordstock import KEYS, MODIFIERS, Source
 
 JsonSchema = dict[str, Any]
+SHORT, HINTED, DESCRIBED = 0.05, 0.08, 0.15
+"""Shares of training's parameters that have a short key, a hint in their schema, a description in other words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +25,16 @@ class Parameter:
     is_required: bool = True
     options: tuple[str, ...] = ()
     description: str = ""
+    called: str = ""
+    """What people call it, where the key is a short form."""
+
+    hints: tuple[tuple[str, Value], ...] = ()
+    """What else its schema says: a default, an example, a least value."""
+
+    @property
+    def words(self) -> str:
+        """Its name as people say it."""
+        return self.called or key_words(self.key)
 
     @property
     def looks(self) -> str:
@@ -32,12 +45,12 @@ class Parameter:
         """Its JSON Schema."""
         schema: JsonSchema = {"type": KINDS[self.kind][0]}
         if schema["type"] == "array":
-            schema["items"] = {"type": "string"}
+            schema["items"] = {"type": ITEMS.get(self.kind, "string")}
         if self.options:
             schema["enum"] = list(self.options)
         if self.description:
             schema["description"] = self.description
-        return schema | ({"title": capital(key_words(self.key))} if is_titled else {})
+        return schema | dict(self.hints) | ({"title": capital(key_words(self.key))} if is_titled else {})
 
     def value(self, source: Source) -> Value:
         """A value that fits."""
@@ -116,7 +129,11 @@ def made_up_key(source: Source, kind: str) -> str:
     return _in_style(source, parts) if len(parts) > 1 else parts[0]
 
 
-_DRAWN = [kind for kind in KINDS if kind not in ("words", "paths", "sentences", "sentence", "weather", "state")]
+_DRAWN = [
+    kind
+    for kind in KINDS
+    if kind not in ITEMS and kind not in ("words", "paths", "sentences", "sentence", "weather", "state")
+]
 _WEIGHTS = [{"integer": 4.0, "number": 5.0, "boolean": 9.0, "array": 1.2}.get(KINDS[kind][0], 1.6) for kind in _DRAWN]
 
 
@@ -144,6 +161,40 @@ def _parameter(source: Source, taken: set[str]) -> Parameter:
     return Parameter(key, kind, rng.random() < 0.75, options, about if rng.random() < 0.35 else "")
 
 
+def _further(source: Source, composer: Composer, one: Parameter, taken: set[str], noun: str, verb: str) -> Parameter:
+    """A parameter as training alone shows it: lists of numbers, short keys, hints, and other words about it."""
+    rng = source.rng
+    if one.looks == "list" and rng.random() < 0.2:
+        one = replace(one, kind=rng.choice(list(ITEMS)))
+    if rng.random() < SHORT:
+        short = "_".join(word[: rng.randint(2, 4)] for word in one.words.split())
+        if short not in taken and len(short) > 1 and source.allows(short):
+            taken.add(short)
+            one = replace(one, key=short, called=one.words, description=f"The {one.words}")
+    if rng.random() < HINTED:
+        one = replace(one, hints=_hints(source, one))
+    if one.called or rng.random() < DESCRIBED:
+        rule = "about_optional" if not one.is_required and rng.random() < 0.5 else "about_parameter"
+        fields = {"words": one.words, "noun": noun, "verb": verb}
+        about = composer.part(rule).format(**fields, **{capital(key): capital(word) for key, word in fields.items()})
+        if rng.random() < 0.15:
+            about += f", e.g. {one.value(source)}" if one.looks != "list" else ", one or more"
+        one = replace(one, description=about)
+    return one
+
+
+def _hints(source: Source, one: Parameter) -> tuple[tuple[str, Value], ...]:
+    if one.looks == "list":
+        return (("minItems", 1),)
+    if KINDS[one.kind][0] == "integer" and one.kind != "degrees" and source.rng.random() < 0.4:
+        return (("minimum", 0),)
+    if not one.is_required and source.rng.random() < 0.7:
+        return (("default", one.value(source)),)
+    if KINDS[one.kind][0] == "string" and not one.options:
+        return (("examples", [str(one.value(source))]),)
+    return ()
+
+
 def _options(source: Source) -> tuple[str, ...]:
     if not source.is_unseen and source.rng.random() < 0.5:
         return tuple(source.rng.choice(lexicon.ENUMS).split())
@@ -155,11 +206,13 @@ def made_up_tool(source: Source, verbs: tuple[str, ...] = (), noun: str = "") ->
     rng, book = source.rng, Phrasebook(source)
     verbs = verbs or rng.choice(lexicon.READING if rng.random() < 0.45 else lexicon.WRITING)
     noun = noun or source.thing()
-    taken = {noun}
+    taken, verb = {noun}, verbs[0]
     parameters = [_parameter(source, taken) for _ in range(rng.choice((0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 4)))]
     if parameters and not any(one.is_required for one in parameters):
         first = parameters[0]
         parameters[0] = Parameter(first.key, first.kind, True, first.options, first.description)
+    if book.composer:
+        parameters = [_further(source, book.composer, one, taken, noun, verb) for one in parameters]
     verb = verbs[0] if rng.random() < 0.8 else rng.choice(verbs)
     parts = [verb, noun] if rng.random() < 0.85 else [noun, verb]
     if rng.random() < 0.08:
@@ -171,7 +224,7 @@ def made_up_tool(source: Source, verbs: tuple[str, ...] = (), noun: str = "") ->
     spoken = rng.choice(verbs)
     text = book.pattern("description").format(
         verb=spoken, Verb=capital(spoken), verbs=_third(spoken), Verbs=capital(_third(spoken)),
-        noun=noun, Noun=capital(noun), key=key_words(parameters[0].key) if parameters else "name",
+        noun=noun, Noun=capital(noun), key=parameters[0].words if parameters else "name",
     )  # fmt: skip
     return Tool(name, text if described else "", tuple(parameters), verbs, noun, frills=frills(source))
 

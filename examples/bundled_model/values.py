@@ -11,7 +11,7 @@ import lexicon
 import words
 from wordstock import CITIES, FIRST_NAMES, MODIFIERS, SURNAMES, Source
 
-Value: TypeAlias = str | int | float | bool | list[str]
+Value: TypeAlias = str | int | float | bool | list[str] | list[float]
 
 
 def _person(source: Source) -> str:
@@ -132,6 +132,12 @@ def _list(kind: str) -> Callable[[Source], list[str]]:
     return lambda source: [str(make_value(source, kind)) for _ in range(source.rng.choice((1, 2, 2, 3, 3, 4)))]
 
 
+def _numbers(maker: Callable[[Source], float]) -> Callable[[Source], list[float]]:
+    return lambda source: [maker(source) for _ in range(source.rng.choice((1, 2, 2, 3, 3, 4)))]
+
+
+ITEMS = {"list:count": "integer", "list:amount": "number"}
+"""JSON type of what is in a list, where that is not text."""
 KINDS: dict[str, tuple[str, Callable[[Source], Value]]] = {
     "person": ("string", _person),
     "place": ("string", _place),
@@ -168,6 +174,8 @@ KINDS: dict[str, tuple[str, Callable[[Source], Value]]] = {
     "amount": ("number", _amount),
     "flag": ("boolean", lambda s: s.rng.random() < 0.5),
     **{f"list:{kind}": ("array", _list(kind)) for kind in ("word", "person", "place", "code", "colour", "path", "email")},
+    "list:count": ("array", _numbers(_count)),
+    "list:amount": ("array", _numbers(_amount)),
     "words": ("array", _list("word")),
     "paths": ("array", _list("path")),
     "sentences": ("array", lambda s: [_sentence(s) for _ in range(s.rng.choice((1, 1, 2)))]),

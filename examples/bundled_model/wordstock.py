@@ -16,6 +16,7 @@ import lexicon
 import words
 from composition import load_parts
 from facts import OF_A_PERSON, OF_A_THING
+from further_memories import FURTHER
 from small_talk import CAPITAL, EXCHANGES, UNKNOWN
 
 PATTERNS_FILE = Path(__file__).resolve().parent / "patterns.json"
@@ -35,6 +36,7 @@ def _everyday() -> frozenset[str]:
     ]
     text += [" ".join(asked + said) for asked, said in EXCHANGES]
     text += [" ".join(told + asked) + said for _, told, asked, said in (*OF_A_PERSON.values(), *OF_A_THING.values())]
+    text += [" ".join(told + asked) for told, asked in FURTHER.values()]
     for listed in vars(words).values():
         if isinstance(listed, list) and listed is not words.NAMES_HELD_OUT and listed is not words.CITIES_HELD_OUT:
             text.append(" ".join(listed))

@@ -27,11 +27,14 @@ def _script(name: str) -> ModuleType:
         sys.path.remove(str(SCRIPTS))
 
 
-composition, dialogues, evaluate_calls, free_sentence, phrasebook, rendering, scenarios, toolbox, values, wordstock = (
+(
+    asking, composition, dialogues, evaluate_calls, free_sentence, further_asks, further_memories, memories,
+    phrasebook, rendering, scenarios, toolbox, tools, values, wordstock,
+) = (
     _script(name)
     for name in (
-        "composition", "dialogues", "evaluate_calls", "free_sentence", "phrasebook", "rendering", "scenarios",
-        "toolbox", "values", "wordstock",
+        "asking", "composition", "dialogues", "evaluate_calls", "free_sentence", "further_asks", "further_memories",
+        "memories", "phrasebook", "rendering", "scenarios", "toolbox", "tools", "values", "wordstock",
     )
 )  # fmt: skip
 SCENARIOS = sorted(scenarios.MEASURED)
@@ -122,7 +125,7 @@ def test_training_never_shows_what_is_kept_back() -> None:
 def test_values_lie_on_one_side_of_the_line(kind: str) -> None:
     shown = {json.dumps(values.make_value(_source(seed), kind)) for seed in range(80)}
     kept = {json.dumps(values.make_value(_source(seed, True), kind)) for seed in range(80)}
-    both = {one for one in shown & kept if not (one in ("true", "false") or re.fullmatch(r"-?\d(\.0)?", one))}
+    both = {one for one in shown & kept if not re.fullmatch(r"true|false|\[?-?\d(\.0)?(, \d(\.0)?)*\]?", one)}
     assert not both
     assert {type(json.loads(one)).__name__ for one in shown | kept} <= {
         "string": {"str"}, "integer": {"int"}, "number": {"int", "float"}, "boolean": {"bool"}, "array": {"list"},
@@ -141,30 +144,55 @@ def test_sentence_patterns_are_on_one_side_each() -> None:
 
 
 PLACES = {
-    "command": {"verb", "noun"}, "question": {"noun"}, "two": {"first", "second"}, "both": {"value", "other"},
-    "follow_value": {"value"}, "follow_named": {"value", "key"}, "told": {"thing", "value"}, "asked": {"thing"},
-    "styles": {"value", "key"}, "pair": {"value", "key"}, "line": {"value", "key"}, "bare": {"value"},
-    "true": {"key"}, "false": {"key"}, "flag_true": {"key"}, "flag_false": {"key"},
+    "command": {"verb", "noun"},
+    "question": {"noun"},
+    "two": {"first", "second"},
+    "both": {"value", "other"},
+    "follow_value": {"value"},
+    "follow_named": {"value", "key"},
+    "told": {"thing", "value"},
+    "asked": {"thing"},
+    "styles": {"value", "key"},
+    "pair": {"value", "key"},
+    "line": {"value", "key"},
+    "bare": {"value"},
+    "true": {"key"},
+    "false": {"key"},
+    "flag_true": {"key"},
+    "flag_false": {"key"},
+}
+FURTHER = {
+    "clause": {"verb", "noun"}, "clause_read": {"noun"}, "ellipsis": {"noun"}, "twice": {"first", "second"},
+    "sentences": {"first", "second"}, "another": set(), "follow_pairs": set(),
+    "about_parameter": set(), "about_optional": set(),
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("kind", sorted(PLACES))
+@pytest.mark.parametrize("kind", sorted(PLACES | FURTHER))
 def test_a_composed_pattern_has_the_places_of_its_kind_once(kind: str) -> None:
     composer = composition.Composer(Random(kind))
     for _ in range(2000):
         places = [place.lower() for place in re.findall(r"\{(\w+)\}", composer.disturbed(kind, composer.pattern(kind)))]
-        if kind in ("command", "question"):
-            assert len({"args", "pairs", "lines"} & set(places)) == 1
-            places = [place for place in places if place not in ("args", "pairs", "lines")]
-        assert sorted(places) == sorted(PLACES[kind]) or (kind == "question" and places == ["noun"])
+        if kind in ("command", "question", "clause", "clause_read", "ellipsis", "follow_pairs"):
+            # What stands in front may leave some arguments to the end of the sentence.
+            assert len({"args", "pairs", "lines"} & set(places)) == 1 or "front" in places
+            places = [place for place in places if place not in ("args", "pairs", "lines", "front")]
+        if kind in ("about_parameter", "about_optional"):
+            assert set(places) & {"words", "noun"}
+        else:
+            assert sorted(places) == sorted((PLACES | FURTHER)[kind])
 
 
 def test_training_never_composes_a_held_out_pattern() -> None:
     patterns = phrasebook.load_patterns()
+    held_out = {
+        kind: {composition.plain(one) for one in patterns[kind]["held_out"]} for kind in PLACES if kind != "bare"
+    }
     for seed in range(300):
         book = phrasebook.Phrasebook(_source(seed))
-        for kind in PLACES.keys() - {"bare"}:
-            assert book.pattern(kind) not in patterns[kind]["held_out"]
+        for kind, kept in held_out.items():
+            pattern = book.pattern(kind)
+            assert composition.plain(pattern) not in kept or pattern in patterns[kind]["train"]
 
 
 def test_what_is_measured_is_never_composed() -> None:
@@ -184,6 +212,62 @@ def test_a_sentence_without_a_pattern_says_its_values_in_order() -> None:
     for seed in range(200):
         said = free_sentence.free_sentence(composition.Composer(Random(seed)), "fetch", "tulip", ["Oslo", "42", "x@y"])
         assert re.search("Oslo.*42.*x@y", said) and "tulip" in said and "fetch" in said.lower()
+
+
+def test_what_stands_in_front_of_a_sentence_keeps_its_values() -> None:
+    said = [phrasebook.Said("path", "./a-b.txt", "path"), phrasebook.Said("offset", -20, "degrees")]
+    for seed in range(200):
+        book = phrasebook.Phrasebook(_source(seed))
+        filled = book.fill("{Front}, {verb} it{args}.", said, True, {"verb": "fetch"})
+        assert "./a-b.txt" in filled and "-20" in filled and re.match(r"[^\s,;:]", filled)
+
+
+def test_training_says_once_what_two_calls_share() -> None:
+    kinds, composer = set(), composition.Composer(Random(0))
+    for seed in range(60):
+        source = _source(seed)
+        asker = asking.Asker(source, phrasebook.Phrasebook(source))
+        verbs = ("rotate", "spin")
+        first, second = (tools.made_up_tool(source, verbs=verbs, noun=noun) for noun in ("tulip", "pebble"))
+        shared = further_asks.elliptical(asker, composer, first, second)
+        assert [call.tool for call in shared.calls] == [first, second]
+        assert "tulip" in shared.sentence.lower() and "pebble" in shared.sentence.lower()
+        again = further_asks.twice(asker, composer, first)
+        if again:
+            kinds.add("twice")
+            assert again.calls[0] != again.calls[1] and again.sentence.lower().count("tulip") == 1
+        more = further_asks.follow_further(asker, composer, shared.calls[0])
+        if more:
+            kinds.add(f"{len(more.calls)} more")
+            assert all(call != shared.calls[0] and call.tool == first for call in more.calls)
+    assert kinds == {"twice", "1 more", "2 more"}
+
+
+def test_a_known_sentence_may_be_begun_by_somebody_else() -> None:
+    composer = composition.Composer(Random(0))
+    for pattern in ("Book a table at {place}.", "What is on at {place}?"):
+        drawn = {further_asks.wrapped(composer, pattern) for _ in range(100)}
+        assert len(drawn) > 90 and all(pattern[1:].rstrip(".?") in one for one in drawn)
+
+
+def test_training_alone_tells_memories_in_further_words() -> None:
+    further = {one for _, asked in further_memories.FURTHER.values() for one in asked}
+    for held_out in (False, True):
+        rng = Random(0)
+        told = [one for _ in range(150) for one in memories.memories(rng, held_out)]
+        assert all(one.value.lower() in one.statement.lower() for one in told)
+        assert (sum(one.question in further for one in told) > len(told) / 3) is not held_out
+
+
+def test_training_alone_has_short_keys_hints_and_lists_of_numbers() -> None:
+    for is_unseen in (False, True):
+        drawn = [one for seed in range(300) for one in tools.made_up_tool(_source(seed, is_unseen)).parameters]
+        for has_it in (
+            any(one.called and one.called != one.key for one in drawn),
+            any(one.hints for one in drawn),
+            any(one.schema().get("items") == {"type": "integer"} for one in drawn),
+        ):
+            assert has_it is not is_unseen
 
 
 def test_known_tools_are_on_one_side_each() -> None:
