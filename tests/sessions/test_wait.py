@@ -7,7 +7,7 @@ import random
 import pytest
 
 from espalier.radix import decision
-from espalier.sessions.wait import GROWTH, LEVELS, NUM_BUCKETS, Learnt, Waits
+from espalier.sessions.wait import GROWTH, LEVELS, NUM_BUCKETS, Waits
 
 
 def test_an_unknown_tool_has_no_quantiles() -> None:
@@ -68,6 +68,45 @@ def test_tools_used_least_recently_are_forgotten() -> None:
     assert waits.quantiles("a", ["two"]) == () and waits.quantiles("a", ["one"]) != ()
 
 
+def knows(waits: Waits, tenant: str, *tools: str) -> bool:
+    return all(waits.quantiles(tenant, [tool]) for tool in tools)
+
+
+def test_a_tenants_flood_of_names_pushes_out_its_own_tools_alone() -> None:
+    waits = Waits(max_tools=10)
+    for tool in ("one", "two", "three"):
+        waits.observe("a", [tool], 1.0)
+    for number in range(100):
+        waits.observe("b", [str(number)], 1.0)
+    assert knows(waits, "a", "one", "two", "three") and knows(waits, "b", *map(str, range(93, 100)))
+    assert not any(knows(waits, "b", str(number)) for number in range(93))
+    for number in range(100):
+        waits.observe("a", [str(number)], 1.0)
+    assert knows(waits, "b", *map(str, range(95, 100)))
+
+
+def test_of_tenants_that_have_as_many_the_one_away_longest_forgets() -> None:
+    waits = Waits(max_tools=2)
+    for tenant in "abc":
+        waits.observe(tenant, ["find"], 1.0)
+    assert [knows(waits, tenant, "find") for tenant in "abc"] == [False, True, True]
+
+
+def test_what_is_forgotten_is_no_longer_handed_out_nor_held() -> None:
+    waits = Waits(max_tools=10)
+    for number in range(1000):
+        waits.observe("a", [str(number)], 1.0)
+    assert len(waits.take_changes(100)) == 10 and waits.take_changes() == ()
+
+
+def test_more_than_is_held_is_not_taken_from_what_was_stored() -> None:
+    waits = Waits()
+    for tenant, tool in [("a", "one"), *(("b", str(number)) for number in range(10)), ("a", "two")]:
+        waits.observe(tenant, [tool], 1.0)
+    fewer = Waits(max_tools=4, learnt=waits.take_changes())
+    assert knows(fewer, "a", "one", "two") and knows(fewer, "b", "8", "9") and not knows(fewer, "b", "7")
+
+
 def test_what_was_learnt_is_taken_once_and_goes_on_elsewhere() -> None:
     waits = Waits()
     for tool, wait_s in (("find", 1.0), ("seek", 20.0), ("find", 2.0)):
@@ -99,11 +138,11 @@ def test_what_other_buckets_have_learnt_is_left_out() -> None:
     waits = Waits()
     waits.observe("a", ["find"], 1.0)
     (learnt,) = waits.take_changes()
-    assert Waits(learnt=[Learnt(learnt.tool, (1.0,) * (NUM_BUCKETS - 1))]).quantiles("a", ["find"]) == ()
+    assert Waits(learnt=[learnt._replace(weights=(1.0,) * (NUM_BUCKETS - 1))]).quantiles("a", ["find"]) == ()
 
 
 def test_no_name_is_handed_out() -> None:
     waits = Waits()
-    waits.observe("tenant", ["secret_tool"], 1.0)
+    waits.observe("acme", ["secret_tool"], 1.0)
     told = str(waits.take_changes())
-    assert "secret" not in told and "tenant" not in told
+    assert "secret" not in told and "acme" not in told
