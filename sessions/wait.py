@@ -85,12 +85,19 @@ class Waits:
             return ()
         return tuple(max(times.quantile(level) for times in known if times is not None) for level in levels)
 
-    def take_changes(self, limit: int | None = None) -> tuple[Learnt, ...]:
-        """What was learnt since it was taken last, of at most so many tools, those that wait longest first."""
-        taken = list(islice(self._changed.items(), limit))
-        for key, _ in taken:
-            del self._changed[key]
-        return tuple(Learnt(whose, key, tuple(self._tenants[whose][key].weights)) for key, whose in taken)
+    def changes(self, limit: int | None = None) -> tuple[Learnt, ...]:
+        """What was learnt and is not stored, of at most so many tools, those that wait longest first."""
+        waiting = islice(self._changed.items(), limit)
+        return tuple(Learnt(whose, tool, self._told(whose, tool)) for tool, whose in waiting)
+
+    def settle(self, stored: Iterable[Learnt]) -> None:
+        """These changes have been stored; of what was learnt of the same tools meanwhile, the turn comes again."""
+        for one in stored:
+            if self._changed.pop(one.tool, None) and self._told(one.tenant, one.tool) != one.weights:
+                self._changed[one.tool] = one.tenant
+
+    def _told(self, tenant: bytes, tool: bytes) -> tuple[float, ...]:
+        return tuple(self._tenants[tenant][tool].weights)
 
     def _times(self, tenant: bytes, tool: bytes) -> _Times:
         """What is known of a tool that is used now; its tenant and itself are the last to go."""
