@@ -1,7 +1,7 @@
 """Attention state on disk: one file for each run that was saved, an index in memory, within a bound of bytes.
 
-The index is a prefix tree whose slots are numbers: each file has a range of them. A file goes when none of its tokens
-is in the tree any more. After a restart the index is made from the files again.
+The index is a prefix tree whose slots are numbers: each file has a range of them. What leaves the tree leaves its file:
+that is shortened, and goes with the last of its tokens. After a restart the index is made from the files again.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ class DiskTier:
 
     def expire(self, now: float) -> None:
         """Remove what was wanted until now, from index and files."""
-        self._free(self.tree.expire(now), is_forgotten=True)
+        self._free(self.tree.expire(now))
 
     def expires_at(self, expires: float) -> float | None:
         """A time of the engine's clock as files say it."""
@@ -131,8 +131,7 @@ class DiskTier:
 
     def forget(self, root: Root, token_ids: Ids, now: float) -> None:
         """Remove a path as far as no other has it, from index and files."""
-        freed = self.tree.forget(root, token_ids, now)
-        self._free(freed, is_forgotten=True)
+        self._free(self.tree.forget(root, token_ids, now))
 
     def lose(self, name: str, root: Root, token_ids: Ids, now: float) -> None:
         """A file on this path turned out to be damaged: what it holds is gone, and what follows it."""
@@ -158,19 +157,28 @@ class DiskTier:
         return PrefixTree(capacity=self._capacity, ghost_tokens=0, idle_s=math.inf)
 
     def _keep_limit(self, tenant: str) -> None:
-        # Room is won by whole files, so what lies together goes whole.
+        # What lies together goes whole: most often that is a file, else the end of one.
         while self.num_bytes > self.limit_bytes and (gone := self.tree.evict_leaf(tenant)) is not None:
             self._free(spelled(gone.slots))
 
-    def _free(self, slots: Ids, *, is_forgotten: bool = False) -> None:
+    def _free(self, slots: Ids) -> None:
+        """Numbers are no longer in the tree: their tokens go from the files, so that none outlives its index."""
         for piece in self._pieces(np.sort(slots)):
             if piece.name not in self._files:
                 continue
             self._live[piece.name] -= piece.end - piece.begin
             if not self._live[piece.name]:
                 self._drop(piece.name)
-            elif is_forgotten:
-                self._shorten(piece.name, piece.begin)
+            else:
+                self._cut(piece.name, piece.begin)
+
+    def _cut(self, name: str, count: int) -> None:
+        # Paths are given up from their ends: nothing of the file that is wanted lies behind.
+        start, file = self._files[name]
+        shorter = file.first(count)
+        self._files[name] = start, shorter
+        self.num_bytes -= file.num_bytes - shorter.num_bytes
+        self._shorten(name, count)
 
     def _drop(self, name: str) -> None:
         _, file = self._files.pop(name)

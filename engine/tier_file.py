@@ -48,12 +48,24 @@ class RunHeader:
 
 @dataclass(frozen=True, slots=True)
 class RunFile:
-    """A file by its name, its size, and what it holds; without keys and values."""
+    """A file by its name, its size, and what it holds; without keys and values. `content_bytes` are all its tokens'."""
 
     name: str
     num_bytes: int
+    content_bytes: int
     header: RunHeader
     token_ids: Ids
+
+    def first(self, count: int) -> RunFile:
+        """What it is when it is shortened; a few bytes less."""
+        won = self.content_bytes * (self.header.count - count) // self.header.count
+        return RunFile(
+            self.name,
+            self.num_bytes - won,
+            self.content_bytes - won,
+            replace(self.header, count=count),
+            self.token_ids[:count].copy(),
+        )
 
 
 def write_run(
@@ -74,7 +86,7 @@ def write_run(
         with contextlib.suppress(OSError):
             part.unlink()
         raise
-    return RunFile(name, len(content), header, token_ids)
+    return RunFile(name, len(content), sum(tensor.nbytes for tensor in tensors.values()), header, token_ids)
 
 
 def read_header(path: Path) -> RunFile:
@@ -83,6 +95,7 @@ def read_header(path: Path) -> RunFile:
         with safe_open(path, framework="np") as file:
             about = json.loads((file.metadata() or {})["header"])
             token_ids = file.get_tensor("token_ids")
+        num_bytes, content_bytes = path.stat().st_size, path.stat().st_size - _content_at(path)
         if about.pop("version") != VERSION:
             raise TierFileError(f"{path.name} is of another version")
         header = RunHeader(**about)
@@ -91,7 +104,7 @@ def read_header(path: Path) -> RunFile:
     if len(token_ids) != header.count or token_ids.dtype != np.int32:
         raise TierFileError(f"{path.name} holds {len(token_ids)} tokens, and says {header.count}")
     name = path.name.removesuffix(SUFFIX)
-    return RunFile(name, path.stat().st_size, header, token_ids)
+    return RunFile(name, num_bytes, content_bytes, header, token_ids)
 
 
 def read_run(path: Path) -> tuple[Ids, Tensor, Tensor]:
@@ -109,11 +122,21 @@ def read_run(path: Path) -> tuple[Ids, Tensor, Tensor]:
 
 
 def shorten_run(path: Path, count: int) -> None:
-    """Keep only the first tokens of a file: the others were deleted."""
-    file = read_header(path)
-    ids, k, v = read_run(path)
-    header = replace(file.header, count=count)
-    write_run(path.parent, header, ids[:count].copy(), k[:, :count], v[:, :count], file.name)
+    """Keep only the first tokens of a file: the others were deleted. A file with which that fails goes whole."""
+    try:
+        file = read_header(path)
+        ids, k, v = read_run(path)
+        header = replace(file.header, count=count)
+        write_run(path.parent, header, ids[:count].copy(), k[:, :count], v[:, :count], file.name)
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
+
+
+def _content_at(path: Path) -> int:
+    """Where the tensors begin: behind the length of the head, eight bytes, and the head."""
+    with path.open("rb") as file:
+        return 8 + int.from_bytes(file.read(8), "little")
 
 
 def _digest(about: dict[str, object], tensors: dict[str, Tensor]) -> str:

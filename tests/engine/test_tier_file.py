@@ -60,7 +60,7 @@ class Disk:
             folder,
             limit_bytes,
             self._remove,
-            lambda name, count: self.shortened.append((name, count)),
+            self._shorten,
             epoch_s=epoch_s,
             capacity=capacity,
         )
@@ -74,6 +74,18 @@ class Disk:
         assert self.tier.insert(file, ids(*tokens), now)
         self.tier.tree.check()
         return file
+
+    def _shorten(self, name: str, count: int) -> None:
+        self.shortened.append((name, count))
+        shorten_run(self.folder / f"{name}{SUFFIX}", count)
+
+    def num_bytes(self) -> int:
+        """What the files take."""
+        return sum(path.stat().st_size for path in self.folder.iterdir())
+
+    def tokens(self) -> list[int]:
+        """All that the files hold."""
+        return sorted(token for path in self.folder.iterdir() for token in read_run(path)[0].tolist())
 
     def _remove(self, name: str) -> None:
         (self.folder / f"{name}{SUFFIX}").unlink(missing_ok=True)
@@ -105,6 +117,27 @@ def test_a_shortened_run_holds_nothing_of_what_was_cut(tmp_path: Path) -> None:
     assert (tokens.tolist(), k.shape[1]) == ([5, 6], 2)
     assert ids(1234567).tobytes() not in path_of(tmp_path, file).read_bytes()
     assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_what_is_said_of_a_shortened_run_is_true_but_for_a_few_bytes(tmp_path: Path) -> None:
+    file = write(tmp_path, ids(*range(2000)))
+    assert read_header(path_of(tmp_path, file)).content_bytes == file.content_bytes
+    for count in (1999, 1000, 99, 1):
+        file = file.first(count)
+        shorten_run(path_of(tmp_path, file), count)
+        there = read_header(path_of(tmp_path, file))
+        assert there.header == file.header and there.content_bytes == file.content_bytes
+        assert there.num_bytes <= file.num_bytes <= there.num_bytes + 100
+        assert np.array_equal(there.token_ids, file.token_ids)
+
+
+def test_a_run_that_cannot_be_shortened_goes_whole(tmp_path: Path) -> None:
+    path = path_of(tmp_path, write(tmp_path, ids(5, 6, 7)))
+    content = path.read_bytes()
+    path.write_bytes(content[:-1] + bytes([content[-1] ^ 4]))
+    with pytest.raises(TierFileError):
+        shorten_run(path, 2)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_path_is_found_in_the_files_that_hold_it(tmp_path: Path) -> None:
@@ -164,6 +197,39 @@ def test_over_the_limit_whole_files_go(tmp_path: Path) -> None:
         disk.save(number, 2, 3)
     assert disk.tier.num_bytes == sum(path.stat().st_size for path in tmp_path.iterdir()) <= 3 * size + 100
     assert disk.tier.tree.num_tokens > 0
+
+
+@pytest.fixture
+def branched(tmp_path: Path) -> Disk:
+    """A disk that had room for a file's beginning, with which another goes on, no longer for its end."""
+    disk = Disk(tmp_path)
+    disk.save(1, 2, *range(30, 90), expires=50)
+    disk.save(1, 2, 9, 10, 11, 12, 13)
+    disk.tier.match(ROOT, ids(1, 2, 9, 10, 11, 12, 13), 100)
+    disk.tier.limit_bytes = disk.tier.num_bytes
+    disk.save(100, expires=500, now=40)
+    return disk
+
+
+def test_what_goes_for_the_limit_goes_from_disk_and_no_more_than_is_needed(branched: Disk) -> None:
+    assert branched.tokens() == [1, 2, 9, 10, 11, 12, 13, 100]
+    assert branched.num_bytes() <= branched.tier.num_bytes <= branched.tier.limit_bytes
+    again = Disk(branched.folder)
+    again.tier.restore(45)
+    assert again.tier.tree.num_tokens == branched.tier.tree.num_tokens == 8
+    assert again.tier.num_bytes == branched.num_bytes()
+
+
+def test_nothing_is_left_on_disk_past_its_time_after_the_limit_was_reached(branched: Disk) -> None:
+    branched.tier.expire(1000)
+    assert branched.tokens() == [1, 2, 9, 10, 11, 12, 13]
+
+
+def test_what_is_forgotten_is_gone_from_disk_after_the_limit_was_reached(branched: Disk) -> None:
+    branched.tier.forget(ROOT, ids(1, 2, *range(30, 90)), 45)
+    assert branched.tokens() == [1, 2, 9, 10, 11, 12, 13, 100]
+    branched.tier.forget(ROOT, ids(1, 2, 9, 10, 11, 12, 13), 45)
+    assert branched.tokens() == [100]
 
 
 def has(disk: Disk, tenant: str, *tokens: int, now: float = 0.0) -> bool:
