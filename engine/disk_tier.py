@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -31,7 +32,7 @@ class Piece(NamedTuple):
 
 
 class DiskTier:
-    """The index of one folder. `remove` and `shorten` are told what is to be done to files, and may do it later.
+    """The index of one folder. `remove`, `shorten` and `renew` are told what is to be done to files, maybe later.
 
     `capacity` is about how many tokens there is room for, of which tenants have shares. Files say in seconds since
     1970 how long they are wanted, which are `epoch_s` more than the engine's.
@@ -43,6 +44,7 @@ class DiskTier:
         limit_bytes: int,
         remove: Callable[[str], None],
         shorten: Callable[[str, int], None],
+        renew: Callable[[str, float | None], None],
         *,
         capacity: int | None = None,
         epoch_s: float = 0.0,
@@ -50,7 +52,7 @@ class DiskTier:
         self.folder, self.limit_bytes, self.num_bytes = folder, limit_bytes, 0
         self._capacity = capacity
         self.tree = self._new_tree()
-        self._remove, self._shorten, self._epoch_s = remove, shorten, epoch_s
+        self._remove, self._shorten, self._renew, self._epoch_s = remove, shorten, renew, epoch_s
         self._files: dict[str, tuple[int, RunFile]] = {}
         self._live: dict[str, int] = {}
         self._starts = np.empty(0, dtype=np.int64)
@@ -87,12 +89,18 @@ class DiskTier:
         return self._pieces(match.slots)
 
     def keep(self, root: Root, token_ids: Ids, now: float, expires: float) -> list[Piece]:
-        """The same of a path that is wanted until then; see `PrefixTree.insert`."""
+        """The same of a path that is wanted until then; see `PrefixTree.insert`.
+
+        Where all of it is there, the file that it ends with says so from now on, if it has no tokens behind.
+        """
         match = self.tree.match(root, token_ids, now)
         self.tree.lock(match.node)
         self.tree.insert(match.node, EMPTY, EMPTY, now, expires=expires)
         self.tree.unlock(match.node)
-        return self._pieces(match.slots)
+        pieces = self._pieces(match.slots)
+        if pieces and len(match.slots) == len(token_ids):
+            self._prolong(pieces[-1], expires)
+        return pieces
 
     def expire(self, now: float) -> None:
         """Remove what was wanted until now, from index and files."""
@@ -118,7 +126,10 @@ class DiskTier:
         if have < header.begin or have == len(path_ids):
             self.tree.unlock(match.node)
             self._remove(file.name)
-            return have == len(path_ids)
+            if have < len(path_ids):
+                return False
+            self.keep(Root(header.tenant, header.salt), path_ids, now, expires)
+            return True
         self._files[file.name] = (start, file)
         self._live[file.name] = len(path_ids) - have
         self._starts = np.append(self._starts, start)
@@ -179,6 +190,14 @@ class DiskTier:
         self._files[name] = start, shorter
         self.num_bytes -= file.num_bytes - shorter.num_bytes
         self._shorten(name, count)
+
+    def _prolong(self, end: Piece, expires: float) -> None:
+        start, file = self._files[end.name]
+        known, wanted = file.header.expires_at, self.expires_at(expires)
+        if known is None or (wanted is not None and wanted <= known) or end.end < file.header.count:
+            return
+        self._files[end.name] = start, replace(file, header=replace(file.header, expires_at=wanted))
+        self._renew(end.name, wanted)
 
     def _drop(self, name: str) -> None:
         _, file = self._files.pop(name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from espalier.engine.tier_file import (
     TierFileError,
     read_header,
     read_run,
+    renew_run,
     shorten_run,
     write_run,
 )
@@ -48,6 +50,11 @@ def path_of(folder: Path, file: RunFile) -> Path:
     return folder / f"{file.name}{SUFFIX}"
 
 
+def told(file: RunFile) -> object:
+    """All of it, to compare."""
+    return (file.name, file.num_bytes, file.content_bytes, file.header, file.token_ids.tolist())
+
+
 class Disk:
     """A folder and its index; what is to be done to files is done at once."""
 
@@ -61,6 +68,7 @@ class Disk:
             limit_bytes,
             self._remove,
             self._shorten,
+            lambda name, expires_at: renew_run(folder / f"{name}{SUFFIX}", expires_at),
             epoch_s=epoch_s,
             capacity=capacity,
         )
@@ -140,6 +148,28 @@ def test_a_run_that_cannot_be_shortened_goes_whole(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("times", [(1050.0, 2050.5), (1050.0, None), (None, 1.7e9 + 0.25)])
+def test_a_renewed_run_says_another_time_and_holds_the_same(
+    tmp_path: Path, times: tuple[float | None, float | None]
+) -> None:
+    file = write(tmp_path, ids(5, 6, 7), begin=2, parent="p", expires_at=times[0], tenant='a"expires_at":"')
+    path = path_of(tmp_path, file)
+    assert told(read_header(path)) == told(file)
+    content = read_run(path)
+    for time_ in times[::-1]:
+        renew_run(path, time_)
+        assert told(read_header(path)) == told(replace(file, header=replace(file.header, expires_at=time_)))
+        assert all(np.array_equal(a, b) for a, b in zip(read_run(path), content, strict=True))
+
+
+def test_a_time_that_was_torn_is_seen_without_reading_all(tmp_path: Path) -> None:
+    path = path_of(tmp_path, write(tmp_path, ids(5, 6, 7), expires_at=1050.0))
+    path.write_bytes(path.read_bytes().replace(b"1050.000000", b"2050.000000"))
+    for read in (read_header, read_run):
+        with pytest.raises(TierFileError):
+            read(path)
+
+
 def test_a_path_is_found_in_the_files_that_hold_it(tmp_path: Path) -> None:
     disk = Disk(tmp_path)
     first, second = disk.save(1, 2, 3, 4), disk.save(1, 2, 3, 4, 5, 6)
@@ -175,6 +205,53 @@ def test_a_file_says_until_when_it_is_wanted_whatever_clock_its_reader_has(tmp_p
     again.tier.expire(40)
     assert [path.name for path in tmp_path.iterdir()] == [path_of(tmp_path, plain).name]
     assert again.tier.num_bytes == plain.num_bytes
+
+
+def restarted(disk: Disk, now: float) -> Disk:
+    again = Disk(disk.folder, epoch_s=1000.0)
+    again.tier.restore(now)
+    return again
+
+
+@pytest.mark.parametrize("later", [80.0, math.inf])
+def test_what_is_kept_longer_than_it_was_saved_for_is_there_after_a_restart(tmp_path: Path, later: float) -> None:
+    disk = Disk(tmp_path, epoch_s=1000.0)
+    first, second = disk.save(1, 2, expires=50), disk.save(1, 2, 3, expires=50)
+    disk.save(1, 2, 4, expires=50)
+    disk.tier.keep(ROOT, ids(1, 2, 3), 10, later)
+    disk.tier.keep(ROOT, ids(1, 2, 3), 10, 60)
+    whole = [Piece(first.name, 0, 2), Piece(second.name, 0, 1)]
+    assert restarted(disk, 70).tier.match(ROOT, ids(1, 2, 3), 70) == whole
+    assert disk.tokens() == [1, 2, 3]
+    assert restarted(disk, 90).tier.match(ROOT, ids(1, 2, 3), 90) == ([] if later == 80 else whole)
+
+
+def test_what_lies_behind_a_path_in_its_file_is_kept_no_longer_than_it_was_saved_for(tmp_path: Path) -> None:
+    disk = Disk(tmp_path, epoch_s=1000.0)
+    disk.save(1, 2, 3, 4, expires=50)
+    disk.tier.keep(ROOT, ids(1, 2), 10, math.inf)
+    disk.tier.expire(30)
+    restarted(disk, 70)
+    assert disk.tokens() == []
+
+
+def test_what_was_cut_from_a_file_does_not_count_when_its_beginning_is_kept_longer(tmp_path: Path) -> None:
+    disk = Disk(tmp_path, epoch_s=1000.0)
+    disk.save(1, 2, 3, 4, expires=50)
+    disk.tier.keep(ROOT, ids(1, 2), 10, math.inf)
+    disk.tier.expire(60)
+    disk.tier.keep(ROOT, ids(1, 2), 60, math.inf)
+    restarted(disk, 70)
+    assert disk.tokens() == [1, 2]
+
+
+def test_of_two_that_save_the_same_at_once_the_longer_time_counts(tmp_path: Path) -> None:
+    disk = Disk(tmp_path, epoch_s=1000.0)
+    for expires_at in (1050.0, None):
+        assert disk.tier.insert(write(tmp_path, ids(1, 2), expires_at=expires_at), ids(1, 2), 0)
+    disk.tier.expire(60)
+    assert disk.tokens() == [1, 2]
+    assert restarted(disk, 60).tier.match(ROOT, ids(1, 2), 60) != []
 
 
 def test_at_a_restart_what_is_over_goes_and_what_others_continue_stays(tmp_path: Path) -> None:
