@@ -1,7 +1,7 @@
 """Attention state on disk: one file for each run that was saved, an index in memory, within a bound of bytes.
 
-The index is a prefix tree whose slots are numbers: each file has a range of them. A file goes when none of its tokens
-is in the tree any more. After a restart the index is made from the files again.
+The index is a prefix tree whose slots are numbers: each file has a range of them. What leaves the tree leaves its file:
+that is shortened, and goes with the last of its tokens. After a restart the index is made from the files again.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -31,7 +32,7 @@ class Piece(NamedTuple):
 
 
 class DiskTier:
-    """The index of one folder. `remove` and `shorten` are told what is to be done to files, and may do it later.
+    """The index of one folder. `remove`, `shorten` and `renew` are told what is to be done to files, maybe later.
 
     `capacity` is about how many tokens there is room for, of which tenants have shares. Files say in seconds since
     1970 how long they are wanted, which are `epoch_s` more than the engine's.
@@ -43,6 +44,7 @@ class DiskTier:
         limit_bytes: int,
         remove: Callable[[str], None],
         shorten: Callable[[str, int], None],
+        renew: Callable[[str, float | None], None],
         *,
         capacity: int | None = None,
         epoch_s: float = 0.0,
@@ -50,7 +52,7 @@ class DiskTier:
         self.folder, self.limit_bytes, self.num_bytes = folder, limit_bytes, 0
         self._capacity = capacity
         self.tree = self._new_tree()
-        self._remove, self._shorten, self._epoch_s = remove, shorten, epoch_s
+        self._remove, self._shorten, self._renew, self._epoch_s = remove, shorten, renew, epoch_s
         self._files: dict[str, tuple[int, RunFile]] = {}
         self._live: dict[str, int] = {}
         self._starts = np.empty(0, dtype=np.int64)
@@ -87,16 +89,22 @@ class DiskTier:
         return self._pieces(match.slots)
 
     def keep(self, root: Root, token_ids: Ids, now: float, expires: float) -> list[Piece]:
-        """The same of a path that is wanted until then; see `PrefixTree.insert`."""
+        """The same of a path that is wanted until then; see `PrefixTree.insert`.
+
+        Where all of it is there, the file that it ends with says so from now on, if it has no tokens behind.
+        """
         match = self.tree.match(root, token_ids, now)
         self.tree.lock(match.node)
         self.tree.insert(match.node, EMPTY, EMPTY, now, expires=expires)
         self.tree.unlock(match.node)
-        return self._pieces(match.slots)
+        pieces = self._pieces(match.slots)
+        if pieces and len(match.slots) == len(token_ids):
+            self._prolong(pieces[-1], expires)
+        return pieces
 
     def expire(self, now: float) -> None:
         """Remove what was wanted until now, from index and files."""
-        self._free(self.tree.expire(now), is_forgotten=True)
+        self._free(self.tree.expire(now))
 
     def expires_at(self, expires: float) -> float | None:
         """A time of the engine's clock as files say it."""
@@ -118,7 +126,10 @@ class DiskTier:
         if have < header.begin or have == len(path_ids):
             self.tree.unlock(match.node)
             self._remove(file.name)
-            return have == len(path_ids)
+            if have < len(path_ids):
+                return False
+            self.keep(Root(header.tenant, header.salt), path_ids, now, expires)
+            return True
         self._files[file.name] = (start, file)
         self._live[file.name] = len(path_ids) - have
         self._starts = np.append(self._starts, start)
@@ -131,8 +142,7 @@ class DiskTier:
 
     def forget(self, root: Root, token_ids: Ids, now: float) -> None:
         """Remove a path as far as no other has it, from index and files."""
-        freed = self.tree.forget(root, token_ids, now)
-        self._free(freed, is_forgotten=True)
+        self._free(self.tree.forget(root, token_ids, now))
 
     def lose(self, name: str, root: Root, token_ids: Ids, now: float) -> None:
         """A file on this path turned out to be damaged: what it holds is gone, and what follows it."""
@@ -158,19 +168,36 @@ class DiskTier:
         return PrefixTree(capacity=self._capacity, ghost_tokens=0, idle_s=math.inf)
 
     def _keep_limit(self, tenant: str) -> None:
-        # Room is won by whole files, so what lies together goes whole.
+        # What lies together goes whole: most often that is a file, else the end of one.
         while self.num_bytes > self.limit_bytes and (gone := self.tree.evict_leaf(tenant)) is not None:
             self._free(spelled(gone.slots))
 
-    def _free(self, slots: Ids, *, is_forgotten: bool = False) -> None:
+    def _free(self, slots: Ids) -> None:
+        """Numbers are no longer in the tree: their tokens go from the files, so that none outlives its index."""
         for piece in self._pieces(np.sort(slots)):
             if piece.name not in self._files:
                 continue
             self._live[piece.name] -= piece.end - piece.begin
             if not self._live[piece.name]:
                 self._drop(piece.name)
-            elif is_forgotten:
-                self._shorten(piece.name, piece.begin)
+            else:
+                self._cut(piece.name, piece.begin)
+
+    def _cut(self, name: str, count: int) -> None:
+        # Paths are given up from their ends: nothing of the file that is wanted lies behind.
+        start, file = self._files[name]
+        shorter = file.first(count)
+        self._files[name] = start, shorter
+        self.num_bytes -= file.num_bytes - shorter.num_bytes
+        self._shorten(name, count)
+
+    def _prolong(self, end: Piece, expires: float) -> None:
+        start, file = self._files[end.name]
+        known, wanted = file.header.expires_at, self.expires_at(expires)
+        if known is None or (wanted is not None and wanted <= known) or end.end < file.header.count:
+            return
+        self._files[end.name] = start, replace(file, header=replace(file.header, expires_at=wanted))
+        self._renew(end.name, wanted)
 
     def _drop(self, name: str) -> None:
         _, file = self._files.pop(name)

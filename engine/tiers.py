@@ -19,7 +19,7 @@ from espalier.engine.host_tier import HostTier
 from espalier.engine.kv_pool import KVPool
 from espalier.engine.messages import Retention
 from espalier.engine.tier import Found, Tier
-from espalier.engine.tier_file import SUFFIX, RunFile, RunHeader, shorten_run, write_run
+from espalier.engine.tier_file import SUFFIX, RunFile, RunHeader, renew_run, shorten_run, write_run
 from espalier.engine.tier_folder import TierFolder
 from espalier.engine.tier_reader import TierReader
 from espalier.engine.tier_worker import Job, Outcome, TierWorker
@@ -63,6 +63,7 @@ class Tiers:
                 disk_bytes,
                 self._remove_file,
                 self._shorten_file,
+                self._renew_file,
                 capacity=disk_bytes // bytes_per_token,
                 epoch_s=epoch_s,
             )
@@ -211,6 +212,9 @@ class Tiers:
 
     def _shorten_file(self, name: str, count: int) -> None:
         self._on_files(lambda path: shorten_run(path, count), name)
+
+    def _renew_file(self, name: str, expires_at: float | None) -> None:
+        self._on_files(lambda path: renew_run(path, expires_at), name)
 
     def _on_files(self, work: Callable[..., None], name: str) -> None:
         assert self._folder is not None

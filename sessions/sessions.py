@@ -218,8 +218,9 @@ class Sessions(View):
 
     async def store_waits(self, limit: int | None = LEARN_LIMIT) -> None:
         """Store what was learnt of tools since the last time, of a limited number of them; all with None."""
-        if changes := self._waits.take_changes(limit):
+        if changes := self._waits.changes(limit):
             await self._commit(lambda tx, now: tx.put_waits(changes, now, MAX_TOOLS))
+            self._waits.settle(changes)
 
     async def load(self, tenant: str, data: bytes) -> Session:
         """A new session from an exported one. Raises InvalidArchiveError."""

@@ -44,7 +44,16 @@ CREATE TABLE waits (
 CREATE INDEX waits_age ON waits (learnt_at);
 """
 
-MIGRATIONS: tuple[str, ...] = (FIRST, WAITS)
+WAITS_OF_TENANTS = """
+DROP TABLE waits;
+CREATE TABLE waits (
+    tool BLOB PRIMARY KEY, tenant BLOB NOT NULL, learnt_at REAL NOT NULL, weights BLOB NOT NULL, checksum BLOB NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX waits_age ON waits (learnt_at);
+"""
+"""Whose a tool is can't be told from the rows before: it is learnt again."""
+
+MIGRATIONS: tuple[str, ...] = (FIRST, WAITS, WAITS_OF_TENANTS)
 
 
 def migrate(connection: sqlite3.Connection, migrations: tuple[str, ...] = MIGRATIONS) -> None:

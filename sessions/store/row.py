@@ -28,7 +28,7 @@ TURN_COLUMNS = (
     "prompt_ids output_ids"
 ).split()
 RECORD_COLUMNS = "turn_id request response events".split()
-WAIT_COLUMNS = "tool learnt_at weights".split()
+WAIT_COLUMNS = "tool tenant learnt_at weights".split()
 
 
 class _Session(msgspec.Struct, array_like=True):
@@ -185,15 +185,15 @@ def record_of(row: Row) -> Record:
 
 def wait_row(learnt: Learnt, now: float) -> Row:
     """Columns of what was learnt of a tool, the checksum last."""
-    return _sealed((learnt.tool, float(now), msgspec.msgpack.encode(learnt.weights)))
+    return _sealed((learnt.tool, learnt.tenant, float(now), msgspec.msgpack.encode(learnt.weights)))
 
 
 def wait_of(row: Row) -> Learnt:
     """What was learnt of a tool, from its row. Raises CorruptError."""
     _check(row, "what was learnt of a tool")
-    tool, _, weights, _ = row
-    assert isinstance(tool, bytes) and isinstance(weights, bytes)
-    return Learnt(tool, msgspec.msgpack.decode(weights, type=tuple[float, ...]))
+    tool, tenant, _, weights, _ = row
+    assert isinstance(tool, bytes) and isinstance(tenant, bytes) and isinstance(weights, bytes)
+    return Learnt(tenant, tool, msgspec.msgpack.decode(weights, type=tuple[float, ...]))
 
 
 def checksum(cells: Sequence[Cell]) -> bytes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from typing import cast
 
 from espalier.sessions.errors import CorruptError
 from espalier.sessions.session import Session
@@ -36,6 +37,14 @@ _PUT_SESSION = _upsert("sessions", SESSION_COLUMNS)
 _PUT_TURN = _upsert("turns", TURN_COLUMNS)
 _PUT_RECORD = _upsert("records", RECORD_COLUMNS)
 _PUT_WAIT = _upsert("waits", WAIT_COLUMNS)
+# Of each tenant the newest first, then of each the next: who has the most gives up its oldest.
+_TRIM_WAITS = """
+DELETE FROM waits WHERE tool IN (
+    SELECT tool FROM (
+        SELECT tool, learnt_at, row_number() OVER (PARTITION BY tenant ORDER BY learnt_at DESC) AS place FROM waits
+    ) ORDER BY place, learnt_at DESC LIMIT -1 OFFSET ?
+)
+"""
 
 
 class Transaction(Reader):
@@ -54,12 +63,12 @@ class Transaction(Reader):
         self._run(_PUT_RECORD, *record_row(turn_id, record))
 
     def put_waits(self, learnt: Iterable[Learnt], now: float, limit: int) -> None:
-        """Write what was learnt of tools; beyond so many in all, those used least recently go."""
+        """Write what was learnt of tools; beyond so many in all, who has the most loses those used least recently."""
         for one in learnt:
             self._run(_PUT_WAIT, *wait_row(one, now))
-        self._run(
-            "DELETE FROM waits WHERE tool IN (SELECT tool FROM waits ORDER BY learnt_at DESC LIMIT -1 OFFSET ?)", limit
-        )
+        counted = self._one("SELECT count(*) FROM waits")
+        if counted is not None and cast(int, counted[0]) > limit:
+            self._run(_TRIM_WAITS, limit)
 
     def delete_session(self, session_id: str) -> None:
         """Delete a session, not its turns."""

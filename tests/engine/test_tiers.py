@@ -363,6 +363,27 @@ def test_a_later_request_keeps_what_it_shares_and_a_session_for_ever(
     assert last.usage.disk_tokens == 59 and len(again) == ANSWER_LEN
 
 
+@pytest.mark.parametrize("later", [A_DAY, PLAIN])
+def test_a_request_that_ends_as_one_before_keeps_its_state_as_long_as_it_wishes_over_a_restart(
+    on_disk: EngineOptions, engines: list[Engine], later: Retention
+) -> None:
+    clock = Clock()
+    engine = an_engine(on_disk, engines, clock=clock)
+    ask(engine, ids(1, 100), retention=A_DAY)
+    clock.passed_s = DAY_S / 2
+    ask(engine, ids(1, 100), session="s", retention=later)
+    engine.close()
+    engines.clear()
+    after = Clock()
+    engine = an_engine(on_disk, engines, clock=after)
+    after.passed_s = 1.25 * DAY_S
+    engine.expire()
+    assert engine.stats().disk_tokens == 107
+    after.passed_s = 1.75 * DAY_S
+    engine.expire()
+    assert engine.stats().disk_tokens == (107 if later is PLAIN else 0)
+
+
 def test_what_is_to_be_kept_outlasts_what_is_used_later(on_host: EngineOptions, engines: list[Engine]) -> None:
     engine = an_engine(on_host, engines)
     prompt = ids(99, 100)

@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 from espalier.radix import Node, PrefixTree, Root
+from espalier.radix.expiry import Expiries
 from tests.radix.model import Ids, evicted, found, ids
 
 A, B = Root("a"), Root("b")
 
 
 def put(tree: PrefixTree, root: Root, tokens: Ids, slots: Ids, now: float, expires: float | None = None) -> Node:
+    end = put_unchecked(tree, root, tokens, slots, now, expires)
+    tree.check()
+    return end
+
+
+def put_unchecked(
+    tree: PrefixTree, root: Root, tokens: Ids, slots: Ids, now: float, expires: float | None = None
+) -> Node:
     match = tree.match(root, tokens, now)
     tree.lock(match.node)
     have, more = len(match.slots), {} if expires is None else {"expires": expires}
     end = tree.insert(match.node, tokens[have:], slots[have:], now, **more).node
     tree.unlock(match.node)
-    tree.check()
     return end
 
 
@@ -76,3 +84,35 @@ def test_what_is_held_at_its_time_goes_when_it_is_let_go() -> None:
     assert tree.expire(10).tolist() == []
     tree.unlock(end)
     assert tree.expire(10).tolist() == [0, 1]
+
+
+def test_nodes_that_are_gone_are_not_held_until_their_time() -> None:
+    tree, expiries = PrefixTree(ghost_tokens=0), Expiries()
+    for number in range(5000):
+        expiries.note(put_unchecked(tree, A, ids(number), ids(number), number, expires=100_000 + number))
+        if number >= 100:
+            tree.evict(1)
+        assert expiries.num_notes <= 1001
+    assert len(expiries.due(200_000)) == tree.num_tokens == 100
+
+
+def test_a_node_that_gets_its_time_again_and_again_stays_noted_once() -> None:
+    tree, expiries = PrefixTree(), Expiries()
+    node = put_unchecked(tree, A, ids(1, 2), ids(0, 1), 0, expires=10)
+    for number in range(5000):
+        node.expires = 10 + number
+        expiries.note(node)
+        assert expiries.num_notes <= 1001
+    assert expiries.due(5008) == []
+    assert set(expiries.due(5009)) == {node}
+
+
+def test_tidying_leaves_out_what_is_kept_for_good_by_now_and_nothing_else() -> None:
+    tree, expiries = PrefixTree(), Expiries()
+    nodes = [put_unchecked(tree, A, ids(number), ids(number), 0, expires=1000 + number) for number in range(2500)]
+    for number, node in enumerate(nodes):
+        expiries.note(node)
+        if number % 2:
+            put_unchecked(tree, A, ids(number), ids(number), 0)
+    assert expiries.num_notes < 2500
+    assert expiries.due(10_000) == nodes[::2]

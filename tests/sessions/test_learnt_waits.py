@@ -9,12 +9,14 @@ from pathlib import Path
 import pytest
 
 from espalier.sessions import Completion, Draft, JsonObject, Sessions
+from espalier.sessions.errors import CorruptError
 from espalier.sessions.session import Session
 from espalier.sessions.store import Store
-from espalier.sessions.store.migration import FIRST
+from espalier.sessions.store.migration import FIRST, WAITS
 from espalier.sessions.store.store import connect
+from espalier.sessions.store.transaction import Transaction
 from espalier.sessions.wait import LEVELS, Learnt, Waits
-from tests.sessions.conftest import World
+from tests.sessions.conftest import Clock, World
 
 pytestmark = pytest.mark.anyio
 
@@ -72,6 +74,21 @@ async def test_only_so_many_are_stored_at_a_time_and_all_at_the_end(world: World
     assert all(world.sessions.waits_for("a", [f"tool{number}"]) for number in range(5))
 
 
+async def test_what_could_not_be_stored_is_stored_later(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(3):
+        await learn(world, f"tool{number}", 1.0)
+
+    def fail(*_: object) -> None:
+        raise CorruptError("a page of the database")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Transaction, "put_waits", fail)
+        with pytest.raises(CorruptError):
+            await world.sessions.store_waits()
+    await world.reopened()
+    assert all(world.sessions.waits_for("a", [f"tool{number}"]) for number in range(3))
+
+
 async def test_no_tools_name_is_left_of_sessions_that_were_deleted(world: World) -> None:
     await learn(world, "very_secret_tool", 3.0)
     await world.sessions.store_waits()
@@ -102,18 +119,38 @@ async def test_the_table_keeps_the_tools_used_last(tmp_path: Path) -> None:
     waits = Waits()
     for number in range(5):
         waits.observe("a", [str(number)], 1.0)
-        learnt: tuple[Learnt, ...] = waits.take_changes()
+        learnt: tuple[Learnt, ...] = waits.changes()
+        waits.settle(learnt)
         await store.commit(lambda tx, one=learnt, now=float(number): tx.put_waits(one, now, 3))  # type: ignore[misc]
     kept = Waits(learnt=await store.read(lambda reader: reader.waits()))
     assert [bool(kept.quantiles("a", [str(number)])) for number in range(5)] == [False, False, True, True, True]
     store.close()
 
 
-async def test_a_store_of_the_first_version_learns_too(tmp_path: Path) -> None:
-    store = Store.open(tmp_path, migrations=(FIRST,))
+async def test_a_tenants_flood_of_names_pushes_nothing_of_others_out_of_the_table(tmp_path: Path) -> None:
+    store, waits = Store.open(tmp_path), Waits()
+    for now, (tenant, tool) in enumerate([("a", "one"), ("a", "two"), *(("b", str(number)) for number in range(20))]):
+        waits.observe(tenant, [tool], 1.0)
+        learnt = waits.changes()
+        waits.settle(learnt)
+        await store.commit(lambda tx, one=learnt, now=float(now): tx.put_waits(one, now, 5))  # type: ignore[misc]
+    kept = Waits(learnt=await store.read(lambda reader: reader.waits()))
+    assert kept.quantiles("a", ["one"]) != () and kept.quantiles("a", ["two"]) != ()
+    assert [number for number in range(20) if kept.quantiles("b", [str(number)])] == [17, 18, 19]
+    store.close()
+
+
+@pytest.mark.parametrize("migrations", [(FIRST,), (FIRST, WAITS)])
+async def test_a_store_of_an_earlier_version_learns_too(tmp_path: Path, migrations: tuple[str, ...]) -> None:
+    store = Store.open(tmp_path, migrations=migrations)
     await store.commit(lambda tx: tx.put_session(Session("sess_old", "a", "session", 0.0, 0.0)))
     store.close()
-    sessions = await Sessions.open(tmp_path)
+    clock = Clock()
+    sessions = await Sessions.open(tmp_path, clock=clock)
+    world = World(sessions, clock, tmp_path)
     assert (await sessions.get("a", "sess_old")).id == "sess_old"
     assert sessions.waits_for("a", ["find"]) == ()
-    await sessions.close()
+    await learn(world, "find", 3.0)
+    await world.reopened()
+    assert world.sessions.waits_for("a", ["find"]) != ()
+    await world.sessions.close()
