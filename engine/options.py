@@ -44,7 +44,7 @@ class EngineOptions:
     eviction: Eviction = option("value", "what goes first: least worth by recency and cost, or least recently used")
     lease_share: float = option(0.95, "share of the KV pool that sessions may hold while their tools run; 0 for none")
     tenant_lease_share: float | None = option(None, "the same for each tenant; default lease_share")
-    lease_patience_s: float = option(60.0, "seconds that a request waits for room before sessions give theirs up")
+    lease_patience_s: float = option(90.0, "seconds that a request waits for room before sessions give theirs up")
     kv_host_bytes: int = option(0, "bytes of host memory for the state of sessions that the device has no room for")
     kv_disk_bytes: int = option(0, "bytes on disk for the state of sessions, which a restart finds again")
     kv_folder: str | None = option(

@@ -23,7 +23,7 @@ class Limits:
     lease_tokens: int = 0
     """Slots that sessions may hold in all while their tools run, and each tenant's: all of those where it is None."""
     tenant_lease_tokens: int | None = None
-    patience_s: float = 60.0
+    patience_s: float = 90.0
     """A request waits so long for slots that sessions hold, and lets others pass; then it gets them."""
 
 

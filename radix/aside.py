@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Hashable
 from dataclasses import dataclass, field
 
-LAPSES_S = 10.0
+LAPSES_S = 30.0
 """Room that nobody grows into for so long is free for all again."""
 
 

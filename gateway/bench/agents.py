@@ -40,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--over", type=float, nargs="+", default=[1.5, 2.0, 3.0], help="working set over the pool")
     parser.add_argument("--gaps", nargs="+", choices=tuple(GAPS), default=list(GAPS), help="what tools take")
     parser.add_argument("--lease-share", type=float, default=0.95, help="part of the pool that leases may hold")
-    parser.add_argument("--patience", type=float, default=60.0, help="seconds that a request waits for leased slots")
+    parser.add_argument("--patience", type=float, default=90.0, help="seconds that a request waits for leased slots")
     parser.add_argument("--prefill", type=float, default=10_000, help="prompt tokens computed in a second")
     parser.add_argument("--decode-ms", type=float, default=0.25, help="time of a decode token in a step")
     parser.add_argument("--fixed-ms", type=float, default=10.0, help="time of a step beside its tokens")
