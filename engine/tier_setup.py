@@ -53,4 +53,4 @@ def _folder(options: EngineOptions, loaded: Loaded) -> TierFolder | None:
     digest = fingerprint(
         loaded.folder, loaded.model.config, kv_dtype=kv_dtype, weights=options.weights, exact=options.exact
     )
-    return TierFolder(Path(base), digest, options.kv_disk_bytes)
+    return TierFolder(Path(base), digest)
