@@ -19,21 +19,22 @@ class Aside:
     _of: dict[Hashable, tuple[int, float]] = field(default_factory=dict)
 
     def add(self, tenant: Hashable, num_tokens: int, now: float) -> None:
-        """So many tokens were given up for growth."""
-        self._of[tenant] = self.of(tenant, now) + num_tokens, now + LAPSES_S
+        """So many tokens were given up for growth. None change nothing, nor when it lapses."""
+        if num_tokens > 0:
+            self._of[tenant] = self.of(tenant, now) + num_tokens, now + LAPSES_S
 
     def take(self, tenant: Hashable, num_tokens: int) -> None:
-        """The tenant grew by so many tokens."""
-        count, until = self._of.get(tenant, (0, 0.0))
+        """The tenant grew by so many tokens, if by any."""
+        if num_tokens <= 0 or tenant not in self._of:
+            return
+        count, until = self._of.pop(tenant)
         if count > num_tokens:
-            self._of[tenant] = count - max(0, num_tokens), until
-        else:
-            self._of.pop(tenant, None)
+            self._of[tenant] = count - num_tokens, until
 
     def of(self, tenant: Hashable, now: float) -> int:
         """Tokens that are set aside."""
         count, until = self._of.get(tenant, (0, 0.0))
-        if now >= until:
-            self._of.pop(tenant, None)
-            return 0
-        return count
+        if now < until:
+            return count
+        self._of.pop(tenant, None)
+        return 0
