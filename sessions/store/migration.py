@@ -39,21 +39,12 @@ CREATE TABLE records (
 
 WAITS = """
 CREATE TABLE waits (
-    tool BLOB PRIMARY KEY, learnt_at REAL NOT NULL, weights BLOB NOT NULL, checksum BLOB NOT NULL
-) WITHOUT ROWID;
-CREATE INDEX waits_age ON waits (learnt_at);
-"""
-
-WAITS_OF_TENANTS = """
-DROP TABLE waits;
-CREATE TABLE waits (
     tool BLOB PRIMARY KEY, tenant BLOB NOT NULL, learnt_at REAL NOT NULL, weights BLOB NOT NULL, checksum BLOB NOT NULL
 ) WITHOUT ROWID;
 CREATE INDEX waits_age ON waits (learnt_at);
 """
-"""Whose a tool is can't be told from the rows before: it is learnt again."""
 
-MIGRATIONS: tuple[str, ...] = (FIRST, WAITS, WAITS_OF_TENANTS)
+MIGRATIONS: tuple[str, ...] = (FIRST, WAITS)
 
 
 def migrate(connection: sqlite3.Connection, migrations: tuple[str, ...] = MIGRATIONS) -> None:
