@@ -145,16 +145,16 @@ class Guide:
         if self._canonical is None or self._place.is_open:
             return []
         known = self._place.forced.get(tuple(map(int, before[-self._place.span :])))
-        if known is None:
-            return self._find_forced([int(token) for token in before], num_left)
-        tokens, end = known
-        if tokens:
+        if known is not None:
+            tokens, end = known
+            if not tokens:
+                return []
             fits, plan = self._fits(end, tokens, num_left - len(tokens))
-            if not fits:
-                return self._find_forced([int(token) for token in before], num_left)
-            self._plan = plan
-            self._move(end)
-        return list(tokens)
+            if fits:
+                self._plan = plan
+                self._move(end)
+                return list(tokens)
+        return self._find_forced([int(token) for token in before], num_left)
 
     def _find_forced(self, before: list[int], num_left: int) -> list[int]:
         """The same where it is not known, or not all of it fits."""

@@ -86,9 +86,8 @@ class Room:
 
     def _may_grow(self, sequence: Sequence, matched: int, missing: int, lacking: int, now_s: float) -> bool:
         request, node = sequence.request, sequence.node
-        if node is None or missing > min(matched, self.limits.step_tokens):
-            return False
-        if not self.tips.holds(request.session, node):
+        assert node is not None, "it was not matched"
+        if missing > min(matched, self.limits.step_tokens) or not self.tips.holds(request.session, node):
             return False
         return self.tips.make_way_for_growth(request.session, request.tenant, lacking, now_s)
 

@@ -271,11 +271,12 @@ class Scheduler:
             if self._is_computed_soon(sequence, len(slots)):
                 self.placement.let_go(sequence)
                 continue
-            is_patient = bool(self.running) and self.room.is_patient(sequence, now_s)
-            if not self.room.claim(sequence, len(slots), now_s, is_patient=is_patient):
+            is_patient = self.room.is_patient(sequence, now_s)
+            # Where nothing runs, there is nothing to be patient for.
+            if not self.room.claim(sequence, len(slots), now_s, is_patient=is_patient and bool(self.running)):
                 self.placement.let_go(sequence)
                 fits = False
-                if not self.room.is_patient(sequence, now_s):
+                if not is_patient:
                     break
                 continue
             looked.pop()

@@ -46,7 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--fixed-ms", type=float, default=10.0, help="time of a step beside its tokens")
     parser.add_argument("--seconds", type=float, default=600.0, help="simulated time that is measured")
     parser.add_argument("--settle", type=float, default=200.0, help="simulated time before")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3, 4])
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3, 4], help="of the agents")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="replays at once")
     parser.add_argument("--json", action="store_true", help="one line of JSON instead of the table")
 
