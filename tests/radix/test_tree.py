@@ -193,7 +193,7 @@ def test_random_operations_agree_with_a_dict_of_prefixes(seed: int, ghost_tokens
         model.check()
 
 
-# Where no ghost is forgotten the tree grows for ever, and each check with it: one life of half a million takes a day.
+# Where no ghost is forgotten the tree grows for ever, and each check with it: one life of half a million takes hours.
 @pytest.mark.slow
 @pytest.mark.parametrize(("ghost_tokens", "lives"), [(20, 1), (10**6, 50)])
 def test_a_million_random_operations_agree_with_a_dict_of_prefixes(ghost_tokens: int, lives: int) -> None:
