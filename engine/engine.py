@@ -275,13 +275,19 @@ class Engine:
             free = torch.from_numpy(self.scheduler.slots.free_slots()).long().to(self._loaded.device)
             self._loaded.kv.poison(free)
         wanting = [work.sequence for work in plan if work.wants_logits]
-        few = few_of(wanting)
-        sparse = self._head.pays(few) if self.options.sparse_head else []
-        if not sparse:
+        is_guided = any(sequence.guide is not None for sequence in wanting)
+        if not is_guided or not self.options.sparse_head:
             logits = self._runner.logits(plan)
             return self._chooser.choose(logits, wanting) if wanting else []
+        # Before anybody asks for a mask: a GPU computes while they are made here.
+        hidden = self._runner.hidden(plan) if self._runner.runs_ahead else None
+        few = few_of(wanting)
+        sparse = self._head.pays(few)
+        if not sparse:
+            logits = self._runner.logits(plan) if hidden is None else self._loaded.model.head(hidden)
+            return self._chooser.choose(logits, wanting)
         drawn: dict[int, Drawn] = {}
-        for group in self._head.groups(self._runner.hidden(plan), few, sparse):
+        for group in self._head.groups(self._runner.hidden(plan) if hidden is None else hidden, few, sparse):
             chosen = self._chooser.choose(group.logits, [wanting[row] for row in group.rows])
             drawn |= zip(group.rows, chosen, strict=True)
         return [drawn[row] for row in range(len(wanting))]

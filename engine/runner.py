@@ -31,6 +31,11 @@ class Runner:
     ) -> None:
         self._model, self._kv, self._builder, self._moved, self._graphs = model, kv, builder, moved_rows, graphs
 
+    @property
+    def runs_ahead(self) -> bool:
+        """Whether the device computes on while the host does something else."""
+        return self._kv.storage_k.is_cuda
+
     @torch.inference_mode()
     def logits(self, plan: list[Work]) -> Tensor:
         """Logits float32 [R, V] of the works that want them, in their order."""

@@ -20,6 +20,7 @@ from espalier.engine.guide import Guide
 from espalier.engine.loader import Loaded, load
 from espalier.engine.messages import PartEnded, PartText
 from espalier.engine.random_checkpoint import SHAPES, write_random_checkpoint
+from espalier.engine.runner import Runner
 from espalier.grammar import AnyConstraint, Choice, Json, Literal, Regex, Sequence, compile_grammar
 from tests.engine.test_guide import SCHEMAS
 
@@ -132,6 +133,30 @@ def test_the_sparse_head_and_kept_masks_change_nothing(tmp_path: Path) -> None:
         sparse.append(engine.stats().sparse_rows)
     assert said[0] == said[1] == said[2]
     assert (sparse[0] > 0, sparse[1]) == (True, 0)
+
+
+def test_a_device_that_runs_ahead_computes_before_masks_are_made(
+    exact: tuple[EngineOptions, Loaded], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options, loaded = exact
+    requests = [request(str(at), Json(PERSON) if at else None, 3 + at, seed=at, max_tokens=40) for at in range(4)]
+    expected = {name: tokens(outputs) for name, outputs in drive(Engine(options, loaded=loaded), requests).items()}
+    done: list[str] = []
+    hidden, few = Runner.hidden, Guide.few
+    monkeypatch.setattr(Runner, "runs_ahead", True)
+    monkeypatch.setattr(Runner, "hidden", lambda self, plan: (done.append("computed"), hidden(self, plan))[1])
+    monkeypatch.setattr(Guide, "few", lambda self: (done.append("asked"), few(self))[1])
+    engine = Engine(options, loaded=loaded)
+    for one in requests:
+        engine.submit(one)
+    done.clear()
+    told: dict[str, list[int]] = {one.request_id: [] for one in requests}
+    while engine.has_work():
+        for output in engine.step().outputs:
+            told[output.request_id] += output.token_ids
+        assert done[:1] in ([], ["computed"])
+        done.clear()
+    assert told == expected
 
 
 def test_jumping_says_what_greedy_steps_say(
