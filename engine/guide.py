@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence as Row
+from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
@@ -82,10 +83,7 @@ class Guide:
 
         Raises RejectedError if the mask does not allow it.
         """
-        after = self._place.after.get(token)
-        told: Told = ()
-        if after is None:
-            after, told = self._atlas.step(self._place, token)
+        after, told = self._place.after.get(token) or self._atlas.step(self._place, token)
         fits, plan = self._fits(after, (token,), num_left)
         if not fits:
             self.is_closed_by_budget = True
@@ -146,13 +144,14 @@ class Guide:
             return []
         known = self._place.forced.get(tuple(map(int, before[-self._place.span :])))
         if known is not None:
-            tokens, end = known
+            tokens, told, end = known
             if not tokens:
                 return []
             fits, plan = self._fits(end, tokens, num_left - len(tokens))
             if fits:
                 self._plan = plan
                 self._move(end)
+                self._told.extend(told)
                 return list(tokens)
         return self._find_forced([int(token) for token in before], num_left)
 
@@ -161,7 +160,7 @@ class Guide:
         start = self._place
         noted = start.cursor.noted(before[-1]) if before else None
         if noted is not None and (not noted or self._takes(noted, num_left)):
-            self._atlas.note(start, tuple(before[-start.span :]), noted, self._place)
+            self._note(start, before, noted)
             return list(noted)
         num_before = 1
         found: list[int] = []
@@ -177,13 +176,18 @@ class Guide:
                     start.cursor.note(before[-1], tuple(found))
                 if before and num_before < MOST_CONTEXT:
                     start.span = max(start.span, num_before)
-                    self._atlas.note(start, tuple(before[-start.span :]), tuple(found), self._place)
+                    self._note(start, before, tuple(found))
                 break
             if not self._takes(step, num_left - len(found)):
                 break
             found += step
             behind += step
         return found
+
+    def _note(self, start: Place, before: list[int], tokens: tuple[int, ...]) -> None:
+        """Let all who come to a place know the tokens that must come there, which were taken just now."""
+        told = tuple(islice(self._told, len(self._told) - len(tokens), None)) if self.has_parts else ()
+        self._atlas.note(start, tuple(before[-start.span :]), (tokens, told, self._place))
 
     def _certain(self, before: list[int]) -> tuple[list[int], int]:
         """What the tokenizer would write for what must come, and how many of the tokens before that is for."""

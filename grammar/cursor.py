@@ -204,6 +204,13 @@ class Cursor:
             ahead = cursor.ahead()
         return bytes(found + ahead.forced)
 
+    @property
+    def held(self) -> Told | None:
+        """What was read and is yet to be told; None if that is much. Cursors with one `ahead`, the object, and equal
+        `held` go on alike.
+        """
+        return told_of(self._place.trails)
+
     def ahead(self) -> Ahead:
         """The same, and what may come behind them."""
         spot = self._spot()

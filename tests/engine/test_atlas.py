@@ -14,7 +14,20 @@ from espalier.engine.atlas import Atlas
 from espalier.engine.canonical import Canonical, Forced
 from espalier.engine.guide import Guide
 from espalier.engine.tokenizer import Tokenizer
-from espalier.grammar import Grammar, Json, RejectedError, Sequence, Text, compile_grammar
+from espalier.grammar import (
+    AnyConstraint,
+    Grammar,
+    Json,
+    Literal,
+    OneOf,
+    Piece,
+    Regex,
+    RejectedError,
+    Repeat,
+    Sequence,
+    Text,
+    compile_grammar,
+)
 from tests.engine.test_guide import SCHEMAS, answer
 
 BUNDLED = Path(str(engine_folder.__file__)).parent / "bundled"
@@ -50,7 +63,7 @@ def test_one_way_and_another_lead_to_one_place(tokenizer: Tokenizer) -> None:
             place, _ = atlas.step(place, token)
         ends.append(place)
     assert ends[0] is ends[1]
-    assert atlas.start.after[ways[0][0]] is not atlas.start
+    assert atlas.start.after[ways[0][0]][0] is not atlas.start
 
 
 class Counting(Canonical):
@@ -103,14 +116,56 @@ def test_a_token_that_is_not_allowed_leads_nowhere(tokenizer: Tokenizer) -> None
     assert not atlas.start.after
 
 
-def test_places_behind_parts_are_nobody_elses(tokenizer: Tokenizer) -> None:
-    parts = Sequence((Text(until=b".", part="thought"), Json(SCHEMAS["string"], part="answer")))
-    atlas = Atlas(compile_grammar(parts, tokenizer.vocabulary, tokenizer.end_token_ids))
-    token = tokenizer.encode("a")[0]
-    (one, told), (other, again) = (atlas.step(atlas.start, token) for _ in range(2))
-    assert one is not other
-    assert told == again
-    assert not atlas.start.after
+CALL = Sequence((Literal(b"<call>", part="begin"), Json(SCHEMAS["nested"], part="arguments"), Literal(b"</call>")))
+PARTS: dict[str, AnyConstraint] = {
+    "text and answer": Sequence((Text(until=b".", part="thought"), Json(SCHEMAS["string"], part="answer"))),
+    "calls or an answer": OneOf((Repeat(CALL, 1, 3), Json(SCHEMAS["nested"], part="answer"))),
+    "readings that hold much back": OneOf((Regex("[ab]{1,60}c", part="one"), Regex("[ab]{1,60}d", part="other"))),
+}
+
+
+@pytest.mark.parametrize("name", PARTS)
+def test_who_shares_places_is_told_the_same_parts(tokenizer: Tokenizer, name: str) -> None:
+    grammar, canonical = (
+        compile_grammar(PARTS[name], tokenizer.vocabulary, tokenizer.end_token_ids),
+        Canonical(tokenizer),
+    )
+    shared, cost = Atlas(grammar), Guide(grammar, None).closing_cost
+    for seed in range(24):
+        said = []
+        for atlas in (None, shared):
+            guide = Guide(grammar, canonical, atlas)
+            tokens = answer(guide, tokenizer, cost + 7 * (seed % 6), random.Random(seed // 2))
+            said.append((tokens, [guide.told() for _ in tokens], guide.unsettled()))
+        assert said[0] == said[1]
+        parts = [event for told in said[0][1] for event in told]
+        whole = b"".join(event.text for event in parts if isinstance(event, Piece))
+        assert whole or not said[0][0]
+
+
+def test_behind_parts_one_way_and_another_lead_to_one_place(tokenizer: Tokenizer) -> None:
+    atlas = Atlas(compile_grammar(PARTS["text and answer"], tokenizer.vocabulary, tokenizer.end_token_ids))
+    ends = []
+    for text in ("one", "another way"):
+        place = atlas.start
+        for token in tokenizer.encode(text):
+            place, told = atlas.step(place, token)
+            assert told
+        ends.append(place)
+    assert ends[0] is ends[1]
+
+
+def test_places_where_much_is_yet_to_be_told_are_their_ways_own(tokenizer: Tokenizer) -> None:
+    name = "readings that hold much back"
+    atlas = Atlas(compile_grammar(PARTS[name], tokenizer.vocabulary, tokenizer.end_token_ids))
+    ends = []
+    for text in ("ab" * 20, "ba" * 20):
+        place = atlas.start
+        for token in tokenizer.encode(text):
+            place, told = atlas.step(place, token)
+            assert not told
+        ends.append(place)
+    assert ends[0] is not ends[1]
 
 
 def test_all_is_forgotten_when_it_takes_too_much(tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch) -> None:

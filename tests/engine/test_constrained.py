@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import random
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -142,10 +143,17 @@ def test_a_device_that_runs_ahead_computes_before_masks_are_made(
     requests = [request(str(at), Json(PERSON) if at else None, 3 + at, seed=at, max_tokens=40) for at in range(4)]
     expected = {name: tokens(outputs) for name, outputs in drive(Engine(options, loaded=loaded), requests).items()}
     done: list[str] = []
-    hidden, few = Runner.hidden, Guide.few
+
+    def noting(name: str, method: Callable[..., Any]) -> Callable[..., Any]:
+        def noted(*args: Any) -> Any:
+            done.append(name)
+            return method(*args)
+
+        return noted
+
     monkeypatch.setattr(Runner, "runs_ahead", True)
-    monkeypatch.setattr(Runner, "hidden", lambda self, plan: (done.append("computed"), hidden(self, plan))[1])
-    monkeypatch.setattr(Guide, "few", lambda self: (done.append("asked"), few(self))[1])
+    monkeypatch.setattr(Runner, "hidden", noting("computed", Runner.hidden))
+    monkeypatch.setattr(Guide, "few", noting("asked", Guide.few))
     engine = Engine(options, loaded=loaded)
     for one in requests:
         engine.submit(one)
