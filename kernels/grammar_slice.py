@@ -6,12 +6,14 @@ mask words. What is left to each walk are the nodes at which the frame is left o
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from espalier.kernels.automaton import PUSH, Automaton, Slices, Trie
+from espalier.kernels.errors import KernelError
 from espalier.kernels.grammar_walk_twin import packed
 
 
@@ -25,9 +27,13 @@ class Slice:
     outcome: int
 
 
-def make_slice(automaton: Automaton, trie: Trie, state: int, num_words: int) -> Slice | Tensor | None:
-    """The slice of a state; or int32 [any], states whose rows have to be made first (and then perhaps more, level by
-    level); or None, where inner states end with different outcomes.
+def make_slice(
+    automaton: Automaton, trie: Trie, state: int, num_words: int, make: Callable[[list[int]], Automaton] | None = None
+) -> Slice | None:
+    """The slice of a state; None where inner states end with different outcomes.
+
+    `make` makes the rows of some states that are not made and returns the automaton with them, level by level of the
+    trie; without it all that are met have to be made: else KernelError.
     """
     zero = torch.zeros(1, dtype=torch.int32, device=trie.byte.device)
     node, reached = zero.clone(), zero + state
@@ -38,8 +44,10 @@ def make_slice(automaton: Automaton, trie: Trie, state: int, num_words: int) -> 
         node, reached, num = node[num > 0], reached[num > 0], num[num > 0]
         unmade = reached[~automaton.is_made[reached]]
         if len(unmade):
-            to_make: Tensor = unmade.unique()
-            return to_make
+            numbers: list[int] = unmade.unique().tolist()
+            if make is None:
+                raise KernelError(f"states without rows: {numbers}")
+            automaton = make(numbers)
         if len(node) and bool((node != 0).all()):
             outcomes |= set(automaton.ends[reached].unique().tolist()) - {-1}
         parent = torch.repeat_interleave(torch.arange(len(node), device=node.device), num)

@@ -212,16 +212,25 @@ def test_making_what_is_missed_leaves_only_what_is_the_hosts(name: str) -> None:
 
 def slices_of(rows: Rows, batch: list[list[Place]]) -> Slices:
     """Slices of all states in which a place stands, as far as there can be one; rows are made as needed."""
+
+    def make(numbers: list[int]) -> Automaton:
+        for number in numbers:
+            rows.make(number)
+        return automaton_of(rows)
+
     found = dict[int, Slice]()
     for state in {state for places in batch for state, _ in places}:
-        made = make_slice(automaton_of(rows), TRIE, state, SMALL.num_words)
-        while isinstance(made, torch.Tensor):
-            for number in made.tolist():
-                rows.make(number)
-            made = make_slice(automaton_of(rows), TRIE, state, SMALL.num_words)
+        made = make_slice(automaton_of(rows), TRIE, state, SMALL.num_words, make)
         if made is not None:
             found[state] = made
     return join_slices(found, len(rows.rows), SMALL.num_words, torch.device("cpu"))
+
+
+def test_a_slice_needs_the_rows_that_it_meets() -> None:
+    rows = Rows()
+    [(state, _)] = collect("strings in a row", rows, steps=1)[0][1]
+    with pytest.raises(KernelError, match=rf"states without rows: \[{state}\]"):
+        make_slice(automaton_of(rows), TRIE, state, SMALL.num_words)
 
 
 @pytest.mark.parametrize("way", ["kernel", "twin"])

@@ -55,7 +55,7 @@ def workload(tokens: Tokens, end: int, cases: list[Case], num_rows: int, device:
     trie = Trie(*(torch.tensor(a) for a in (vocabulary.trie.byte, vocabulary.trie.kid_first, vocabulary.trie.kids,
                                             vocabulary.trie.first, vocabulary.trie.tokens)))  # fmt: skip
     places = _places([place for _, place, _ in found])
-    slices = _make_all(rows, on(trie, device), on(places, device), vocabulary.num_words)
+    slices = _make_all(rows, trie, places, vocabulary.num_words, device)
     kinds = Counter(kind for kind, _, _ in found)
     return Workload(_automaton(rows), trie, places, slices, [cursor for _, _, cursor in found], kinds)
 
@@ -116,20 +116,24 @@ def _automaton(rows: Rows) -> Automaton:
 
 def _slice_of(rows: Rows, trie: Trie, state: int, num_words: int) -> Slice | None:
     """The slice of a state, with the rows made that its tokens meet: a counter has many more."""
-    device = trie.byte.device
-    while isinstance(made := make_slice(on(_automaton(rows), device), trie, state, num_words), torch.Tensor):
-        for number in made.tolist():
+
+    def make(numbers: list[int]) -> Automaton:
+        for number in numbers:
             rows.make(number)
-    return made
+        return _automaton(rows)
+
+    return make_slice(_automaton(rows), trie, state, num_words, make)
 
 
-def _make_all(rows: Rows, trie: Trie, places: Places, num_words: int) -> Slices:
-    """Make what the walks meet, and slices of the broad states that they begin in."""
-    device, found = trie.byte.device, dict[int, Slice]()
+def _make_all(rows: Rows, trie: Trie, places: Places, num_words: int, device: torch.device) -> Slices:
+    """Make what the walks meet, and slices of the broad states that they begin in, on the device."""
+    found = dict[int, Slice]()
     for state in places.state.unique().tolist():
         if _kind(rows, state) == "string" and (made := _slice_of(rows, trie, state, num_words)) is not None:
             found[state] = made
-    known = set[tuple[int, ...]]()
+    found = {state: replace(one, **{name: getattr(one, name).to(device) for name in ("words", "node", "code")})
+             for state, one in found.items()}  # fmt: skip
+    trie, places, known = on(trie, device), on(places, device), set[tuple[int, ...]]()
     while True:
         slices = join_slices(found, len(rows.rows), num_words, device)
         automaton = on(_automaton(rows), device)
