@@ -1,5 +1,5 @@
 # make run     set up and serve the bundled model (PORT=8000 HOST=127.0.0.1 MODEL=... ARGS=...)
-# make test    set up and run the tests (ARGS=... for pytest)
+# make test    set up and run the tests, on all cores (ARGS=... for pytest, WORKERS=0 for one process)
 # make test-clients   set up and run the tests of other people's clients against the server
 # make check   ruff and mypy
 # make bench   measure the engine on the bundled model (ARGS=... for other shapes)
@@ -14,6 +14,7 @@ HOST ?= 127.0.0.1
 PORT ?= 8000
 MODEL ?=
 ARGS ?=
+WORKERS ?= auto
 VENV := .venv
 BIN := $(VENV)/bin
 export TORCH_INDEX_URL
@@ -23,8 +24,9 @@ export TORCH_INDEX_URL
 run: $(VENV)/.run
 	$(BIN)/espalier serve $(MODEL) --host $(HOST) --port $(PORT) $(ARGS)
 
+# A test uses one core: each worker takes whole files, so that what a file shares is made once.
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
 
 # Other people's clients leave sockets and event loops to the collector.
 test-clients: $(VENV)/.clients

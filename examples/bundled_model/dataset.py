@@ -20,7 +20,7 @@ from time import sleep
 from typing import Any
 
 import numpy as np
-from dialogues import make_dialogue
+from dialogues import make_dialogue, tool_calls
 from numpy.typing import NDArray
 from rendering import render, written_mask
 from tokenizers import Tokenizer
@@ -48,6 +48,8 @@ class Recipe:
     """Share of rows that are random tokens, said again and again: they teach to copy within a few hundred steps."""
     long_every: int = 12
     """Every so many chunks the dialogues are long, and rows twice as long."""
+    few_tools: float = 0.0
+    """Share of dialogues that are calls of at most three tools: they take less reading for as much writing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +101,10 @@ class RowMaker:
             if number < recipe.drill_chunks and rng.random() < recipe.drills:
                 rows.append(drill_row(rng, min(384, row_len), self.vocab_size))
             else:
-                dialogue = make_dialogue(rng, episodes=rng.choice((2, 3, 5, 8)) if is_long else 1)
+                if rng.random() < recipe.few_tools:
+                    dialogue = tool_calls(rng, False, most_tools=3)
+                else:
+                    dialogue = make_dialogue(rng, episodes=rng.choice((2, 3, 5, 8)) if is_long else 1)
                 rows.append(self.row(render(dialogue), row_len))
             total += len(rows[-1][0])
         return rows

@@ -170,9 +170,9 @@ def reasoning(rng: Random, held_out: bool) -> Dialogue:
     return Dialogue().turn(question, f"{older} is older.", f"{who}: {a}, {other}: {b}. {max(a, b)} is more.")
 
 
-def tool_calls(rng: Random, held_out: bool) -> Dialogue:
+def tool_calls(rng: Random, held_out: bool, most_tools: int = 8) -> Dialogue:
     """A talk with tools: calls, their results, the answers; at times no call, because none fits."""
-    return scenarios.agent(Source(rng, held_out, held_out, is_spaced=held_out))
+    return scenarios.agent(Source(rng, held_out, held_out, is_spaced=held_out, most_tools=most_tools))
 
 
 def remembering(rng: Random, held_out: bool) -> Dialogue:

@@ -34,10 +34,10 @@ _REMEMBERED = (
 REFUSAL = "I am sorry, none of my tools can do that."
 
 
-def offer(source: Source, most: int = 8) -> list[Tool]:
-    """One to `most` tools that no sentence confuses, some of them alike in verb or noun."""
+def offer(source: Source) -> list[Tool]:
+    """One to `source.most_tools` tools that no sentence confuses, some of them alike in verb or noun."""
     rng = source.rng
-    wanted = min(most, rng.choice((1, 1, 2, 2, 3, 3, 4, 4, 5, 6, 7, 8)))
+    wanted = rng.choice([count for count in (1, 1, 2, 2, 3, 3, 4, 4, 5, 6, 7, 8) if count <= source.most_tools])
     tools: list[Tool] = []
     known = toolbox("held_out" if source.is_unseen else "train")
     share = 0.0 if source.is_unseen else rng.choice((0.0, 0.0, 0.3, 1.0))

@@ -130,6 +130,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--matrix-rate", type=float, default=0.02)
     parser.add_argument("--other-rate", type=float, default=0.004)
     parser.add_argument("--drill-chunks", type=int, default=30, help="so many chunks have drills among their rows")
+    parser.add_argument(
+        "--few-tools", type=float, default=0.0, help="share of dialogues that are calls of at most three tools"
+    )
     parser.add_argument("--hidden-size", type=int, default=Shape().hidden_size)
     parser.add_argument("--layers", type=int, default=Shape().num_hidden_layers)
     parser.add_argument("--start-from", type=Path, help="a checkpoint to begin with, instead of random weights")
@@ -175,7 +178,7 @@ def main() -> None:
         training.load(state_file)
     recipe = Recipe(
         batch_tokens=given.batch_tokens, drill_chunks=given.drill_chunks, chunk_tokens=32 * given.batch_tokens,
-        row_len=given.row_len,
+        row_len=given.row_len, few_tools=given.few_tools,
     )  # fmt: skip
     looks, saves = [0.15, 0.35, 0.6, 0.8], given.save_every
 

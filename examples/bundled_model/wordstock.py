@@ -80,6 +80,9 @@ class Source:
     toolbox: Path | None = None
     """A file of known tools in place of the shipped one."""
 
+    most_tools: int = 8
+    """A dialogue offers at most so many tools."""
+
     def allows(self, word: str) -> bool:
         """Whether a word or value lies on this side."""
         return is_kept_back(word) == self.is_unseen

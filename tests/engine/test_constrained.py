@@ -168,7 +168,7 @@ def test_a_device_that_runs_ahead_computes_before_masks_are_made(
 
 
 def test_jumping_says_what_greedy_steps_say(
-    exact: tuple[EngineOptions, Loaded], capsys: pytest.CaptureFixture[str]
+    exact: tuple[EngineOptions, Loaded], record_property: Callable[[str, object], None]
 ) -> None:
     # Where the model's own choice of tokens for what is forced is the tokenizer's, the text is the same.
     options, loaded = exact
@@ -185,8 +185,7 @@ def test_jumping_says_what_greedy_steps_say(
         assert text(jumping[name]) == text(stepwise[name])
     share = sum(is_canonical.values()) / len(requests)
     assert share >= 0.6
-    with capsys.disabled():
-        print(f" [{share:.0%} of the model's own answers spell what is forced as the tokenizer does]", end="")
+    record_property("the model's own answers that spell what is forced as the tokenizer does", f"{share:.0%}")
 
 
 def is_written_as_forced(loaded: Loaded, asked: Generate, outputs: list[Output]) -> bool:
