@@ -297,6 +297,27 @@ def test_min_tokens_yields_where_only_the_end_is_left(bundled: Loaded, constrain
     assert compiled.is_complete()
 
 
+@pytest.mark.parametrize("constraint", [Regex("[a-z]*"), Json({"type": "integer"})])
+def test_an_end_that_min_tokens_yields_to_has_its_log_probability(bundled: Loaded, constraint: AnyConstraint) -> None:
+    asked = request("a", constraint, min_tokens=10, max_tokens=10, logprobs=2)
+    outputs = drive(Engine(BUNDLED, loaded=bundled), [asked])["a"]
+    logprobs = [entry for output in outputs for entry in output.logprobs or ()]
+    assert [entry.token_id for entry in logprobs] == tokens(outputs)
+    assert logprobs[-1].token_id in bundled.tokenizer.end_token_ids
+    assert logprobs[-1].logprob < 0
+    assert len(logprobs[-1].top) == 2
+
+
+def test_a_forced_stop_token_ends_no_answer_before_min_tokens(bundled: Loaded) -> None:
+    constraint = Json({"const": ["a", "b", "c"]})
+    whole = tokens(drive(Engine(BUNDLED, loaded=bundled), [request("a", constraint)])["a"])
+    for min_tokens in range(len(whole)):
+        asked = request("a", constraint, min_tokens=min_tokens, stop_token_ids=tuple(whole))
+        outputs = drive(Engine(BUNDLED, loaded=bundled), [asked])["a"]
+        assert tokens(outputs) == whole[: min_tokens + 1]
+        assert outputs[-1].stop_reason == whole[min_tokens]
+
+
 def test_ignoring_the_end_of_a_constrained_answer_is_refused(bundled: Loaded) -> None:
     with pytest.raises(RequestError, match="ignore_eos") as refused:
         Engine(BUNDLED, loaded=bundled).submit(request("a", Json({}), ignore_eos=True))
