@@ -359,6 +359,23 @@ def test_a_constrained_request_can_be_aborted(bundled: Loaded) -> None:
     assert drive(engine, [])["a"][-1].finish_reason == "abort"
 
 
+@pytest.mark.parametrize("ends", [True, False])
+def test_what_a_grammar_used_once_has_grown_by_is_counted_when_its_request_is_over(bundled: Loaded, ends: bool) -> None:
+    asked = request("a", Json(SCHEMAS["nested"] | {"title": str(ends)}))
+    is_compiled = []
+    for size in (10**7, 10**5):
+        engine = Engine(dataclasses.replace(BUNDLED, grammar_memory_bytes=size), loaded=bundled)
+        engine.submit(asked)
+        for _ in range(20):
+            engine.step()
+        is_compiled.append(engine.preparation(asked) is None)
+        if not ends:
+            engine.abort("a")
+        drive(engine, [])
+        is_compiled.append(engine.preparation(asked) is None)
+    assert is_compiled == [True, True, True, False]
+
+
 def test_an_answer_fills_the_context_to_the_last_token(bundled: Loaded) -> None:
     engine = Engine(BUNDLED, loaded=bundled)
     outputs = drive(engine, [request("a", Json(SCHEMAS["long"]), prompt=460, first=10, max_tokens=None)])["a"]
