@@ -334,6 +334,9 @@ class Engine:
         )
         self._counts.failed += 1
         running = self._running.pop(sequence.request_id)
+        if isinstance(error, NanLogitsError):
+            # Nor what it found in the tree: that may be at fault, kept by those that held it when its maker failed.
+            sequence.inserted_len = sequence.shared_len
         self.scheduler.finish(sequence, keep=False)
         self._guides.measure(sequence.guide)
         code = error.code if isinstance(error, EngineError) else EngineError.code
