@@ -113,7 +113,9 @@ class Answer:
         sequence.append(token_id, is_drawn=is_drawn)
         self._token_ids.append(token_id)
         is_end = token_id in self._end_token_ids
-        if not is_end and token_id in self._stop_token_ids:
+        # None is drawn before min_tokens, but one may be forced.
+        may_stop = sequence.num_generated > sequence.params.min_tokens
+        if not is_end and may_stop and token_id in self._stop_token_ids:
             self._reason, self._stop = "stop", token_id
             return
         if self._parts is not None:

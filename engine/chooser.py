@@ -96,5 +96,7 @@ class _Again:
                 return drawn
         end = guide.can_end() if drawn.is_blocked else None
         if end is not None and guide.propose(end, num_left):
-            return Drawn(end)
+            self._mask[0] = 0
+            allow(self._mask[0], np.array([end], dtype=np.int32))
+            return self._sampler.only(self._logits, self._sequence, self._mask)
         return drawn

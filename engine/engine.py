@@ -129,6 +129,7 @@ class Engine:
         running = _Running(sequence, Answer(sequence, self.tokenizer, ends))
         self._jump(running)
         if running.answer.is_over:
+            self._guides.measure(guide)
             self._ready_outputs.append(running.answer.tell(self._clock()))
             return
         self._running[request.request_id] = running
@@ -139,6 +140,7 @@ class Engine:
         running = self._running.pop(request_id, None)
         if running is not None:
             self.scheduler.finish(running.sequence, is_turn=False)
+            self._guides.measure(running.sequence.guide)
             self._ready_outputs.append(running.answer.end("abort", self._clock()))
 
     def note(self, note: SessionNote) -> None:
@@ -311,6 +313,7 @@ class Engine:
             if running.answer.is_over:
                 del self._running[sequence.request_id]
                 self.scheduler.finish(sequence)
+                self._guides.measure(sequence.guide)
             outputs.append(running.answer.tell(now))
         outputs += self._ready_outputs
         self._ready_outputs.clear()
@@ -331,7 +334,11 @@ class Engine:
         )
         self._counts.failed += 1
         running = self._running.pop(sequence.request_id)
+        if isinstance(error, NanLogitsError):
+            # Nor what it found in the tree: that may be at fault, kept by those that held it when its maker failed.
+            sequence.inserted_len = sequence.shared_len
         self.scheduler.finish(sequence, keep=False)
+        self._guides.measure(sequence.guide)
         code = error.code if isinstance(error, EngineError) else EngineError.code
         message = str(error) if isinstance(error, EngineError) else "the engine failed on this request"
         self._ready_outputs.append(running.answer.end("error", self._clock(), code=code, message=message))

@@ -30,7 +30,6 @@ class Guide:
     """
 
     __slots__ = (
-        "_atlas",
         "_canonical",
         "_cursor",
         "_end_token",
@@ -39,18 +38,19 @@ class Guide:
         "_plan",
         "_proposed",
         "_told",
+        "atlas",
         "has_parts",
         "is_closed_by_budget",
     )
 
     def __init__(self, grammar: Grammar, canonical: Canonical | None, atlas: Atlas | None = None) -> None:
-        self._atlas = Atlas(grammar) if atlas is None else atlas
+        self.atlas = Atlas(grammar) if atlas is None else atlas
         self._canonical, self._end_tokens = canonical, grammar.end_tokens
         self._end_token = grammar.end_token if grammar.end_tokens else None
         self.has_parts = grammar.has_parts
         self._told: deque[Told] = deque()
         self._proposed: tuple[Place, Plan, Told] | None = None
-        self._move(self._atlas.start)
+        self._move(self.atlas.start)
         # A short completion from here on as far as one is being followed. What is short a token later may take another
         # way that is longer: only who keeps to one completion comes closer to its end with each token.
         self._plan: Plan = None
@@ -83,7 +83,7 @@ class Guide:
 
         Raises RejectedError if the mask does not allow it.
         """
-        after, told = self._place.after.get(token) or self._atlas.step(self._place, token)
+        after, told = self._place.after.get(token) or self.atlas.step(self._place, token)
         fits, plan = self._fits(after, (token,), num_left)
         if not fits:
             self.is_closed_by_budget = True
@@ -187,7 +187,7 @@ class Guide:
     def _note(self, start: Place, before: list[int], tokens: tuple[int, ...]) -> None:
         """Let all who come to a place know the tokens that must come there, which were taken just now."""
         told = tuple(islice(self._told, len(self._told) - len(tokens), None)) if self.has_parts else ()
-        self._atlas.note(start, tuple(before[-start.span :]), (tokens, told, self._place))
+        self.atlas.note(start, tuple(before[-start.span :]), (tokens, told, self._place))
 
     def _certain(self, before: list[int]) -> tuple[list[int], int]:
         """What the tokenizer would write for what must come, and how many of the tokens before that is for."""
@@ -207,7 +207,7 @@ class Guide:
         """Take all of them, if what then remains of the budget still completes the answer."""
         cursor: Cursor = self._place.cursor.copy()
         told = [cursor.accept(token) for token in tokens]
-        after = self._atlas.place(cursor)
+        after = self.atlas.place(cursor)
         fits, plan = self._fits(after, tokens, num_left - len(tokens))
         if fits:
             self._plan = plan

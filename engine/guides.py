@@ -26,7 +26,9 @@ class Guides:
         self._tokenizer, self._jump_forward = tokenizer, options.jump_forward
         self._limits = Limits() if options.mask_cache else Limits(mask_bytes=0)
         self._grammars = GrammarCache(options.grammar_memory_bytes)
-        self._atlases = Shares[Atlas](int(ATLAS_SHARE * options.grammar_memory_bytes))
+        self._atlases = Shares[Atlas](
+            int(ATLAS_SHARE * options.grammar_memory_bytes), lambda atlas: atlas.num_bytes + atlas.grammar.num_bytes
+        )
         self._canonical = Canonical(tokenizer)
 
     def preparation(self, request: Generate) -> Preparation | None:
@@ -74,12 +76,16 @@ class Guides:
             )
         return guide
 
+    def measure(self, guide: Guide | None) -> None:
+        """Count what was found out for a request that is over: much more than what compiling it took."""
+        if guide is not None:
+            self._atlases.measure(guide.atlas)
+            self._grammars.grammars.measure(guide.atlas.grammar)
+
     def _atlas(self, tenant: str, grammar: Grammar) -> Atlas:
         found = self._atlases.get(tenant, grammar)
-        if found is None:
-            atlas = Atlas(grammar)
-            self._atlases.put(tenant, grammar, atlas, grammar.num_bytes)
-            return atlas
-        if found.num_uses & (found.num_uses - 1) == 0:  # as `GrammarCache` does
-            self._atlases.resize(tenant, found, grammar.num_bytes + found.value.num_bytes)
-        return found.value
+        if found is not None:
+            return found.value
+        atlas = Atlas(grammar)
+        self._atlases.put(tenant, grammar, atlas)
+        return atlas

@@ -6,7 +6,7 @@ token's position alone, so that a request repeats whatever shares its batch, and
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -76,6 +76,17 @@ class Sampler:
             Drawn(token_id, bool(is_valid), logprob, bool(is_blocked))
             for token_id, is_valid, is_blocked, logprob in zip(*columns, logprobs, strict=True)
         ]
+
+    def only(self, logits_1v: Tensor, sequence: Sequence, mask_1w: NDArray[np.int32]) -> Drawn:
+        """The one token that a mask allows, though the request bans it, as `sample` gives it to others."""
+        device, count = logits_1v.device, sequence.params.logprobs
+        plain, wants = self._greedy_settings(1, device), None
+        if count is not None:
+            wants = torch.ones(1, dtype=torch.bool, device=device)
+        settings = _masked(plain, torch.from_numpy(mask_1w).to(device), None)
+        found = sample(logits_1v, replace(settings, wants_logprob=wants, num_top=count or 0))
+        [logprob] = [None] if wants is None else _logprobs(found, [sequence])
+        return Drawn(int(found.token), bool(found.is_valid), logprob, bool(found.is_blocked))
 
     def _greedy_settings(self, rows: int, device: torch.device) -> Settings:
         """Those of rows that ask for nothing, which are kept: making them takes as long as a draw."""

@@ -37,8 +37,8 @@ _DEFAULTS = {"single_word": False, "lstrip": False, "rstrip": False, "normalized
 class Tokenizer:
     """Encodes and decodes; immutable, so safe to use from several threads.
 
-    `token_bytes[id]` is what a token means as bytes, None for special tokens and gaps. `end_token_ids` end an answer.
-    `named_tokens` are the special tokens that chat templates know by name, as {"bos_token": "<s>"}.
+    `token_bytes[id]` is what a token means as bytes, None for special tokens, gaps and `end_token_ids`, which end an
+    answer. `named_tokens` are the special tokens that chat templates know by name, as {"bos_token": "<s>"}.
     """
 
     def __init__(
@@ -57,7 +57,9 @@ class Tokenizer:
         self.special_ids = frozenset(self.added_tokens[token["content"]] for token in tokens if token["special"])
         self.vocab_size = max(self._encoder.get_vocab().values(), default=-1) + 1
         self._all_bytes = self._bytes(spec)
-        self.token_bytes = [None if i in self.special_ids else data for i, data in enumerate(self._all_bytes)]
+        # What ends an answer is no text in one, whatever the files say of it.
+        plain = self.special_ids.union(end_token_ids)
+        self.token_bytes = [None if i in plain else data for i, data in enumerate(self._all_bytes)]
 
     @classmethod
     def load(cls, folder: Path) -> Tokenizer:

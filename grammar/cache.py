@@ -27,17 +27,20 @@ _DEFAULT = Limits()
 
 @dataclass(slots=True)
 class _Entry(Generic[Value]):
+    tenant: str
     value: Value
-    num_bytes: int
+    num_beside: int
+    num_bytes: int = 0
     num_uses: int = 0
 
 
 class Shares(Generic[Value]):
-    """Values of tenants by key, bounded in bytes over all tenants."""
+    """Values of tenants by key, bounded in bytes over all tenants; `size` says how many a value takes now."""
 
-    def __init__(self, budget_bytes: int) -> None:
-        self.budget_bytes, self.num_bytes = budget_bytes, 0
+    def __init__(self, budget_bytes: int, size: Callable[[Value], int]) -> None:
+        self.budget_bytes, self.num_bytes, self._size = budget_bytes, 0, size
         self._entries: dict[str, OrderedDict[Hashable, _Entry[Value]]] = {}
+        self._of: dict[int, _Entry[Value]] = {}  # by the id of a value, which its entry keeps alive
         self._sizes: dict[str, int] = {}
 
     def __len__(self) -> int:
@@ -56,16 +59,19 @@ class Shares(Generic[Value]):
             found.num_uses += 1
         return found
 
-    def put(self, tenant: str, key: Hashable, value: Value, num_bytes: int) -> None:
-        """Keep a value under a new key; what alone is over the bound is not kept."""
-        if num_bytes <= self.budget_bytes:
-            self._entries.setdefault(tenant, OrderedDict())[key] = _Entry(value, num_bytes)
-            self._grow(tenant, num_bytes)
+    def put(self, tenant: str, key: Hashable, value: Value, num_beside: int = 0) -> None:
+        """Keep a value under a new key, which takes so many more bytes; what alone is over the bound is not kept."""
+        if num_beside + self._size(value) <= self.budget_bytes:
+            entry = _Entry(tenant, value, num_beside)
+            self._entries.setdefault(tenant, OrderedDict())[key] = self._of[id(value)] = entry
+            self.measure(value)
 
-    def resize(self, tenant: str, entry: _Entry[Value], num_bytes: int) -> None:
-        """A kept value takes another number of bytes now."""
-        grown, entry.num_bytes = num_bytes - entry.num_bytes, num_bytes
-        self._grow(tenant, grown)
+    def measure(self, value: Value) -> None:
+        """Count what a value takes now, if it is kept: they grow with use."""
+        entry = self._of.get(id(value))
+        if entry is not None:
+            before, entry.num_bytes = entry.num_bytes, entry.num_beside + self._size(value)
+            self._grow(entry.tenant, entry.num_bytes - before)
 
     def _grow(self, tenant: str, num_bytes: int) -> None:
         self._sizes[tenant] = self._sizes.get(tenant, 0) + num_bytes
@@ -77,6 +83,7 @@ class Shares(Generic[Value]):
         _, gone = self._entries[tenant].popitem(last=False)
         self._sizes[tenant] -= gone.num_bytes
         self.num_bytes -= gone.num_bytes
+        del self._of[id(gone.value)]
         if not self._entries[tenant]:
             del self._entries[tenant], self._sizes[tenant]
 
@@ -85,8 +92,8 @@ class GrammarCache:
     """Compiles what it does not have."""
 
     def __init__(self, budget_bytes: int = 256 << 20, refused_bytes: int = 4 << 20) -> None:
-        self.grammars = Shares[Grammar](budget_bytes)
-        self.refused = Shares[GrammarError](refused_bytes)
+        self.grammars = Shares[Grammar](budget_bytes, lambda grammar: grammar.num_bytes)
+        self.refused = Shares[GrammarError](refused_bytes, lambda error: 2 * len(str(error)))
 
     def knows(
         self,
@@ -115,7 +122,7 @@ class GrammarCache:
         found = self.grammars.get(tenant, key)
         if found is not None:
             if found.num_uses & (found.num_uses - 1) == 0:  # grammars grow with use: measured at uses 1, 2, 4, 8 ...
-                self.grammars.resize(tenant, found, found.value.num_bytes + len(text) + _ENTRY)
+                self.grammars.measure(found.value)
             return found.value
         refused = self.refused.get(tenant, key)
         if refused is not None:
@@ -124,12 +131,12 @@ class GrammarCache:
             grammar = compile_grammar(constraint, vocabulary, end_tokens, limits, pause)
         except GrammarError as error:
             if self.refused.get(tenant, key) is None:  # in a pause another one may have come and asked for the same
-                self.refused.put(tenant, key, _again(error), len(text) + 2 * len(str(error)) + _ENTRY)
+                self.refused.put(tenant, key, _again(error), len(text) + _ENTRY)
             raise
         made = self.grammars.get(tenant, key)
         if made is not None:
             return made.value
-        self.grammars.put(tenant, key, grammar, grammar.num_bytes + len(text) + _ENTRY)
+        self.grammars.put(tenant, key, grammar, len(text) + _ENTRY)
         return grammar
 
 

@@ -296,6 +296,27 @@ def test_min_tokens_yields_where_only_the_end_is_left(bundled: Loaded, constrain
     assert compiled.is_complete()
 
 
+@pytest.mark.parametrize("constraint", [Regex("[a-z]*"), Json({"type": "integer"})])
+def test_an_end_that_min_tokens_yields_to_has_its_log_probability(bundled: Loaded, constraint: AnyConstraint) -> None:
+    asked = request("a", constraint, min_tokens=10, max_tokens=10, logprobs=2)
+    outputs = drive(Engine(BUNDLED, loaded=bundled), [asked])["a"]
+    logprobs = [entry for output in outputs for entry in output.logprobs or ()]
+    assert [entry.token_id for entry in logprobs] == tokens(outputs)
+    assert logprobs[-1].token_id in bundled.tokenizer.end_token_ids
+    assert logprobs[-1].logprob < 0
+    assert len(logprobs[-1].top) == 2
+
+
+def test_a_forced_stop_token_ends_no_answer_before_min_tokens(bundled: Loaded) -> None:
+    constraint = Json({"const": ["a", "b", "c"]})
+    whole = tokens(drive(Engine(BUNDLED, loaded=bundled), [request("a", constraint)])["a"])
+    for min_tokens in range(len(whole)):
+        asked = request("a", constraint, min_tokens=min_tokens, stop_token_ids=tuple(whole))
+        outputs = drive(Engine(BUNDLED, loaded=bundled), [asked])["a"]
+        assert tokens(outputs) == whole[: min_tokens + 1]
+        assert outputs[-1].stop_reason == whole[min_tokens]
+
+
 def test_ignoring_the_end_of_a_constrained_answer_is_refused(bundled: Loaded) -> None:
     with pytest.raises(RequestError, match="ignore_eos") as refused:
         Engine(BUNDLED, loaded=bundled).submit(request("a", Json({}), ignore_eos=True))
@@ -335,6 +356,23 @@ def test_a_constrained_request_can_be_aborted(bundled: Loaded) -> None:
     engine.step()
     engine.abort("a")
     assert drive(engine, [])["a"][-1].finish_reason == "abort"
+
+
+@pytest.mark.parametrize("ends", [True, False])
+def test_what_a_grammar_used_once_has_grown_by_is_counted_when_its_request_is_over(bundled: Loaded, ends: bool) -> None:
+    asked = request("a", Json(SCHEMAS["nested"] | {"title": str(ends)}))
+    is_compiled = []
+    for size in (10**7, 10**5):
+        engine = Engine(dataclasses.replace(BUNDLED, grammar_memory_bytes=size), loaded=bundled)
+        engine.submit(asked)
+        for _ in range(20):
+            engine.step()
+        is_compiled.append(engine.preparation(asked) is None)
+        if not ends:
+            engine.abort("a")
+        drive(engine, [])
+        is_compiled.append(engine.preparation(asked) is None)
+    assert is_compiled == [True, True, True, False]
 
 
 def test_an_answer_fills_the_context_to_the_last_token(bundled: Loaded) -> None:

@@ -146,6 +146,23 @@ def test_one_request_fails_alone_and_its_state_is_not_used(
     assert again[-1].usage.cached_tokens == 0
 
 
+def test_state_that_is_no_number_is_forgotten_by_the_last_that_holds_it(options: EngineOptions, loaded: Loaded) -> None:
+    own = {"short": range(200, 208), "long": range(100, 250), "again": range(150, 180)}
+    requests = [Generate(name, [*range(1, 141), *ids], GREEDY) for name, ids in own.items()]
+    good = drive(Engine(options, loaded=loaded), requests[2:])["again"]
+    engine = Engine(options, loaded=loaded)
+    for request in requests[:2]:
+        engine.submit(request)
+    engine.step()
+    loaded.kv.poison(torch.from_numpy(engine.scheduler.tree.slots()).long())
+    # The long one goes on where the short one is when that fails: what both have is still held.
+    told = drive(engine)
+    assert [told[name][-1].error_code for name in ("short", "long")] == ["nan_logits"] * 2
+    again = drive(engine, requests[2:])["again"]
+    assert again[-1].usage.cached_tokens == 0
+    assert tokens(again) == tokens(good)
+
+
 def test_seeds_repeat_and_differ(engine: Engine) -> None:
     def run(seed: int, name: str) -> list[int]:
         params = SamplingParams(temperature=1.0, top_p=0.95, seed=seed, max_tokens=12, ignore_eos=True)

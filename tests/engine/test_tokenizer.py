@@ -17,6 +17,7 @@ from tokenizers import Tokenizer as Encoder
 from espalier.engine.errors import CheckpointError, UnsupportedModelError
 from espalier.engine.hub import BUNDLED_FOLDER
 from espalier.engine.tokenizer import Tokenizer
+from espalier.grammar import Json, compile_grammar
 
 Spec = dict[str, Any]
 MARKERS = ("<|end|>", "<|start|>", "<think>", "</think>")
@@ -268,6 +269,21 @@ def test_a_named_token_is_special_even_if_its_entry_does_not_say_so(
     tokenizer = Tokenizer.load(write_tokenizer(tmp_path, spec, eos_token="EOT"))
     assert tokenizer.special_ids == {256} and 256 not in tokenizer.encode("EOT")
     assert tokenizer.end_token_ids == (256,)
+
+
+def test_an_end_token_is_no_text_even_if_nothing_says_that_it_is_special(
+    tmp_path: Path, byte_level: Callable[..., Spec], write_tokenizer: Callable[..., Path]
+) -> None:
+    spec = byte_level()
+    spec["added_tokens"] = [token(256, "EOT", special=False)]
+    folder = write_tokenizer(tmp_path, spec)
+    (folder / "generation_config.json").write_text('{"eos_token_id": [256]}')
+    tokenizer = Tokenizer.load(folder)
+    assert tokenizer.token_bytes[256] is None
+    # Or a mask would allow it within a string, and an answer would end there.
+    cursor = compile_grammar(Json({"type": "string"}), tokenizer.vocabulary, tokenizer.end_token_ids).start()
+    cursor.accept_bytes(b'"E')
+    assert not cursor.allowed().mask[256 >> 5] & 1
 
 
 @pytest.mark.parametrize(

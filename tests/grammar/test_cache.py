@@ -75,6 +75,20 @@ def test_what_a_grammar_grows_by_in_use_is_counted() -> None:
     assert cache.grammars.num_bytes > before
 
 
+def test_what_grew_too_large_in_use_goes_when_it_is_measured() -> None:
+    size, schema = GrammarCache(), Json({"type": "object", "properties": {"a": {"type": "integer"}}})
+    size.get("ada", schema, VOCABULARY)
+    cache = GrammarCache(budget_bytes=size.grammars.num_bytes)
+    grammar = cache.get("ada", schema, VOCABULARY)
+    cache.grammars.measure(grammar)
+    assert len(cache.grammars) == 1
+    grammar.start().allowed()
+    cache.grammars.measure(grammar)
+    assert (len(cache.grammars), cache.grammars.num_bytes, cache.grammars.held_by("ada")) == (0, 0, 0)
+    cache.grammars.measure(grammar)  # which is kept no more
+    assert cache.grammars.num_bytes == 0
+
+
 def test_a_grammar_larger_than_the_cache_is_compiled_and_not_kept() -> None:
     cache = GrammarCache(budget_bytes=100)
     assert cache.get("ada", unique(1), VOCABULARY).start().shortest_completion() == b'"u1"'
