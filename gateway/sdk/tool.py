@@ -10,7 +10,7 @@ The function stays what it was and can be called; a `Tool` is beside it what an 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import (
     Annotated,
@@ -59,7 +59,7 @@ class ToolSpec:
 
     name: str
     description: str
-    parameters: JsonObject
+    parameters: Mapping[str, object]
     timeout_s: float | None = None
     effect: Effect = "once"
 
