@@ -298,6 +298,11 @@ async def test_connections_are_held_while_the_client_is_open_and_closed_by_who_l
         await asyncio.gather(*(agent.run(f"run {number}") for number in range(5)))
         assert transport.num_closed == 1
     assert transport.num_closed == 2
+    async with client:
+        async with client:
+            pass
+        assert transport.num_closed == 2
+    assert transport.num_closed == 3
 
 
 def test_one_client_serves_one_event_loop_after_another() -> None:
