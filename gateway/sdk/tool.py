@@ -31,10 +31,11 @@ from typing import (
 
 import msgspec
 
+from espalier.gateway.sdk.annotation import described, description_in
 from espalier.gateway.sdk.call import Call
 from espalier.gateway.sdk.docstring import read
 from espalier.gateway.sdk.errors import DefinitionError, ShapeError, ToolError
-from espalier.gateway.sdk.schema import JsonObject, described, description_in
+from espalier.gateway.sdk.schema import JsonObject
 from espalier.gateway.sdk.shape import Shape, encode, encode_json
 from espalier.gateway.sdk.thread import in_thread
 

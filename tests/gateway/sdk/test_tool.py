@@ -34,6 +34,9 @@ class Window(pydantic.BaseModel):
     end: int
 
 
+Pages = Annotated[int, pydantic.Field(gt=0)]
+
+
 @tool
 def forecast(
     place: Annotated[Place, "where"],
@@ -174,6 +177,21 @@ async def test_bounds_hold_for_a_parameter_with_a_default() -> None:
     assert await repeat.execute(asked('{"word":null,"times":2}')) == "2 None"
     with pytest.raises(ShapeError, match="times: Expected `int` >= 1"):
         await repeat.execute(asked('{"times":0}'))
+
+
+async def test_bounds_may_be_said_in_pydantics_words() -> None:
+    @tool
+    def repeat(times: Annotated[int, pydantic.Field(ge=1, le=9, description="how often")], most: Pages = 3) -> str:
+        return f"{times} {most}"
+
+    assert repeat.spec.parameters["properties"] == {
+        "times": {"description": "how often", "type": "integer", "minimum": 1, "maximum": 9},
+        "most": {"type": "integer", "exclusiveMinimum": 0, "default": 3},
+    }
+    with pytest.raises(ShapeError, match="times: Expected `int` >= 1"):
+        await repeat.execute(asked('{"times":0}'))
+    with pytest.raises(ShapeError, match="most: Expected `int` >= 1"):
+        await repeat.execute(asked('{"times":1,"most":0}'))
 
 
 async def test_a_method_is_a_tool() -> None:
