@@ -150,6 +150,8 @@ def tool(
             )
         if timeout_s is not None and timeout_s <= 0:
             raise DefinitionError(f"{own_name}: timeout_s must be over 0, not {timeout_s!r}")
+        if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+            raise DefinitionError(f"{own_name}: a model is told one result, and a generator has none; return a list")
         shape, call_name = _arguments(function, own_name, told.parameters)
         spec = ToolSpec(own_name, description or told.description, shape.schema, timeout_s, effect)
         return FunctionTool(function, spec, shape, call_name)
@@ -183,7 +185,8 @@ def _arguments(
         if hint is Call:
             call_name = parameter.name
         elif hint is None or hint is Any:
-            raise DefinitionError(f"{name}: the parameter {parameter.name!r} needs a type")
+            hint_at = f"; where {name} is a method: tool(thing.{name})" if parameter.name == "self" else ""
+            raise DefinitionError(f"{name}: the parameter {parameter.name!r} needs a type{hint_at}")
         else:
             fields.append(_field(parameter, hint, texts.get(parameter.name)))
     struct = msgspec.defstruct("Arguments", fields, kw_only=True, forbid_unknown_fields=True, rename=None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import threading
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
@@ -219,9 +220,25 @@ def opaque(x: threading.Thread) -> None:
     return None
 
 
+def paged(x: int) -> Iterator[int]:
+    yield x
+
+
+async def streamed(x: int) -> AsyncIterator[int]:
+    yield x
+
+
+class Desk:
+    def ask(self, what: str) -> str:
+        return what
+
+
 @pytest.mark.parametrize(
     ("function", "message"),
     [
+        (paged, "paged: .*generator"),
+        (streamed, "streamed: .*generator"),
+        (Desk.ask, r"ask: the parameter 'self' needs a type; .* tool\(thing\.ask\)"),
         (untyped, "untyped: the parameter 'x' needs a type"),
         (many, "many: .*can't be told"),
         (opaque, "opaque: .*"),
