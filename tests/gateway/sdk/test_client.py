@@ -254,6 +254,31 @@ async def test_what_is_no_stream_of_chunks_is_an_error(client_of: Callable[..., 
         await asked(client_of(Odd([])))
 
 
+async def test_an_error_is_told_as_it_was_said_wherever_it_stands(client_of: Callable[..., Client]) -> None:
+    class Other(WireServer):
+        async def chat(self, request: Any) -> Response:
+            begun = 'data: {"id":"1","choices":[{"index":0,"delta":{"content":"\\"error\\": "}}]}\n\n'
+            error = 'data: {"id": "1", "error": {"code": 413, "message": "the context is full"}}\n\n'
+            return Response(begun + error, media_type="text/event-stream")
+
+    with pytest.raises(RefusedError, match=r"^the context is full$"):
+        await asked(client_of(Other([])))
+
+
+async def test_a_web_page_is_no_stream_and_not_asked_for_again(client_of: Callable[..., Client]) -> None:
+    class Page(WireServer):
+        num_asked = 0
+
+        async def chat(self, request: Any) -> Response:
+            self.num_asked += 1
+            return Response("<html>Welcome", media_type="text/html")
+
+    server = Page([])
+    with pytest.raises(StreamError, match=r"http://test/v1/chat/completions answered text/html.*Welcome"):
+        await asked(client_of(server))
+    assert server.num_asked == 1
+
+
 async def test_models_are_listed_and_asked_for_again(client_of: Callable[..., Client]) -> None:
     waits: list[float] = []
     server = WireServer([], failures=[refusal(503, "loading", {"retry-after": "2"})])
