@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator, Mapping, MutableMapping, MutableSequence, MutableSet, Sequence, Set
-from types import UnionType
+from types import NoneType, UnionType
 from typing import Annotated, Any, Final, NotRequired, Required, Union, get_args, get_origin
 
 import msgspec
@@ -27,10 +27,11 @@ def described(kind: object) -> object:
     """
     if get_origin(kind) is Annotated:
         inner, *notes = get_args(kind)
-        metas = [meta for note in notes if (meta := _meta(note)) is not None]
+        metas = [note for note in notes if isinstance(note, msgspec.Meta)]
+        inner = _bounded(described(inner), [meta for note in notes if (meta := _meta(note)) is not None])
         if text := description_in(notes):
             metas.append(msgspec.Meta(description=text))
-        return Annotated.__class_getitem__((described(inner), *metas)) if metas else described(inner)
+        return Annotated.__class_getitem__((inner, *metas)) if metas else inner
     origin, parts = get_origin(kind), tuple(described(part) for part in get_args(kind))
     if origin in (Union, UnionType):
         return Union.__getitem__(parts)
@@ -70,10 +71,19 @@ def foreign_bounds(hint: object) -> Iterator[object]:
         yield from foreign_bounds(part)
 
 
+def _bounded(kind: Any, bounds: list[msgspec.Meta]) -> Any:
+    """The type within bounds; those of a union are those of its types, but for None."""
+    if not bounds:
+        return kind
+    if get_origin(kind) in (Union, UnionType):
+        parts = [part if part is NoneType else _bounded(part, bounds) for part in get_args(kind)]
+        return Union.__getitem__(tuple(parts))
+    return Annotated.__class_getitem__((kind, *bounds))  # type: ignore[attr-defined]
+
+
 def _meta(note: object) -> msgspec.Meta | None:
-    if isinstance(note, msgspec.Meta):
-        return note
-    bounds = _bounds(note)
+    """Bounds in others' words, in msgspec's."""
+    bounds = {} if isinstance(note, msgspec.Meta) else _bounds(note)
     try:
         return msgspec.Meta(**bounds) if bounds else None
     except (TypeError, ValueError) as error:

@@ -182,6 +182,8 @@ def _arguments(
         if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD, parameter.POSITIONAL_ONLY):
             raise DefinitionError(f"{name}: {parameter} can't be told to a model; parameters are named one by one")
         hint = hints.get(parameter.name)
+        if type(parameter.default).__name__ == "FieldInfo":  # pydantic's, which only its own models read there
+            raise DefinitionError(f"{name}: Field() is no default; write {parameter.name}: Annotated[..., Field(...)]")
         if hint is Call:
             call_name = parameter.name
         elif hint is None or hint is Any:

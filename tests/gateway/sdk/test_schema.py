@@ -164,6 +164,7 @@ CASES: list[tuple[Any, list[Any], list[Any]]] = [
         [[1], [1, 2]],
         [[], [0], [1] * 3],
     ),
+    (Annotated[int | None, pydantic.Field(ge=1), "how many"], [1, None], [0, "1"]),
     (Annotated[str, pydantic.StringConstraints(pattern=re.compile("^a"), max_length=3)], ["ab"], ["b", "abcd"]),
 ]
 

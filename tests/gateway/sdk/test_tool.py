@@ -228,6 +228,10 @@ async def streamed(x: int) -> AsyncIterator[int]:
     yield x
 
 
+def fielded(x: int = pydantic.Field(ge=1)) -> int:
+    return x
+
+
 class Desk:
     def ask(self, what: str) -> str:
         return what
@@ -238,6 +242,7 @@ class Desk:
     [
         (paged, "paged: .*generator"),
         (streamed, "streamed: .*generator"),
+        (fielded, r"fielded: .*write x: Annotated\["),
         (Desk.ask, r"ask: the parameter 'self' needs a type; .* tool\(thing\.ask\)"),
         (untyped, "untyped: the parameter 'x' needs a type"),
         (many, "many: .*can't be told"),
