@@ -204,7 +204,7 @@ class ChatService:
     async def _make_way(self, tenant: str, busy: BusyError) -> None:
         """End the turn that is in the way, if nobody wants it any more. Raises it where somebody does."""
         live = self._service.live.get(tenant, busy.turn_id)
-        if live is not None and (live.has_client or live.policy == "background"):
+        if live is not None and not live.is_left:
             raise busy
         if live is not None:
             await live.cancel()

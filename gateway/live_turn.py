@@ -70,6 +70,11 @@ class LiveTurn:
         return self._num_clients > 0
 
     @property
+    def is_left(self) -> bool:
+        """Whether nobody reads it, and it was not asked for to be read later: who needs its place may end it."""
+        return not self.has_client and self.policy != "background"
+
+    @property
     def has_ended(self) -> bool:
         """Whether its producer has ended, whichever way."""
         return self._task.done()

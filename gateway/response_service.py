@@ -143,7 +143,7 @@ class ResponseService:
     async def _make_way(self, tenant: str, busy: BusyError) -> None:
         """End the turn that is in the way, if whoever it was told to has left. Raises it where nobody has."""
         live = self._service.live.get(tenant, busy.turn_id)
-        if live is not None and (live.has_client or live.policy == "background"):
+        if live is not None and not live.is_left:
             raise busy
         if live is not None:  # else it has ended since the history was read
             await live.cancel()

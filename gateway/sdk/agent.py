@@ -13,7 +13,7 @@ with.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Generator, Sequence
+from collections.abc import AsyncGenerator, Callable, Generator, Mapping, Sequence
 from typing import TypeVar, overload
 
 from espalier.gateway.sdk.answer import AnswerShape, answer_shape
@@ -29,7 +29,6 @@ from espalier.gateway.sdk.model import Model, Settings
 from espalier.gateway.sdk.opening import finished_run, new_run_id, open_run, reopen_run
 from espalier.gateway.sdk.request import MODES
 from espalier.gateway.sdk.run import Run
-from espalier.gateway.sdk.schema import JsonObject
 from espalier.gateway.sdk.session import Session
 from espalier.gateway.sdk.setup import Setup
 from espalier.gateway.sdk.tool import Tool
@@ -92,14 +91,14 @@ class Agent:
     ) -> Run[A]: ...
     @overload
     async def run(
-        self, prompt: Prompt, *, answer: JsonObject, session: Session | None = None, key: str | None = None
+        self, prompt: Prompt, *, answer: Mapping[str, object], session: Session | None = None, key: str | None = None
     ) -> Run[object]: ...
 
     async def run(
         self,
         prompt: Prompt,
         *,
-        answer: type[A] | JsonObject | None = None,
+        answer: type[A] | Mapping[str, object] | None = None,
         session: Session | None = None,
         key: str | None = None,
     ) -> Run[A]:
@@ -118,9 +117,9 @@ class Agent:
     @overload
     async def resume(self, session: Session, *, answer: type[A]) -> Run[A]: ...
     @overload
-    async def resume(self, session: Session, *, answer: JsonObject) -> Run[object]: ...
+    async def resume(self, session: Session, *, answer: Mapping[str, object]) -> Run[object]: ...
 
-    async def resume(self, session: Session, *, answer: type[A] | JsonObject | None = None) -> Run[A]:
+    async def resume(self, session: Session, *, answer: type[A] | Mapping[str, object] | None = None) -> Run[A]:
         """Go on with the run of a session that did not end: a crash, a limit, a lost server. Raises as `run` does."""
         return await self._go(None, answer_shape(answer), session)
 
@@ -134,14 +133,14 @@ class Agent:
     ) -> AsyncGenerator[Event[A], None]: ...
     @overload
     def stream(
-        self, prompt: Prompt, *, answer: JsonObject, session: Session | None = None, key: str | None = None
+        self, prompt: Prompt, *, answer: Mapping[str, object], session: Session | None = None, key: str | None = None
     ) -> AsyncGenerator[Event[object], None]: ...
 
     def stream(
         self,
         prompt: Prompt,
         *,
-        answer: type[A] | JsonObject | None = None,
+        answer: type[A] | Mapping[str, object] | None = None,
         session: Session | None = None,
         key: str | None = None,
     ) -> AsyncGenerator[Event[A], None]:
@@ -157,14 +156,14 @@ class Agent:
     ) -> Run[A]: ...
     @overload
     def run_sync(
-        self, prompt: Prompt, *, answer: JsonObject, session: Session | None = None, key: str | None = None
+        self, prompt: Prompt, *, answer: Mapping[str, object], session: Session | None = None, key: str | None = None
     ) -> Run[object]: ...
 
     def run_sync(
         self,
         prompt: Prompt,
         *,
-        answer: type[A] | JsonObject | None = None,
+        answer: type[A] | Mapping[str, object] | None = None,
         session: Session | None = None,
         key: str | None = None,
     ) -> Run[A]:
@@ -176,9 +175,9 @@ class Agent:
     @overload
     def resume_sync(self, session: Session, *, answer: type[A]) -> Run[A]: ...
     @overload
-    def resume_sync(self, session: Session, *, answer: JsonObject) -> Run[object]: ...
+    def resume_sync(self, session: Session, *, answer: Mapping[str, object]) -> Run[object]: ...
 
-    def resume_sync(self, session: Session, *, answer: type[A] | JsonObject | None = None) -> Run[A]:
+    def resume_sync(self, session: Session, *, answer: type[A] | Mapping[str, object] | None = None) -> Run[A]:
         """`resume` for a program without an event loop. Raises as `run` does."""
         return in_own_loop(self._go(None, answer_shape(answer), session))
 
@@ -192,14 +191,14 @@ class Agent:
     ) -> Generator[Event[A], None, None]: ...
     @overload
     def stream_sync(
-        self, prompt: Prompt, *, answer: JsonObject, session: Session | None = None, key: str | None = None
+        self, prompt: Prompt, *, answer: Mapping[str, object], session: Session | None = None, key: str | None = None
     ) -> Generator[Event[object], None, None]: ...
 
     def stream_sync(
         self,
         prompt: Prompt,
         *,
-        answer: type[A] | JsonObject | None = None,
+        answer: type[A] | Mapping[str, object] | None = None,
         session: Session | None = None,
         key: str | None = None,
     ) -> Generator[Event[A], None, None]:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Generic, TypeVar, cast
 
 from espalier.gateway.sdk.model import AnswerFormat
-from espalier.gateway.sdk.schema import JsonObject
 from espalier.gateway.sdk.shape import Shape, parse
 
 A = TypeVar("A")
@@ -24,12 +23,12 @@ class AnswerShape(Generic[A]):
     decode: Callable[[str], A]
 
 
-def answer_shape(kind: type[A] | JsonObject | None) -> AnswerShape[A]:
+def answer_shape(kind: type[A] | Mapping[str, object] | None) -> AnswerShape[A]:
     """The shape of a type, of a schema (the answer is parsed JSON), or of words. Raises DefinitionError."""
     if kind is None or kind is str:
         return AnswerShape(None, lambda text: cast(A, text))
-    if isinstance(kind, dict):
-        return AnswerShape(AnswerFormat("answer", kind), lambda text: cast(A, parse(text)))
+    if isinstance(kind, Mapping):
+        return AnswerShape(AnswerFormat("answer", dict(kind)), lambda text: cast(A, parse(text)))
     shape = Shape(kind)
     return AnswerShape(AnswerFormat(_name(shape.name), shape.schema), shape.decode)
 

@@ -75,17 +75,13 @@ class Client:
             sleep=sleep,
             random=random,
         )
-        self._held: AbstractAsyncContextManager[object] | None = None
 
     async def __aenter__(self) -> Client:
-        self._held = self.opened()
-        await self._held.__aenter__()
+        self._connection.enter()
         return self
 
     async def __aexit__(self, *error: object) -> None:
-        held, self._held = self._held, None
-        if held is not None:
-            await held.__aexit__(None, None, None)
+        await self._connection.leave()
 
     def opened(self) -> AbstractAsyncContextManager[object]:
         """Hold the connections for as long as a block runs."""

@@ -63,18 +63,29 @@ class Connection:
     @asynccontextmanager
     async def opened(self) -> AsyncIterator[httpx.AsyncClient]:
         """The event loop's pool; the last who leaves closes it."""
+        http = self.enter()
+        try:
+            yield http
+        finally:
+            await self.leave()
+
+    def enter(self) -> httpx.AsyncClient:
+        """The event loop's pool, held until `leave`."""
         loop = asyncio.get_running_loop()
         if loop not in self._pools:
             self._pools[loop] = _Pool(self._http())
         pool = self._pools[loop]
         pool.num_users += 1
-        try:
-            yield pool.http
-        finally:
-            pool.num_users -= 1
-            if not pool.num_users:
-                del self._pools[loop]
-                await pool.http.aclose()
+        return pool.http
+
+    async def leave(self) -> None:
+        """Undo one `enter` of this event loop."""
+        loop = asyncio.get_running_loop()
+        pool = self._pools[loop]
+        pool.num_users -= 1
+        if not pool.num_users:
+            del self._pools[loop]
+            await pool.http.aclose()
 
     async def ask(self, method: str, path: str, body: object = None, *, key: str | None = None) -> bytes:
         """The body of the answer. Raises ServerError."""

@@ -30,6 +30,8 @@ _RETRIED = {
     "service_unavailable_error",
     "rate_limit_error",
 }
+# What answers that no model made come as: a web page, or a whole completion where a stream was asked for.
+_NO_STREAMS = ("text/html", "application/json")
 # What the server says to a Last-Event-ID that it does not know (any more).
 _GONE = {"event_not_found", "stream_not_found", "stream_gone"}
 
@@ -83,7 +85,7 @@ class EventStream:
                 if broken.is_void:
                     self._begin_anew()
                     yield Restart()
-                elif self._num_seen and not self._last_id:
+                elif broken.failure.is_retried and self._num_seen and not self._last_id:
                     raise StreamError(f"the stream broke, and its events have no ids: {broken.failure.error}") from None
                 await self._connection.wait(broken.failure, max(attempt, self._num_restarts))
 
@@ -103,6 +105,9 @@ class EventStream:
                 if not answer.is_success:
                     failure = refused(answer, await answer.aread())
                     raise _gone(failure) if failure.error.code in _GONE and self._last_id else _BrokenError(failure)
+                if (kind := answer.headers.get("content-type", "")).startswith(_NO_STREAMS):
+                    start = (await answer.aread())[:200].decode(errors="replace")
+                    raise StreamError(f"{answer.url} answered {kind}, no stream of events: {start!r}")
                 reader = EventReader(self._last_id)
                 async for data in answer.aiter_bytes():
                     for event in reader.feed(data):
@@ -119,7 +124,7 @@ class EventStream:
 
 def _check(event: ServerEvent) -> None:
     """Raise what an event that is an error says."""
-    if not event.data.startswith('{"error"') or (error := read_error(event.data)) is None:
+    if '"error"' not in event.data or (error := read_error(event.data)) is None:
         return
     code = code_of(error)
     if code in _RETRIED or error.type in _RETRIED:

@@ -83,7 +83,7 @@ class Journal:
     def opened(self) -> Iterator[None]:
         """Hold the file for as long as a block runs, and read what stands in it. Raises JournalError, OSError."""
         if self._is_open:
-            raise JournalError("a run of this session is going on")
+            raise JournalError("a run of this session is going on; a stream that is left early ends when it is closed")
         self._is_open = True
         try:
             if self.path is not None:

@@ -6,8 +6,8 @@ runs.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import TypeAlias
 
 from espalier.gateway.sdk.errors import DefinitionError
 from espalier.gateway.sdk.run import Run
@@ -15,7 +15,9 @@ from espalier.gateway.sdk.stop import CostReached, LimitReached, TimeReached, To
 
 
 @dataclass(frozen=True, slots=True)
-class _Bound:
+class Limit(ABC):
+    """One of the limits below: a class, so that a list of several is a list of limits to a type checker."""
+
     most: float
 
     def __post_init__(self) -> None:
@@ -25,9 +27,13 @@ class _Bound:
     def __str__(self) -> str:
         return f"{type(self).__name__}({self.most:g})"
 
+    @abstractmethod
+    def is_reached(self, run: Run[object]) -> bool:
+        """Whether no further turn may begin."""
+
 
 @dataclass(frozen=True, slots=True)
-class Turns(_Bound):
+class Turns(Limit):
     """At most so many turns of the model."""
 
     def is_reached(self, run: Run[object]) -> bool:
@@ -36,7 +42,7 @@ class Turns(_Bound):
 
 
 @dataclass(frozen=True, slots=True)
-class Tokens(_Bound):
+class Tokens(Limit):
     """So many tokens, prompts and answers of all turns together, as a bill counts them."""
 
     def is_reached(self, run: Run[object]) -> bool:
@@ -45,7 +51,7 @@ class Tokens(_Bound):
 
 
 @dataclass(frozen=True, slots=True)
-class Cost(_Bound):
+class Cost(Limit):
     """So much money, in the currency of the price."""
 
     def is_reached(self, run: Run[object]) -> bool:
@@ -59,15 +65,13 @@ class Cost(_Bound):
 
 
 @dataclass(frozen=True, slots=True)
-class Seconds(_Bound):
+class Seconds(Limit):
     """So many seconds for the whole run; after a resume they begin anew."""
 
     def is_reached(self, run: Run[object]) -> bool:
         """Whether no further turn may begin."""
         return run.elapsed_s >= self.most
 
-
-Limit: TypeAlias = Turns | Tokens | Cost | Seconds
 
 _STOPS: dict[type[Limit], type[LimitReached]] = {
     Turns: TurnsReached,
@@ -79,4 +83,4 @@ _STOPS: dict[type[Limit], type[LimitReached]] = {
 
 def reached(limit: Limit, run: Run[object]) -> LimitReached:
     """The way to stop that belongs to a limit."""
-    return _STOPS[type(limit)](limit, run)
+    return _STOPS.get(type(limit), LimitReached)(limit, run)

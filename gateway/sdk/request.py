@@ -49,7 +49,7 @@ def _sampling(settings: Settings) -> JsonObject:
 
 
 def _tool(spec: ToolSpec) -> JsonObject:
-    function: JsonObject = {"name": spec.name, "parameters": spec.parameters}
+    function: JsonObject = {"name": spec.name, "parameters": dict(spec.parameters)}
     if spec.description:
         function["description"] = spec.description
     return {"type": "function", "function": function}

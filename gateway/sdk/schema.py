@@ -1,28 +1,41 @@
 """From a Python type to JSON Schema, as a model is to read it and a grammar to enforce it.
 
-msgspec knows the types; here descriptions are added, objects are closed (what is not declared can't be generated),
-titles that only repeat a class's name go, and pydantic's definitions are brought to the root.
+msgspec knows the types; here descriptions are added, what texts and names have to look like (so that what a grammar
+allows is a value), objects are closed (what is not declared can't be generated), titles that only repeat a class's name
+go, and pydantic's definitions are brought to the root.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import datetime
 from collections.abc import Callable, Iterator
 from types import UnionType
-from typing import Annotated, TypeAlias, Union, cast, get_args, get_origin, get_type_hints
+from typing import TypeAlias, Union, cast, get_args, get_origin, get_type_hints
 
 import msgspec
 
+from espalier.gateway.sdk.annotation import ARRAYS, OBJECTS, bare, described, description_in, foreign_bounds
 from espalier.gateway.sdk.docstring import read
 from espalier.gateway.sdk.errors import DefinitionError
+from espalier.gateway.sdk.text_pattern import INTEGER, PATTERNS, moment
 
 JsonObject: TypeAlias = dict[str, object]
 
 _REF = "#/$defs/{name}"
 _MAPS = ("properties", "$defs", "patternProperties")
 _LISTS = ("anyOf", "oneOf", "allOf", "prefixItems")
-_GENERICS = (list, dict, tuple, set, frozenset)
 _SINGLES = ("items", "additionalProperties", "not")
+_MOMENTS = (datetime.datetime, datetime.time)
+# Which of a union's schemas is a type's: no two of them are of one JSON type.
+_JSON_TYPES: dict[object, str] = {
+    **dict.fromkeys(ARRAYS, "array"),
+    **dict.fromkeys(OBJECTS, "object"),
+    **dict.fromkeys((str, *_MOMENTS), "string"),
+    int: "integer",
+    float: "number",
+    bool: "boolean",
+}
 
 
 def schema_of(kind: object) -> JsonObject:
@@ -35,34 +48,12 @@ def schema_of(kind: object) -> JsonObject:
         raise DefinitionError(f"{_named(kind)} can't be told as JSON Schema: {str(error).splitlines()[-1]}") from None
     root = _inlined(cast(JsonObject, schema), cast(JsonObject, definitions))
     _hoist(root)
+    _refine(root, described(kind))
     for kind_found in classes_of(kind):
-        _describe_fields(root, kind_found)
+        _refine_fields(root, kind_found)
     for part in _schemas(root):
         _tidy(part)
     return root
-
-
-def described(kind: object) -> object:
-    """The type with plain texts in `Annotated` made descriptions, at any depth of generics."""
-    if get_origin(kind) is Annotated:
-        inner, *notes = get_args(kind)
-        text = description_in(notes)
-        kept = [note for note in notes if isinstance(note, msgspec.Meta)]
-        meta = [*kept, msgspec.Meta(description=text)] if text else kept
-        return Annotated.__class_getitem__((described(inner), *meta)) if meta else described(inner)
-    origin, parts = get_origin(kind), tuple(described(part) for part in get_args(kind))
-    if origin in (Union, UnionType):
-        return Union.__getitem__(parts)
-    return origin[parts] if origin in _GENERICS else kind
-
-
-def description_in(notes: list[object]) -> str | None:
-    """What `Annotated` says for people: a text, or something that has one (pydantic's Field, typing's Doc)."""
-    for note in notes:
-        text = note if isinstance(note, str) else getattr(note, "description", getattr(note, "documentation", None))
-        if isinstance(text, str) and text:
-            return text
-    return None
 
 
 def classes_of(kind: object, seen: set[object] | None = None) -> Iterator[type]:
@@ -147,15 +138,67 @@ def _hoist(root: JsonObject) -> None:
         root["$defs"] = {**cast(JsonObject, root.get("$defs", {})), **hoisted}
 
 
-def _describe_fields(root: JsonObject, kind: type) -> None:
+def _refine_fields(root: JsonObject, kind: type) -> None:
     texts = read(kind.__doc__).parameters
-    for name, hint in _hints(kind).items():
-        own = description_in(list(get_args(hint)[1:])) if get_origin(hint) is Annotated else None
-        text = own or texts.get(name)
-        for part in _schemas(root):
-            fields = part.get("properties")
-            if text and part.get("title") == kind.__name__ and isinstance(fields, dict) and name in fields:
-                fields[name] = {"description": text, **fields[name]}
+    hints = _hints(kind)
+    for name, hint in hints.items():
+        if (bound := next(foreign_bounds(hint), None)) is not None:
+            raise DefinitionError(f"{kind.__name__}.{name}: {bound!r} holds in a pydantic model only; use msgspec.Meta")
+    names = [getattr(kind, found, ()) for found in ("__struct_fields__", "__struct_encode_fields__")]
+    told = dict(zip(*names, strict=True))
+    for part in [part for part in _schemas(root) if part.get("title") == kind.__name__]:
+        places = dict(zip(hints, _places(part), strict=False)) if issubclass(kind, tuple) else {}
+        fields = cast(JsonObject, part.get("properties", places))
+        for name, hint in hints.items():
+            if isinstance(field := fields.get(told.get(name, name)), dict):
+                _refine(field, hint)
+                _describe(field, texts.get(name))
+
+
+def _places(part: JsonObject) -> list[object]:
+    return cast(list[object], part.get("prefixItems", []))
+
+
+def _refine(part: JsonObject, hint: object) -> None:
+    """Add to a type's schema what msgspec leaves out."""
+    kind, notes = bare(hint)
+    _describe(part, description_in(notes))
+    origin, parts = get_origin(kind) or kind, get_args(kind)
+    if origin in (Union, UnionType):
+        for option in cast(list[JsonObject], part.get("anyOf") or [part]):
+            for one in parts:
+                if option.get("type") == _JSON_TYPES.get(_origin(one), ""):
+                    _refine(option, one)
+    elif kind in _MOMENTS:
+        part |= moment(kind, next((note.tz for note in notes if isinstance(note, msgspec.Meta)), None))
+    elif origin in ARRAYS:
+        items = part.get("items")
+        for below, one in zip([items] if isinstance(items, dict) else _places(part), parts, strict=False):
+            _refine(cast(JsonObject, below), one)
+    elif origin in OBJECTS and len(parts) == 2:
+        if isinstance(values := part.get("additionalProperties"), dict):
+            _refine(values, parts[1])
+        if bare(parts[0])[0] is not str:
+            part["propertyNames"] = _as_name(schema_of(parts[0]))
+
+
+def _origin(hint: object) -> object:
+    kind, _ = bare(hint)
+    return get_origin(kind) or kind
+
+
+def _as_name(schema: JsonObject) -> JsonObject:
+    """The schema of a key, whose values are texts in JSON."""
+    if "enum" in schema:
+        return {"enum": [str(value) for value in cast(list[object], schema["enum"])]}
+    return {"pattern": INTEGER} if schema.get("type") == "integer" else schema
+
+
+def _describe(part: JsonObject, text: str | None) -> None:
+    if text and "description" not in part:
+        rest = dict(part)
+        part.clear()
+        part |= {"description": text, **rest}
 
 
 def _tidy(part: JsonObject) -> None:
@@ -164,3 +207,6 @@ def _tidy(part: JsonObject) -> None:
         part["description"] = read(text).description
     if "properties" in part:
         part.setdefault("additionalProperties", False)
+    form = part.get("format") or part.get("contentEncoding")
+    if part.get("type") == "string" and form in PATTERNS:
+        part.setdefault("pattern", PATTERNS[str(form)])

@@ -14,8 +14,9 @@ from typing import Any, Generic, TypeVar, cast
 
 import msgspec
 
+from espalier.gateway.sdk.annotation import described
 from espalier.gateway.sdk.errors import ShapeError
-from espalier.gateway.sdk.schema import JsonObject, described, is_pydantic, schema_of
+from espalier.gateway.sdk.schema import JsonObject, is_pydantic, schema_of
 
 T = TypeVar("T")
 
@@ -37,7 +38,7 @@ class Shape(Generic[T]):
     def convert(self, value: object) -> T:
         """The value that parsed JSON stands for. Raises ShapeError."""
         try:
-            return cast(T, msgspec.convert(value, self._kind, strict=True, dec_hook=_from_json))
+            return cast(T, msgspec.convert(value, self._kind, strict=True, str_keys=True, dec_hook=_from_json))
         except msgspec.ValidationError as error:
             found = _PATH.search(str(error))
             raise ShapeError(_PATH.sub("", str(error)), found[1] if found else "") from None

@@ -32,6 +32,10 @@ class Stop(SdkError):  # noqa: N818 - a way to stop is no error
         super().__init__(message)
         self.run = run
 
+    def __reduce__(self) -> tuple[object, ...]:
+        """How it goes to another process: a pool whose worker ends with what can't be made again is broken."""
+        return type(self), (self.args[0], self.run), self.__dict__
+
 
 class Answered(Stop):
     """The model answered; `run.answer` is the answer in its type."""
@@ -43,6 +47,9 @@ class LimitReached(Stop):
     def __init__(self, limit: Limit, run: Run[object]) -> None:
         super().__init__(f"the run reached its limit, {limit}, after {run.turns} turns", run)
         self.limit = limit
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return type(self), (self.limit, self.run), self.__dict__
 
 
 class TurnsReached(LimitReached):

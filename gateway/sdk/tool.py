@@ -10,7 +10,7 @@ The function stays what it was and can be called; a `Tool` is beside it what an 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import (
     Annotated,
@@ -31,10 +31,11 @@ from typing import (
 
 import msgspec
 
+from espalier.gateway.sdk.annotation import described, description_in
 from espalier.gateway.sdk.call import Call
 from espalier.gateway.sdk.docstring import read
 from espalier.gateway.sdk.errors import DefinitionError, ShapeError, ToolError
-from espalier.gateway.sdk.schema import JsonObject, described, description_in
+from espalier.gateway.sdk.schema import JsonObject
 from espalier.gateway.sdk.shape import Shape, encode, encode_json
 from espalier.gateway.sdk.thread import in_thread
 
@@ -59,7 +60,7 @@ class ToolSpec:
 
     name: str
     description: str
-    parameters: JsonObject
+    parameters: Mapping[str, object]
     timeout_s: float | None = None
     effect: Effect = "once"
 
@@ -149,6 +150,8 @@ def tool(
             )
         if timeout_s is not None and timeout_s <= 0:
             raise DefinitionError(f"{own_name}: timeout_s must be over 0, not {timeout_s!r}")
+        if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+            raise DefinitionError(f"{own_name}: a model is told one result, and a generator has none; return a list")
         shape, call_name = _arguments(function, own_name, told.parameters)
         spec = ToolSpec(own_name, description or told.description, shape.schema, timeout_s, effect)
         return FunctionTool(function, spec, shape, call_name)
@@ -179,10 +182,13 @@ def _arguments(
         if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD, parameter.POSITIONAL_ONLY):
             raise DefinitionError(f"{name}: {parameter} can't be told to a model; parameters are named one by one")
         hint = hints.get(parameter.name)
+        if type(parameter.default).__name__ == "FieldInfo":  # pydantic's, which only its own models read there
+            raise DefinitionError(f"{name}: Field() is no default; write {parameter.name}: Annotated[..., Field(...)]")
         if hint is Call:
             call_name = parameter.name
         elif hint is None or hint is Any:
-            raise DefinitionError(f"{name}: the parameter {parameter.name!r} needs a type")
+            hint_at = f"; where {name} is a method: tool(thing.{name})" if parameter.name == "self" else ""
+            raise DefinitionError(f"{name}: the parameter {parameter.name!r} needs a type{hint_at}")
         else:
             fields.append(_field(parameter, hint, texts.get(parameter.name)))
     struct = msgspec.defstruct("Arguments", fields, kw_only=True, forbid_unknown_fields=True, rename=None)

@@ -57,6 +57,10 @@ class Toolbox:
             if timeout.expired():
                 return _failure(call, f"{call.name} did not end within {tool.spec.timeout_s:g} s", "timed_out")
             return _raised(call, error)
+        except asyncio.CancelledError as error:
+            if (task := asyncio.current_task()) is None or task.cancelling():
+                raise
+            return _raised(call, error)  # it came from within the tool: what the tool waited for was cancelled
         except Exception as error:  # the edge: a tool's failure is the model's to deal with, and ends no run
             return _raised(call, error)
 
@@ -66,7 +70,7 @@ def unknown(call: Call) -> ToolResult:
     return ToolResult(call, UNKNOWN, "unknown")
 
 
-def _raised(call: Call, error: Exception) -> ToolResult:
+def _raised(call: Call, error: BaseException) -> ToolResult:
     _LOG.warning("the tool %s failed", call.name, exc_info=error)
     text = str(error)
     return _failure(call, f"{type(error).__name__}: {text}" if text else type(error).__name__)

@@ -456,6 +456,19 @@ async def test_a_new_turn_ends_one_with_a_key_whose_client_has_left(make: Make) 
     assert "left" not in prompt(held.api)
 
 
+async def test_a_rollback_ends_a_turn_with_a_key_whose_client_has_left_and_no_other(make: Make) -> None:
+    held = Held(make)
+    client = Client(held.api, {"messages": [user("left")], "session_id": "s", "stream": True}, KEY)
+    held.go(1)
+    await client.read(1)
+    refused = await held.api.post("/v1/sessions/s/rollback", to=None)
+    assert refused.json()["error"]["code"] == "session_busy" and not held.engine.aborted
+    await client.leave()
+    rolled = await held.api.post("/v1/sessions/s/rollback", to=None)
+    assert rolled.status_code == 200 and len(held.engine.aborted) == 1
+    assert [turn["state"] for turn in await turns(held.api, "s")] == ["interrupted"]
+
+
 async def test_a_kept_turn_ends_when_nobody_came_back_in_time(make: Make) -> None:
     held = Held(make, resume_grace_s=0.0)
     client = Client(held.api, {"messages": [user("left")], "session_id": "s", "stream": True}, KEY)

@@ -254,6 +254,31 @@ async def test_what_is_no_stream_of_chunks_is_an_error(client_of: Callable[..., 
         await asked(client_of(Odd([])))
 
 
+async def test_an_error_is_told_as_it_was_said_wherever_it_stands(client_of: Callable[..., Client]) -> None:
+    class Other(WireServer):
+        async def chat(self, request: Any) -> Response:
+            begun = 'data: {"id":"1","choices":[{"index":0,"delta":{"content":"\\"error\\": "}}]}\n\n'
+            error = 'data: {"id": "1", "error": {"code": 413, "message": "the context is full"}}\n\n'
+            return Response(begun + error, media_type="text/event-stream")
+
+    with pytest.raises(RefusedError, match=r"^the context is full$"):
+        await asked(client_of(Other([])))
+
+
+async def test_a_web_page_is_no_stream_and_not_asked_for_again(client_of: Callable[..., Client]) -> None:
+    class Page(WireServer):
+        num_asked = 0
+
+        async def chat(self, request: Any) -> Response:
+            self.num_asked += 1
+            return Response("<html>Welcome", media_type="text/html")
+
+    server = Page([])
+    with pytest.raises(StreamError, match=r"http://test/v1/chat/completions answered text/html.*Welcome"):
+        await asked(client_of(server))
+    assert server.num_asked == 1
+
+
 async def test_models_are_listed_and_asked_for_again(client_of: Callable[..., Client]) -> None:
     waits: list[float] = []
     server = WireServer([], failures=[refusal(503, "loading", {"retry-after": "2"})])
@@ -298,6 +323,11 @@ async def test_connections_are_held_while_the_client_is_open_and_closed_by_who_l
         await asyncio.gather(*(agent.run(f"run {number}") for number in range(5)))
         assert transport.num_closed == 1
     assert transport.num_closed == 2
+    async with client:
+        async with client:
+            pass
+        assert transport.num_closed == 2
+    assert transport.num_closed == 3
 
 
 def test_one_client_serves_one_event_loop_after_another() -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from random import Random
 from typing import Any
 
 import pytest
 
 from espalier.gateway.sdk import Call
-from espalier.gateway.sdk.schema import JsonObject, schema_of
+from espalier.gateway.sdk.schema import schema_of
 from espalier.gateway.sdk.shape import Shape
 from espalier.grammar import Json, compile_grammar
 from tests.gateway.sdk.test_schema import CASES, names
@@ -19,9 +20,9 @@ from tests.grammar.walk import BUDGETS, walk
 NUM_WALKS = 15
 
 
-def written(schema: JsonObject, random: Random) -> list[str]:
+def written(schema: Mapping[str, object], random: Random) -> list[str]:
     """What a model could write under a schema."""
-    grammar = compile_grammar(Json(schema), SMALL, [END])
+    grammar = compile_grammar(Json(dict(schema)), SMALL, [END])
     walks = [walk(grammar.start(), random, SMALL, END, random.choice(BUDGETS)) for _ in range(NUM_WALKS)]
     return [one.text.decode() for one in walks]
 

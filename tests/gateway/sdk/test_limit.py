@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import pickle
+
 import pytest
 
 from espalier.gateway.sdk import (
+    AnswerCut,
     Cost,
     CostReached,
     DefinitionError,
@@ -12,6 +15,7 @@ from espalier.gateway.sdk import (
     Price,
     Run,
     Seconds,
+    Stop,
     TimeReached,
     Tokens,
     TokensReached,
@@ -42,6 +46,13 @@ def test_a_limit_is_reached_at_its_number_and_has_a_way_to_stop(limit: Limit, is
     stop = reached(limit, RUN)
     assert (type(stop), stop.limit, stop.run) == (kind, limit, RUN)
     assert str(limit) in str(stop)
+
+
+@pytest.mark.parametrize("stop", [reached(Turns(3), RUN), AnswerCut("the answer is not whole", RUN)])
+def test_a_stop_comes_whole_out_of_another_process(stop: Stop) -> None:
+    stop.add_note("in worker 3")
+    again = pickle.loads(pickle.dumps(stop))
+    assert (type(again), str(again), vars(again)) == (type(stop), str(stop), vars(stop))
 
 
 @pytest.mark.parametrize("kind", [Turns, Tokens, Cost, Seconds])

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import datetime
 import enum
+import re
+import uuid
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Literal, NamedTuple, Required, TypedDict
+from decimal import Decimal
+from typing import Annotated, Any, Literal, NamedTuple, NotRequired, Required, TypedDict
 
+import annotated_types
 import jsonschema  # type: ignore[import-untyped]
 import msgspec
 import pydantic
@@ -71,6 +76,26 @@ class Address(pydantic.BaseModel):
     others: list[Address] = []
 
 
+@dataclass
+class Visit:
+    day: datetime.date
+    since: datetime.datetime | None = None
+    opens: list[datetime.time] = field(default_factory=list)
+    lasts: datetime.timedelta | None = None
+    price: Decimal | None = None
+    ticket: uuid.UUID | None = None
+
+
+class Timetable(NamedTuple):
+    leaves: Annotated[datetime.datetime, msgspec.Meta(tz=True)]
+    arrives: Annotated[datetime.time, msgspec.Meta(tz=False)]
+
+
+class Closing(pydantic.BaseModel):
+    day: datetime.date
+    at: datetime.datetime
+
+
 # Of each type: values that are of it, and values that are not.
 CASES: list[tuple[Any, list[Any], list[Any]]] = [
     (Stop, [{"city": "Oslo"}, {"city": "", "nights": 0}], [{}, {"city": 1}, {"city": "a", "nights": -1}, [], "Oslo"]),
@@ -100,6 +125,47 @@ CASES: list[tuple[Any, list[Any], list[Any]]] = [
     (dict[str, Annotated[list[Literal["a", "b"]], "some"]], [{}, {"k": ["a"]}], [{"k": ["c"]}, {"k": "a"}, []]),
     (int | str, [3, "3"], [None, 3.5, []]),
     (bool, [True], [1, "true"]),
+    (
+        Visit,
+        [
+            {"day": "2024-02-29", "since": "0999-12-31T23:59:59.5+05:30", "opens": ["09:00:00", "09:00:00Z"]},
+            {"day": "1900-02-28", "since": None, "lasts": "P1DT2H", "price": "-1.50", "ticket": f"{uuid.UUID(int=7)}"},
+            {"day": "0001-01-01", "since": "2024-01-01T00:00:00", "lasts": "PT90S", "price": "12"},
+        ],
+        [
+            {"day": "tomorrow"},
+            {"day": "1900-02-29"},
+            {"day": "0000-02-29"},
+            {"day": "2024-04-31"},
+            *(
+                {"day": "2024-01-01", **one}
+                for one in (
+                    {"since": "at noon"},
+                    {"since": "2024-01-01T24:00:00"},
+                    {"opens": ["9"]},
+                    {"lasts": "P"},
+                    {"price": "a lot"},
+                    {"ticket": "7"},
+                )
+            ),
+        ],
+    ),
+    (
+        Timetable,
+        [["2024-01-01T00:00:00Z", "10:00:00"]],
+        [["2024-01-01T00:00:00", "10:00:00"], ["2024-01-01T00:00:00Z", "10:00:00Z"]],
+    ),
+    (Closing, [{"day": "2024-02-29", "at": "2024-01-01T00:00:00Z"}], [{"day": "Monday", "at": "2024-01-01T00:00:00Z"}]),
+    (dict[int, str], [{"1": "a", "-20": "b"}, {}], [{"one": "a"}, {"1.5": "a"}]),
+    (dict[Color, list[datetime.date]], [{"red": ["2024-01-01"]}], [{"green": []}, {"red": ["soon"]}]),
+    (dict[Literal["a", "b"], int] | None, [{"a": 1}, None], [{"c": 1}]),
+    (
+        Annotated[list[Annotated[int, pydantic.Field(ge=1)]], annotated_types.Len(1, 2)],
+        [[1], [1, 2]],
+        [[], [0], [1] * 3],
+    ),
+    (Annotated[int | None, pydantic.Field(ge=1), "how many"], [1, None], [0, "1"]),
+    (Annotated[str, pydantic.StringConstraints(pattern=re.compile("^a"), max_length=3)], ["ab"], ["b", "abcd"]),
 ]
 
 
@@ -144,6 +210,32 @@ def test_descriptions_come_from_annotated_from_docstrings_and_from_pydantic() ->
     street: Any = schema_of(list[Street])
     assert street["items"]["properties"]["name"]["description"] == "without the number"
     assert "description" not in schema_of(Trip)
+
+
+def test_a_description_is_found_whatever_stands_around_it() -> None:
+    class Stay(msgspec.Struct, rename="camel"):
+        num_nights: Annotated[int, "how long"]
+        room_names: list[Annotated[str, "a room"]]
+
+    class Guest(TypedDict):
+        age: NotRequired[Annotated[int, "in years"]]
+
+    stay: Any = schema_of(Stay)
+    assert stay["properties"]["numNights"]["description"] == "how long"
+    assert stay["properties"]["roomNames"]["items"]["description"] == "a room"
+    guest: Any = schema_of(Guest)
+    assert guest["properties"]["age"]["description"] == "in years"
+
+
+def test_bounds_that_would_not_hold_are_refused() -> None:
+    @dataclass
+    class Stay:
+        nights: Annotated[int, pydantic.Field(ge=1)]
+
+    with pytest.raises(DefinitionError, match=r"Stay\.nights: .* holds in a pydantic model only; use msgspec\.Meta"):
+        schema_of(list[Stay])
+    with pytest.raises(DefinitionError, match=r"Ge.*can't be told"):
+        schema_of(Annotated[Decimal, annotated_types.Ge(Decimal(1))])
 
 
 def test_a_property_named_title_stays_and_titles_that_repeat_a_class_go() -> None:

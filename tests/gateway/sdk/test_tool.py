@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import threading
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
@@ -32,6 +33,9 @@ class Place:
 class Window(pydantic.BaseModel):
     start: int
     end: int
+
+
+Pages = Annotated[int, pydantic.Field(gt=0)]
 
 
 @tool
@@ -176,6 +180,21 @@ async def test_bounds_hold_for_a_parameter_with_a_default() -> None:
         await repeat.execute(asked('{"times":0}'))
 
 
+async def test_bounds_may_be_said_in_pydantics_words() -> None:
+    @tool
+    def repeat(times: Annotated[int, pydantic.Field(ge=1, le=9, description="how often")], most: Pages = 3) -> str:
+        return f"{times} {most}"
+
+    assert repeat.spec.parameters["properties"] == {
+        "times": {"description": "how often", "type": "integer", "minimum": 1, "maximum": 9},
+        "most": {"type": "integer", "exclusiveMinimum": 0, "default": 3},
+    }
+    with pytest.raises(ShapeError, match="times: Expected `int` >= 1"):
+        await repeat.execute(asked('{"times":0}'))
+    with pytest.raises(ShapeError, match="most: Expected `int` >= 1"):
+        await repeat.execute(asked('{"times":1,"most":0}'))
+
+
 async def test_a_method_is_a_tool() -> None:
     class Shelf:
         def __init__(self) -> None:
@@ -201,9 +220,30 @@ def opaque(x: threading.Thread) -> None:
     return None
 
 
+def paged(x: int) -> Iterator[int]:
+    yield x
+
+
+async def streamed(x: int) -> AsyncIterator[int]:
+    yield x
+
+
+def fielded(x: int = pydantic.Field(ge=1)) -> int:
+    return x
+
+
+class Desk:
+    def ask(self, what: str) -> str:
+        return what
+
+
 @pytest.mark.parametrize(
     ("function", "message"),
     [
+        (paged, "paged: .*generator"),
+        (streamed, "streamed: .*generator"),
+        (fielded, r"fielded: .*write x: Annotated\["),
+        (Desk.ask, r"ask: the parameter 'self' needs a type; .* tool\(thing\.ask\)"),
         (untyped, "untyped: the parameter 'x' needs a type"),
         (many, "many: .*can't be told"),
         (opaque, "opaque: .*"),

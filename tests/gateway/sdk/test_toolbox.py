@@ -44,7 +44,13 @@ def opaque() -> object:
     return object()
 
 
-BOX = Toolbox([boom, slow, stuck, opaque])
+async def gone() -> None:
+    waited: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    waited.cancel()
+    await waited
+
+
+BOX = Toolbox([boom, slow, stuck, opaque, gone])
 
 
 def asked(name: str, arguments: str = "{}") -> Call:
@@ -64,9 +70,10 @@ def asked(name: str, arguments: str = "{}") -> Call:
             "error: the arguments of boom don't fit: kind: Expected `str`, got `int`",
             "failed",
         ),
-        (asked("bom"), "error: there is no tool 'bom'; there are: boom, slow, stuck, opaque", "failed"),
+        (asked("bom"), "error: there is no tool 'bom'; there are: boom, slow, stuck, opaque, gone", "failed"),
         (asked("slow"), "error: slow did not end within 0.01 s", "timed_out"),
         (asked("stuck"), "error: stuck did not end within 0.01 s", "timed_out"),
+        (asked("gone"), "error: CancelledError", "failed"),
         (asked("opaque"), "error: what opaque returned can't be told: the object can't be told as JSON", "failed"),
     ],
 )
@@ -95,7 +102,7 @@ def test_two_tools_of_one_name_are_refused() -> None:
 
 
 def test_a_toolbox_knows_its_tools() -> None:
-    assert [spec.name for spec in BOX.specs] == ["boom", "slow", "stuck", "opaque"]
+    assert [spec.name for spec in BOX.specs] == ["boom", "slow", "stuck", "opaque", "gone"]
     assert BOX.spec("slow") == slow.spec
     assert BOX.spec("no") is None
 

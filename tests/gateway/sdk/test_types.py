@@ -7,7 +7,7 @@ from typing import TypedDict, assert_type
 import msgspec
 import pytest
 
-from espalier.gateway.sdk import Agent, RunEnded, ScriptedModel, tool
+from espalier.gateway.sdk import Agent, Limit, RunEnded, ScriptedModel, Seconds, ToolSpec, Turns, tool
 
 pytestmark = pytest.mark.anyio
 
@@ -39,6 +39,15 @@ async def test_the_answer_has_the_type_that_was_asked_for() -> None:
     assert_type((await agent.run("c", answer=Place)).answer, Place)
     assert_type((await agent.run("d", answer=list[int])).answer, list[int])
     assert_type((await agent.run("e", answer={"type": "object"})).answer, object)
+
+
+async def test_limits_and_schemas_may_stand_in_variables() -> None:
+    limits = [Turns(3), Seconds(60)]
+    assert_type(limits, list[Limit])
+    schema = {"type": "object", "properties": {"city": {"type": "string"}}}
+    agent = Agent(ScriptedModel(['{"city":"Oslo"}']), limits=limits)
+    assert_type((await agent.run("a", answer=schema)).answer, object)
+    assert ToolSpec("find", "Find a city.", schema).parameters == schema
 
 
 async def test_the_last_event_of_a_stream_knows_the_answers_type() -> None:
