@@ -57,7 +57,9 @@ def test_text_is_free_until_the_marker_and_exact_from_there() -> None:
             whole(HERMES, wrong)
 
 
-@pytest.mark.parametrize("text", [b"[weather(", b"[other(a=1)]", b" [weather(", b'{"name": "x"', b' { "name" : '])
+@pytest.mark.parametrize(
+    "text", [b"[weather(", b"[other(a=1)]", b" [weather(", b"[get-all(a=", b"[2fa(", b'{"name": "x"', b' { "name" : ']
+)
 def test_where_calls_have_no_marker_a_text_does_not_begin_like_one(text: bytes) -> None:
     form = PYTHONIC if b"[" in text else LLAMA
     with pytest.raises(RejectedError):
