@@ -153,7 +153,9 @@ def parameters(tool: Tool) -> dict[str, object]:
     if kind != "object" and not (isinstance(kind, list) and "object" in kind):
         raise invalid(f"{tool.where} is of type {kind!r}; arguments are an object", tool.where, "invalid_schema")
     schema["type"] = "object"
-    if schema.get("properties") and not _OPEN & schema.keys():
+    known, needed = schema.get("properties"), schema.get("required", [])
+    is_told = isinstance(known, dict) and isinstance(needed, list) and all(name in known for name in map(str, needed))
+    if is_told and not _OPEN & schema.keys():
         schema["additionalProperties"] = False
     return schema
 

@@ -112,8 +112,14 @@ def test_what_keyword_arguments_cannot_keep_is_refused_by_name(schema: Any, said
 
 def test_arguments_that_a_tool_does_not_know_are_closed_out_where_its_schema_leaves_them_open() -> None:
     assert parameters(Tool("f", CITY))["additionalProperties"] is False
-    assert "additionalProperties" not in parameters(Tool("f"))
-    others: list[dict[str, Any]] = [{"patternProperties": {"x": True}}, {"allOf": [{}]}, {"minProperties": 2}]
+    assert parameters(Tool("f"))["additionalProperties"] is False
+    assert "additionalProperties" not in parameters(Tool("f", {"type": "object"}))
+    others: list[dict[str, Any]] = [
+        {"patternProperties": {"x": True}},
+        {"allOf": [{}]},
+        {"minProperties": 2},
+        {"required": ["city", "days"]},
+    ]
     for more in others:
         assert "additionalProperties" not in parameters(Tool("f", {**CITY, **more}))
     assert parameters(Tool("f", {**CITY, "additionalProperties": True}))["additionalProperties"] is True
