@@ -112,11 +112,14 @@ class AnswerFormat:
 
     def arguments(self, tool: Tool) -> AnyConstraint:
         """What the arguments of a call have to be. Raises ApiError if that can't be kept."""
-        is_strict = self.strict_tools or tool.strict is True
-        schema: dict[str, object] = parameters(tool) if is_strict else {"type": "object"}
         if self.calls is not None and self.calls.arguments == "keywords":
-            return keyword_arguments(schema, tool)
+            return keyword_arguments(parameters(tool), tool, is_free=not self.is_strict(tool))
+        schema: dict[str, object] = parameters(tool) if self.is_strict(tool) else {"type": "object"}
         return json_constraint(schema, tool.where, part="arguments")
+
+    def is_strict(self, tool: Tool) -> bool:
+        """Whether the tool's arguments satisfy its schema."""
+        return self.strict_tools or tool.strict is True
 
     def _closing(self, form: CallFormat) -> Iterator[AnyConstraint]:
         if form.arguments == "keywords":
