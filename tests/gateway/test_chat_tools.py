@@ -169,6 +169,8 @@ async def test_beside_tools_an_answer_is_calls_or_what_the_schema_says(saying: A
     [
         ({"response_format": {"type": "json_schema", "json_schema": {"name": "x", "schema": PERSON}}}, None),
         ({"response_format": {"type": "json_object"}}, '{"any": [1, 2]}'),
+        ({"response_format": {"type": "json_object", "schema": None}}, '{"any": [1, 2]}'),
+        ({"response_format": {"type": "json_object", "schema": PERSON}}, None),
         ({"structured_outputs": {"json": PERSON}}, None),
         ({"structured_outputs": {"json": json.dumps(PERSON)}}, None),
         ({"structured_outputs": {"json_object": True}}, "{}"),
@@ -203,7 +205,18 @@ async def test_text_is_no_form(saying: Any) -> None:
     [
         ({"response_format": {"type": "json_schema"}}, "response_format.json_schema"),
         ({"response_format": {"type": "json_schema", "json_schema": {}}}, "response_format.json_schema.schema"),
+        ({"response_format": {"type": "json_object", "schema": 5}}, "response_format.schema"),
+        ({"response_format": {"type": "json_object", "json_schema": {"schema": {}}}}, "response_format.json_schema"),
+        (
+            {"response_format": {"type": "json_schema", "json_schema": {"schema": {}}, "strict": True}},
+            "response_format.strict",
+        ),
+        (
+            {"response_format": {"type": "json_schema", "json_schema": {"schema": {}, "regex": "a"}}},
+            "response_format.json_schema.regex",
+        ),
         ({"response_format": {"type": "structural_tag"}}, "response_format.type"),
+        ({"response_format": {"type": []}}, "response_format.type"),
         ({"structured_outputs": {"grammar": "root ::= a"}}, "structured_outputs.grammar"),
         ({"structured_outputs": {"regex": "a", "choice": ["b"]}}, "structured_outputs"),
         ({"structured_outputs": {"choice": []}}, "structured_outputs.choice"),
