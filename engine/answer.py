@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence as Row
 
+from espalier.engine.atlas import Told
 from espalier.engine.detokenize import Detokenizer
 from espalier.engine.messages import FinishReason, Output, Timings, TokenLogprob, Usage
 from espalier.engine.part_text import PartTexts
@@ -113,13 +114,14 @@ class Answer:
         sequence.append(token_id, is_drawn=is_drawn)
         self._token_ids.append(token_id)
         is_end = token_id in self._end_token_ids
+        parts, told = self._parts, self._told()
         # None is drawn before min_tokens, but one may be forced.
-        may_stop = sequence.num_generated > sequence.params.min_tokens
-        if not is_end and may_stop and token_id in self._stop_token_ids:
+        may_stop = not is_end and sequence.num_generated > sequence.params.min_tokens
+        if may_stop and token_id in self._stop_token_ids and (parts is None or parts.is_searched(told)):
             self._reason, self._stop = "stop", token_id
             return
-        if self._parts is not None:
-            self._stop = self._read_parts(self._parts)
+        if parts is not None:
+            self._stop = self._read_parts(parts, told)
         elif not is_end:
             self._stop = self._read(token_id)
         if is_end or self._stop is not None:
@@ -137,11 +139,16 @@ class Answer:
         self._text.append(text)
         return stop
 
-    def _read_parts(self, parts: PartTexts) -> str | None:
+    def _told(self) -> Told:
+        """What the constraint says that the next token is, where it names parts."""
+        guide = self._sequence.guide
+        return () if guide is None or self._parts is None else guide.told()
+
+    def _read_parts(self, parts: PartTexts, told: Told) -> str | None:
         """The same by what the constraint says that the token is; an end token may settle what was open."""
         guide = self._sequence.guide
         assert guide is not None
-        return parts.feed(guide.told(), self._sequence.num_generated, by_budget=guide.is_closed_by_budget)
+        return parts.feed(told, self._sequence.num_generated, by_budget=guide.is_closed_by_budget)
 
     def _finish(self) -> None:
         """Tell what was held back: nothing follows that could change it."""

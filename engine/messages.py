@@ -34,8 +34,8 @@ class SamplingParams(msgspec.Struct, frozen=True, omit_defaults=True):
     allowed, so `min_tokens` may not be reached, and `ignore_eos` is refused. `logprobs` are of the model's own
     distribution there, too; where they are asked for, every token is drawn, none is forced.
 
-    Where the constraint names parts, `stop` is looked for in the parts of `stop_in` alone (None: in all of them): what
-    a user would call the text, not in reasoning or in the arguments of a call.
+    Where the constraint names parts, `stop` and `stop_token_ids` are looked for in the parts of `stop_in` alone (None:
+    in all of them, and between them): what a user would call the text, not in reasoning or in the arguments of a call.
     """
 
     temperature: float = 1.0

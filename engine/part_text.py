@@ -47,6 +47,12 @@ class PartTexts:
             self._end()
         return stop
 
+    def is_searched(self, events: Iterable[Event]) -> bool:
+        """Whether a token that turned out to be these lies in a part where stops are looked for."""
+        searched = self._params.stop_in
+        parts = {self._part, *(event.part for event in events if isinstance(event, Begun))}
+        return searched is None or not parts.isdisjoint(searched)
+
     def take(self) -> tuple[PartEvent, ...]:
         """What was told since the last call."""
         told, self._told = tuple(self._told), []

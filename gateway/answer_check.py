@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 from espalier.gateway.answer_text import Gathered
 from espalier.gateway.errors import ApiError
 from espalier.gateway.setting import SettingError
-from espalier.gateway.turn import Turn
+from espalier.gateway.turn import Tool, Turn
 from espalier.grammar import Json
 
 
@@ -31,10 +31,11 @@ class AnswerCheck:
     tools: Mapping[str, Any]
 
     @classmethod
-    def of(cls, turn: Turn) -> AnswerCheck:
-        """What a turn asks for."""
+    def of(cls, turn: Turn, is_strict: Callable[[Tool], bool]) -> AnswerCheck:
+        """What a turn asks for. Arguments of tools that are not strict are any object."""
         answer = str(turn.answer.schema) if isinstance(turn.answer, Json) else None
-        return cls(answer, {tool.name: tool.parameters for tool in turn.callable_tools})
+        tools = turn.callable_tools
+        return cls(answer, {tool.name: tool.parameters if is_strict(tool) else {"type": "object"} for tool in tools})
 
     def check(self, found: Gathered) -> None:
         """ApiError if an answer is not what it has to be: then the grammar is wrong, and somebody wants to know."""

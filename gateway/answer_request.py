@@ -12,6 +12,13 @@ from espalier.gateway.wire.requests import Common, StructuredOutputs
 from espalier.grammar import Choice, Regex
 
 MOST_CHOICES = 10_000
+# What each type of response_format has beside it; Together's and llama.cpp's clients give json_object a schema.
+_FORMATS = {
+    "text": frozenset({"type"}),
+    "json_object": frozenset({"type", "schema"}),
+    "json_schema": frozenset({"type", "json_schema"}),
+}
+_SCHEMA = frozenset({"name", "schema", "description", "strict"})
 
 
 class AskedAnswer(NamedTuple):
@@ -35,19 +42,30 @@ def _read(field: str, value: Any, read: Callable[[Any, str], AskedAnswer | None]
 
 def _response_format(given: dict[str, Any], where: str) -> AskedAnswer | None:
     kind = given.get("type")
+    if not isinstance(kind, str) or kind not in _FORMATS:
+        raise invalid(f"{where}.type is {kind!r:.100}; text, json_object and json_schema are built", f"{where}.type")
+    _only(given, _FORMATS[kind], where)
     if kind == "text":
         return None
     if kind == "json_object":
-        return AskedAnswer(where, any_object())
-    if kind != "json_schema":
-        raise invalid(f"{where}.type is {kind!r:.100}; text, json_object and json_schema are built", f"{where}.type")
+        if given.get("schema") is None:
+            return AskedAnswer(where, any_object())
+        return AskedAnswer(f"{where}.schema", json_answer(given["schema"], f"{where}.schema"))
     inner = given.get("json_schema")
     place = f"{where}.json_schema"
     if not isinstance(inner, dict):
         raise invalid(f"{place} is no object with a name and a schema", place, "invalid_schema")
+    _only(inner, _SCHEMA, place)
     if "schema" not in inner:
         raise invalid(f"{place}.schema is missing", f"{place}.schema", "invalid_schema")
     return AskedAnswer(f"{place}.schema", json_answer(inner["schema"], f"{place}.schema"))
+
+
+def _only(given: dict[str, Any], known: frozenset[str], where: str) -> None:
+    """Refuse a member that would be ignored, but for a null."""
+    if other := sorted(name for name, value in given.items() if name not in known and value is not None):
+        place = f"{where}.{other[0][:64]}"
+        raise invalid(f"{place} is not known; there are {', '.join(sorted(known))}", place, "unknown_parameter")
 
 
 def _structured(given: StructuredOutputs, where: str) -> AskedAnswer | None:

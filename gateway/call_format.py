@@ -87,7 +87,7 @@ PYTHONIC = CallFormat(
     call_end=")",
     separator=", ",
     list_end="]",
-    not_text=r"\[[A-Za-z_][A-Za-z0-9_.]*\(",
+    not_text=r"\[[A-Za-z0-9_.\-]+\(",
     arguments="keywords",
     signs=(r"\[\w+\(\w+=",),
 )

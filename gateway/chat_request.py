@@ -7,7 +7,7 @@ from typing import Any
 from espalier.gateway.answer_request import asked_answer
 from espalier.gateway.errors import invalid
 from espalier.gateway.prompt_cache import PromptCache
-from espalier.gateway.turn import Tool, ToolChoice, Turn
+from espalier.gateway.turn import Tool, ToolChoice, Turn, is_parallel
 from espalier.gateway.wire import requests
 from espalier.gateway.wire.requests import ChatRequest
 
@@ -22,7 +22,7 @@ def chat_turn(request: ChatRequest) -> Turn:
         messages=request.messages,
         tools=tools,
         choice=_choice(request.tool_choice),
-        parallel=request.parallel_tool_calls,
+        parallel=is_parallel(request.parallel_tool_calls, is_named=_is_named(request.tool_choice)),
         answer=None if answer is None else answer.constraint,
         answer_where="response_format" if answer is None else answer.where,
     )
@@ -58,6 +58,10 @@ def _choice(given: str | dict[str, Any] | None) -> ToolChoice:
         names = frozenset(_name(tool, f"{place}.tools[{at}]") for at, tool in enumerate(tools))
         return ToolChoice(_mode(allowed.get("mode"), f"{place}.mode"), names)
     raise invalid(f"tool_choice.type is {kind!r:.100}; function and allowed_tools are built", "tool_choice.type")
+
+
+def _is_named(given: str | dict[str, Any] | None) -> bool:
+    return isinstance(given, dict) and given.get("type") == "function"
 
 
 def _mode(given: object, where: str) -> Any:

@@ -10,7 +10,8 @@ from espalier.gateway.errors import invalid
 from espalier.gateway.wire.requests import Message
 
 Plain = dict[str, Any]
-TEXT_PARTS = frozenset({"text", "input_text", "output_text"})
+# Where parts that are text have it. This server writes no refusals, but clients replay other servers'.
+_TEXT_IN = {"text": "text", "input_text": "text", "output_text": "text", "refusal": "refusal"}
 # Templates know four roles.
 _ROLES = {"developer": "system", "function": "tool"}
 
@@ -82,10 +83,11 @@ def _text(content: str | list[dict[str, Any]] | None, where: str) -> str:
         return content or ""
     texts: list[str] = []
     for at, part in enumerate(content):
-        kind, text, place = part.get("type", "text"), part.get("text"), f"{where}.content[{at}]"
-        if kind not in TEXT_PARTS:
+        kind, place = part.get("type", "text"), f"{where}.content[{at}]"
+        name = _TEXT_IN.get(kind) if isinstance(kind, str) else None
+        if name is None:
             raise invalid(f"{place} is of type {str(kind)[:64]!r}; this model reads parts of type 'text'", place)
-        if not isinstance(text, str):
-            raise invalid(f"{place}.text is missing or no string", f"{place}.text")
+        if not isinstance(text := part.get(name), str):
+            raise invalid(f"{place}.{name} is missing or no string", f"{place}.{name}")
         texts.append(text)
     return "".join(texts)

@@ -48,7 +48,7 @@ def turn_of(
         messages,
         tuple(_tool(tool, at) for at, tool in enumerate(tools)),
         _choice(request.tool_choice),
-        request.parallel_tool_calls,
+        _is_parallel(request),
         _answer(request.text),
         "text.format.schema",
         None if request.truncation is None else request.truncation == "auto",
@@ -122,7 +122,7 @@ def begun(
         max_output_tokens=request.max_output_tokens,
         max_tool_calls=request.max_tool_calls,
         model=model,
-        parallel_tool_calls=request.parallel_tool_calls,
+        parallel_tool_calls=_is_parallel(request),
         previous_response_id=request.previous_response_id,
         conversation=None if name is None else ConversationName(name),
         reasoning=request.reasoning,
@@ -158,6 +158,10 @@ def _tool(tool: FunctionTool, at: int) -> turn.Tool:
     if tool.parameters is None:
         return turn.Tool(tool.name, description=tool.description, strict=tool.strict, where=where)
     return turn.Tool(tool.name, tool.parameters, tool.description, tool.strict, where)
+
+
+def _is_parallel(request: ResponsesRequest) -> bool:
+    return turn.is_parallel(request.parallel_tool_calls, is_named=isinstance(request.tool_choice, NamedTool))
 
 
 def _choice(choice: ToolChoice) -> turn.ToolChoice:

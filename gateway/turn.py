@@ -75,6 +75,11 @@ class Turn:
         return self.tools if names is None else tuple(tool for tool in self.tools if tool.name in names)
 
 
+def is_parallel(said: bool | None, *, is_named: bool) -> bool:
+    """Whether several calls may come: as is said, else unless a function is named, which OpenAI calls exactly once."""
+    return not is_named if said is None else said
+
+
 def check_turn(turn: Turn) -> None:
     """Refuse tools without a proper name, two of one name, and choices of tools that are not there."""
     if len(turn.tools) > MAX_TOOLS:

@@ -112,11 +112,14 @@ class AnswerFormat:
 
     def arguments(self, tool: Tool) -> AnyConstraint:
         """What the arguments of a call have to be. Raises ApiError if that can't be kept."""
-        is_strict = self.strict_tools or tool.strict is True
-        schema: dict[str, object] = parameters(tool) if is_strict else {"type": "object"}
         if self.calls is not None and self.calls.arguments == "keywords":
-            return keyword_arguments(schema, tool)
+            return keyword_arguments(parameters(tool), tool, is_free=not self.is_strict(tool))
+        schema: dict[str, object] = parameters(tool) if self.is_strict(tool) else {"type": "object"}
         return json_constraint(schema, tool.where, part="arguments")
+
+    def is_strict(self, tool: Tool) -> bool:
+        """Whether the tool's arguments satisfy its schema."""
+        return self.strict_tools or tool.strict is True
 
     def _closing(self, form: CallFormat) -> Iterator[AnyConstraint]:
         if form.arguments == "keywords":
@@ -153,7 +156,9 @@ def parameters(tool: Tool) -> dict[str, object]:
     if kind != "object" and not (isinstance(kind, list) and "object" in kind):
         raise invalid(f"{tool.where} is of type {kind!r}; arguments are an object", tool.where, "invalid_schema")
     schema["type"] = "object"
-    if schema.get("properties") and not _OPEN & schema.keys():
+    known, needed = schema.get("properties"), schema.get("required", [])
+    is_told = isinstance(known, dict) and isinstance(needed, list) and all(name in known for name in map(str, needed))
+    if is_told and not _OPEN & schema.keys():
         schema["additionalProperties"] = False
     return schema
 

@@ -59,7 +59,8 @@ class TurnService:
         tools = [tool.told() for tool in turn.tools] or None
         prompt = await self.prompter.chat(turn.messages, room, tools=tools, history=history)
         told = msgspec.structs.replace(params, constraint=constraint, stop_in=STOPPABLE) if constraint else params
-        return Planned(prompt, told, coverage, AnswerCheck.of(turn) if self.check_answers and asked else None)
+        check = AnswerCheck.of(turn, self.form.is_strict) if self.check_answers and asked else None
+        return Planned(prompt, told, coverage, check)
 
     def ahead(self, prompt_ids: list[int], answer_ids: list[int]) -> list[int] | None:
         """What the next prompt begins with behind an answer that called tools; None if that is not known."""

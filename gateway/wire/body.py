@@ -13,6 +13,7 @@ from espalier.gateway.errors import ApiError, invalid
 T = TypeVar("T")
 
 _PATH = re.compile(r" - at `\$\.?([^`]*)`$")
+_FIELD = re.compile(r"Object (?:missing required|contains unknown) field `([^`]*)`$")
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 
 
@@ -60,6 +61,8 @@ def convert(value: Any, kind: type[T], *, within: str = "") -> T:
         found = _PATH.search(text)
         path = ".".join(part for part in (within, found[1] if found else "") if part)
         message = _PATH.sub("", text)
+        if not path and (field := _FIELD.match(message)):  # of the body itself, which has no path
+            raise invalid(message, field[1]) from None
         where = path.replace(".[", "[") or None
         raise invalid(f"{where}: {message}" if where else message, where) from None
 

@@ -134,7 +134,7 @@ class ChatRequest(Common, frozen=True, kw_only=True):
     session_mode: Literal["auto", "append", "full"] = "auto"
     tools: list[Tool] | None = None
     tool_choice: str | dict[str, Any] | None = None
-    parallel_tool_calls: bool = True
+    parallel_tool_calls: bool | None = None
     prompt_cache_key: Annotated[str, Meta(max_length=512)] = ""
     prompt_cache_retention: CacheRetention | None = None
     max_completion_tokens: Annotated[int, Meta(ge=1, le=2**31 - 1)] | None = None

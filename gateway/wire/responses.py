@@ -108,7 +108,7 @@ class ResponsesRequest(Struct, frozen=True, kw_only=True):
     stream_options: ResponseStreamOptions | None = None
     tools: list[dict[str, Any]] = field(default_factory=list)
     tool_choice: ToolChoice = "auto"
-    parallel_tool_calls: bool = True
+    parallel_tool_calls: bool | None = None
     text: TextOptions = TextOptions()
     include: list[str] = field(default_factory=list)
     metadata: Metadata = field(default_factory=dict)

@@ -382,6 +382,23 @@ def test_an_answer_fills_the_context_to_the_last_token(bundled: Loaded) -> None:
     assert outputs[-1].usage.prompt_tokens + outputs[-1].usage.completion_tokens <= 512
 
 
+def test_a_stop_token_ends_an_answer_in_the_parts_where_stops_are_looked_for(bundled: Loaded) -> None:
+    constraint = Sequence((Regex("[ab]{9}", part="call"), Literal(b"; "), Regex("[ab]{9}", part="text")))
+    known = bundled.tokenizer.token_bytes
+    stops = tuple(token for token, data in enumerate(known) if data and data[:1] in (b"a", b"b", b";"))
+    told = drive(
+        Engine(BUNDLED, loaded=bundled),
+        [
+            request("one", constraint, stop_token_ids=stops, stop_in=("text",)),
+            request("all", constraint, stop_token_ids=stops),
+        ],
+    )
+    parts = [part for output in told["one"] for part in output.parts]
+    assert len("".join(part.text for part in parts if isinstance(part, PartText) and part.part == "call")) == 9
+    assert not [part for part in parts if isinstance(part, PartText) and part.part == "text"]
+    assert told["one"][-1].stop_reason in stops and len(tokens(told["all"])) == 1
+
+
 def test_parts_are_told_and_cut_where_a_stop_string_is_looked_for(bundled: Loaded) -> None:
     choice = "[ab]{10}(ab){10}"
     constraint = Sequence((Regex(choice, part="first"), Literal(b"; "), Regex(choice, part="text")))

@@ -15,6 +15,10 @@ class Inner(Struct):
     size: Annotated[int, Meta(ge=0)]
 
 
+class Exact(Inner, forbid_unknown_fields=True):
+    pass
+
+
 class Outer(Struct):
     items: list[Inner] = []
     ratio: float = 0.0
@@ -64,6 +68,7 @@ def test_anything_else_is_a_400(body: bytes) -> None:
         ({"items": {}}, "items"),
         ({"ratio": "1"}, "ratio"),
         ({"ratio": 10**400}, "ratio"),
+        ({"items": [{}]}, "items[0]"),
         (5, None),
     ],
 )
@@ -71,3 +76,10 @@ def test_what_does_not_fit_is_named_by_its_path(value: Any, where: str | None) -
     with pytest.raises(ApiError) as caught:
         convert(value, Outer)
     assert caught.value.param == where
+
+
+def test_a_field_that_the_body_lacks_or_that_it_alone_has_is_named() -> None:
+    for value in ({}, {"size": 1, "weight": 2}):
+        with pytest.raises(ApiError) as caught:
+            convert(value, Exact)
+        assert caught.value.param in ("size", "weight") and caught.value.param in caught.value.message

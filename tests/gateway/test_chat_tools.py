@@ -18,6 +18,7 @@ pytestmark = pytest.mark.anyio
 
 CALL = '<tool_call>\n{"name": "get_weather", "arguments": {"city": "Oslo", "days": 3}}\n</tool_call>'
 OTHER = '<tool_call>\n{"name": "now", "arguments": {}}\n</tool_call>'
+NOW = {"type": "function", "function": {"name": "now"}}
 PERSON = {
     "type": "object",
     "properties": {"name": {"type": "string"}, "age": {"type": "integer"}},
@@ -131,12 +132,16 @@ async def test_a_call_that_the_budget_closed_is_never_said_to_be_complete(saying
     [
         ("Hello", {"tool_choice": "required"}, False),
         (CALL, {"tool_choice": "required"}, True),
-        (CALL, {"tool_choice": {"type": "function", "function": {"name": "now"}}}, False),
-        (OTHER, {"tool_choice": {"type": "function", "function": {"name": "now"}}}, True),
+        (CALL, {"tool_choice": NOW}, False),
+        (OTHER, {"tool_choice": NOW}, True),
         (CALL, {"tool_choice": "none"}, False),
         ("Hello", {"tool_choice": "none"}, True),
         (f"{CALL}\n{OTHER}", {"parallel_tool_calls": False}, False),
         (f"{CALL}\n{OTHER}", {"parallel_tool_calls": True}, True),
+        (f"{CALL}\n{OTHER}", {"tool_choice": "required"}, True),
+        (f"{OTHER}\n{OTHER}", {"tool_choice": NOW}, False),
+        (f"{OTHER}\n{OTHER}", {"tool_choice": NOW, "parallel_tool_calls": None}, False),
+        (f"{OTHER}\n{OTHER}", {"tool_choice": NOW, "parallel_tool_calls": True}, True),
         (CALL.replace("get_weather", "get_whether"), {}, False),
         (CALL.replace("3", "0"), {}, False),
         (CALL.replace("days", "nights"), {}, False),
@@ -169,6 +174,8 @@ async def test_beside_tools_an_answer_is_calls_or_what_the_schema_says(saying: A
     [
         ({"response_format": {"type": "json_schema", "json_schema": {"name": "x", "schema": PERSON}}}, None),
         ({"response_format": {"type": "json_object"}}, '{"any": [1, 2]}'),
+        ({"response_format": {"type": "json_object", "schema": None}}, '{"any": [1, 2]}'),
+        ({"response_format": {"type": "json_object", "schema": PERSON}}, None),
         ({"structured_outputs": {"json": PERSON}}, None),
         ({"structured_outputs": {"json": json.dumps(PERSON)}}, None),
         ({"structured_outputs": {"json_object": True}}, "{}"),
@@ -203,7 +210,18 @@ async def test_text_is_no_form(saying: Any) -> None:
     [
         ({"response_format": {"type": "json_schema"}}, "response_format.json_schema"),
         ({"response_format": {"type": "json_schema", "json_schema": {}}}, "response_format.json_schema.schema"),
+        ({"response_format": {"type": "json_object", "schema": 5}}, "response_format.schema"),
+        ({"response_format": {"type": "json_object", "json_schema": {"schema": {}}}}, "response_format.json_schema"),
+        (
+            {"response_format": {"type": "json_schema", "json_schema": {"schema": {}}, "strict": True}},
+            "response_format.strict",
+        ),
+        (
+            {"response_format": {"type": "json_schema", "json_schema": {"schema": {}, "regex": "a"}}},
+            "response_format.json_schema.regex",
+        ),
         ({"response_format": {"type": "structural_tag"}}, "response_format.type"),
+        ({"response_format": {"type": []}}, "response_format.type"),
         ({"structured_outputs": {"grammar": "root ::= a"}}, "structured_outputs.grammar"),
         ({"structured_outputs": {"regex": "a", "choice": ["b"]}}, "structured_outputs"),
         ({"structured_outputs": {"choice": []}}, "structured_outputs.choice"),

@@ -24,6 +24,8 @@ def test_contents_of_all_kinds_become_text() -> None:
     for content, text in (("x", "x"), (None, ""), ("", ""), ([], ""), (parts, "abc")):
         assert plain({"role": "user", "content": content}) == [{"role": "user", "content": text}]
     assert plain({"role": "assistant"}) == [{"role": "assistant", "content": ""}]
+    refused = {"role": "assistant", "content": [{"type": "text", "text": "a"}, {"type": "refusal", "refusal": "No."}]}
+    assert plain(refused) == [{"role": "assistant", "content": "aNo."}]
 
 
 def test_arguments_are_objects_where_they_can_be() -> None:
@@ -38,7 +40,7 @@ def test_arguments_are_objects_where_they_can_be() -> None:
         assert message["tool_calls"][0]["function"]["arguments"] == expected
 
 
-@pytest.mark.parametrize("kind", ["image_url", "input_audio", "file", "video_url", 5, None])
+@pytest.mark.parametrize("kind", ["image_url", "input_audio", "file", "video_url", 5, None, [], {}])
 def test_a_part_that_is_no_text_is_named_by_its_place(kind: Any) -> None:
     with pytest.raises(ApiError) as caught:
         plain({"role": "user", "content": "x"}, {"role": "user", "content": [{"text": "a"}, {"type": kind}]})

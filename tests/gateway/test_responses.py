@@ -89,6 +89,15 @@ async def test_what_was_asked_is_echoed(api: Any) -> None:
             assert body[name] == value
 
 
+async def test_a_function_that_is_named_is_called_once_unless_several_calls_are_asked_for(api: Any) -> None:
+    named = {"type": "function", "name": TOOL["name"]}
+    for more, is_parallel in (({}, False), ({"parallel_tool_calls": True}, True)):
+        body = await ask(api, tools=[TOOL], tool_choice=named, **more)
+        assert body["parallel_tool_calls"] is is_parallel
+    first, second = (request.params.constraint for request in api.engine.requests)
+    assert first != second
+
+
 async def test_null_means_absent_for_every_optional_parameter(api: Any) -> None:
     names = (
         "instructions previous_response_id conversation store background stream stream_options tools tool_choice text "

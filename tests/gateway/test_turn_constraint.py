@@ -57,7 +57,9 @@ def test_text_is_free_until_the_marker_and_exact_from_there() -> None:
             whole(HERMES, wrong)
 
 
-@pytest.mark.parametrize("text", [b"[weather(", b"[other(a=1)]", b" [weather(", b'{"name": "x"', b' { "name" : '])
+@pytest.mark.parametrize(
+    "text", [b"[weather(", b"[other(a=1)]", b" [weather(", b"[get-all(a=", b"[2fa(", b'{"name": "x"', b' { "name" : ']
+)
 def test_where_calls_have_no_marker_a_text_does_not_begin_like_one(text: bytes) -> None:
     form = PYTHONIC if b"[" in text else LLAMA
     with pytest.raises(RejectedError):
@@ -108,10 +110,45 @@ def test_what_keyword_arguments_cannot_keep_is_refused_by_name(schema: Any, said
     assert caught.value.param == tool.where and said in caught.value.message
 
 
+@pytest.mark.parametrize("schema", [{"required": [{}]}, {"required": 5}, {"properties": []}])
+def test_a_schema_that_is_none_is_refused_where_arguments_are_keywords_too(schema: Any) -> None:
+    with pytest.raises(ApiError) as caught:
+        PYTHONIC.arguments(Tool("f", schema, where="tools[3].function.parameters"))
+    assert (caught.value.param, caught.value.code) == ("tools[3].function.parameters", "invalid_schema")
+
+
+def test_a_keyword_argument_is_read_in_the_draft_of_its_schema() -> None:
+    pair = {
+        "type": "array",
+        "items": [{"type": "integer"}, {"type": "string"}],
+        "additionalItems": False,
+        "minItems": 2,
+    }
+    schema = {"$schema": "http://json-schema.org/draft-07/schema#", "properties": {"pair": pair}}
+    found = whole(PYTHONIC, b'[f(pair=[1, "a"])]', tools=(Tool("f", schema),))
+    assert json.loads(found.calls[0].arguments) == {"pair": [1, "a"]}
+    with pytest.raises(RejectedError):
+        whole(PYTHONIC, b"[f(pair=[1, 2])]", tools=(Tool("f", schema),))
+
+
+def test_keyword_arguments_of_tools_that_are_not_strict_have_any_value() -> None:
+    form = AnswerFormat(FORMATS["pythonic"], strict_tools=False)
+    tool = Tool("f", {**CITY, "anyOf": [{"required": ["city"]}]})
+    assert whole(form, b"[f(city=[None, 1]), f()]", tools=(tool,)).calls[0].arguments == '{"city": [null, 1]}'
+    with pytest.raises(RejectedError):
+        whole(form, b"[f(city=5)]", tools=(Tool("f", CITY, strict=True),))
+
+
 def test_arguments_that_a_tool_does_not_know_are_closed_out_where_its_schema_leaves_them_open() -> None:
     assert parameters(Tool("f", CITY))["additionalProperties"] is False
-    assert "additionalProperties" not in parameters(Tool("f"))
-    others: list[dict[str, Any]] = [{"patternProperties": {"x": True}}, {"allOf": [{}]}, {"minProperties": 2}]
+    assert parameters(Tool("f"))["additionalProperties"] is False
+    assert "additionalProperties" not in parameters(Tool("f", {"type": "object"}))
+    others: list[dict[str, Any]] = [
+        {"patternProperties": {"x": True}},
+        {"allOf": [{}]},
+        {"minProperties": 2},
+        {"required": ["city", "days"]},
+    ]
     for more in others:
         assert "additionalProperties" not in parameters(Tool("f", {**CITY, **more}))
     assert parameters(Tool("f", {**CITY, "additionalProperties": True}))["additionalProperties"] is True
