@@ -10,7 +10,7 @@ from espalier.grammar.atom import Cover, Required, Unevaluated
 from espalier.grammar.content import Contents
 from espalier.grammar.dialect import Dialect, escape
 from espalier.grammar.errors import GrammarTooLargeError, PatternError, SchemaError
-from espalier.grammar.formats import format_language
+from espalier.grammar.formats import format_language, is_format
 from espalier.grammar.formula import FALSE, TRUE, Formula, Space
 from espalier.grammar.kind import Kind, Part, algebras
 from espalier.grammar.limits import Limits
@@ -118,7 +118,8 @@ class Compiler:
             if handler is None:
                 (self.annotations if name in keywords.ANNOTATIONS else self.ignored).add(name)
                 continue
-            (self.annotations if name == "format" and not self._asserts(schema) else self.enforced).add(name)
+            is_kept = name != "format" or (self._asserts(schema) and is_format(value))
+            (self.enforced if is_kept else self.annotations).add(name)
             if handler in (keywords.members, keywords.items):
                 if handler in done:
                     continue

@@ -131,6 +131,21 @@ def test_a_keyword_argument_is_read_in_the_draft_of_its_schema() -> None:
         whole(PYTHONIC, b"[f(pair=[1, 2])]", tools=(Tool("f", schema),))
 
 
+@pytest.mark.parametrize("form", [HERMES, PYTHONIC], ids=["hermes", "pythonic"])
+def test_an_argument_has_the_format_that_its_schema_says(form: AnswerFormat) -> None:
+    schema = {"type": "object", "properties": {"day": {"type": "string", "format": "date"}}}
+
+    def call(day: str) -> bytes:
+        if form is PYTHONIC:
+            return f'[f(day="{day}")]'.encode()
+        return f'<tool_call>\n{{"name": "f", "arguments": {{"day": "{day}"}}}}\n</tool_call>'.encode()
+
+    assert json.loads(whole(form, call("2024-02-29"), tools=(Tool("f", schema),)).calls[0].arguments)
+    for wrong in ("Oslo", "2023-02-29"):
+        with pytest.raises(RejectedError):
+            whole(form, call(wrong), tools=(Tool("f", schema),))
+
+
 def test_keyword_arguments_of_tools_that_are_not_strict_have_any_value() -> None:
     form = AnswerFormat(FORMATS["pythonic"], strict_tools=False)
     tool = Tool("f", {**CITY, "anyOf": [{"required": ["city"]}]})

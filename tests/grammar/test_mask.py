@@ -133,6 +133,12 @@ def test_every_keyword_of_every_draft_is_in_the_table() -> None:
     assert enforced == known
 
 
+def test_a_format_that_nobody_knows_is_an_annotation() -> None:
+    for name, told in (("date", "enforced"), ("color", "annotations")):
+        coverage = compile_grammar(Json({"format": name}, assert_formats=True), SMALL).coverage()
+        assert [kind for kind, names in coverage.items() if "format" in names] == [told]
+
+
 def test_special_tokens_are_allowed_only_where_they_are_named() -> None:
     cursor = compile_grammar(Sequence((Special(THINK), Text(until=CALL), AnyJson())), SMALL, [END, OTHER_END]).start()
     assert masked(cursor) == [THINK]

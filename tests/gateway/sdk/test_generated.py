@@ -21,8 +21,8 @@ NUM_WALKS = 15
 
 
 def written(schema: Mapping[str, object], random: Random) -> list[str]:
-    """What a model could write under a schema."""
-    grammar = compile_grammar(Json(dict(schema)), SMALL, [END])
+    """What a model could write under a schema, as the server keeps it."""
+    grammar = compile_grammar(Json(dict(schema), assert_formats=True), SMALL, [END])
     walks = [walk(grammar.start(), random, SMALL, END, random.choice(BUDGETS)) for _ in range(NUM_WALKS)]
     return [one.text.decode() for one in walks]
 
