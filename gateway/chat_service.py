@@ -118,6 +118,8 @@ class ChatService:
         if not asked.session:
             return self._replayed(asked)
         turn = await self._sessions.replay(asked.tenant, key)
+        if turn is not None and turn.state == "running" and self._service.live.get(asked.tenant, turn.id) is None:
+            turn = await self._sessions.replay(asked.tenant, key)  # it has ended since it was read
         return None if turn is None else await self._again(turn, asked)
 
     def _replayed(self, asked: Asked) -> Making | None:

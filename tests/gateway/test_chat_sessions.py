@@ -402,6 +402,25 @@ async def test_a_client_that_leaves_at_any_chunk_leaves_nothing_behind(make: Mak
     assert len(held.engine.requests) == 2
 
 
+async def test_a_turn_that_ends_while_its_key_is_looked_up_is_replayed(
+    make: Make, sessions: Sessions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held = Held(make, WORDS)
+    body = {"messages": [user("one")], "stream": True, "session_id": "s"}
+    first, replay = Client(held.api, body, KEY), sessions.replay
+    await held.running()
+
+    async def late(*asked: Any) -> Any:
+        found = await replay(*asked)
+        held.go(WORDS)
+        await first.end()
+        return found
+
+    monkeypatch.setattr(sessions, "replay", late)
+    again = Client(held.api, body, KEY)
+    assert await again.end() == await first.end() and again.status == 200
+
+
 async def test_a_whole_answer_whose_client_leaves_is_rolled_back_too(make: Make) -> None:
     held = Held(make)
     client = Client(held.api, {"messages": [user("left")], "session_id": "s"})
