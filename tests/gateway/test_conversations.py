@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -159,3 +160,30 @@ async def test_a_response_that_continues_one_of_a_conversation_is_none_of_it(api
     await api.post("/v1/responses", input="Three", previous_response_id=second["id"])
     told = api.tokenizer.decode(api.engine.requests[-1].token_ids)
     assert "One" in told and "Two" in told
+
+
+@pytest.mark.parametrize("ends", [False, True])
+async def test_a_deleted_conversation_goes_with_what_continues_it(api: Any, tmp_path: Path, ends: bool) -> None:
+    conversation = await create(api, "sesame", metadata={"a": "sesame"})
+    first = (await api.post("/v1/responses", input="One", conversation=conversation)).json()
+    second = (await api.post("/v1/responses", input="Two", previous_response_id=first["id"])).json()
+    deletions = [f"{PATH}/{conversation}", f"/v1/responses/{second['id']}"]
+    for path in reversed(deletions) if ends else deletions:
+        assert any(b"sesame" in file.read_bytes() for file in (tmp_path / "sessions").iterdir())
+        assert (await api.http.delete(path)).status_code == 200
+        if not ends and path == deletions[0]:
+            assert (await api.http.get(f"/v1/responses/{first['id']}")).status_code == 404
+            third = await api.post("/v1/responses", input="Three", previous_response_id=second["id"])
+            assert "sesame" in api.tokenizer.decode(api.engine.requests[-1].token_ids)
+            await api.http.delete(f"/v1/responses/{third.json()['id']}")
+    assert not any(b"sesame" in file.read_bytes() for file in (tmp_path / "sessions").iterdir())
+
+
+async def test_deleting_the_last_response_leaves_what_it_said_in_its_conversation_too(api: Any) -> None:
+    conversation = await create(api)
+    first = (await api.post("/v1/responses", input="One", conversation=conversation)).json()
+    await api.http.delete(f"/v1/responses/{first['id']}")
+    assert (await api.http.get(f"/v1/responses/{first['id']}")).status_code == 404
+    assert await texts(api, conversation) == ["One", "Hello there"]
+    await api.post("/v1/responses", input="Two", conversation=conversation)
+    assert await texts(api, conversation) == ["One", "Hello there", "Two", "Hello there"]
