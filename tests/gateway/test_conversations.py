@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -187,3 +188,22 @@ async def test_deleting_the_last_response_leaves_what_it_said_in_its_conversatio
     assert await texts(api, conversation) == ["One", "Hello there"]
     await api.post("/v1/responses", input="Two", conversation=conversation)
     assert await texts(api, conversation) == ["One", "Hello there", "Two", "Hello there"]
+
+
+async def test_items_that_are_deleted_at_once_are_all_gone(api: Any) -> None:
+    conversation = await create(api, *"abcdef")
+    path = f"{PATH}/{conversation}/items"
+    items = (await api.http.get(f"{path}?order=asc")).json()["data"]
+    gone = await asyncio.gather(*(api.http.delete(f"{path}/{item['id']}") for item in items[1:]))
+    assert [response.status_code for response in gone] == [200] * 5
+    assert await texts(api, conversation) == ["a"]
+
+
+async def test_an_output_that_is_added_twice_at_once_is_recorded_once(api: Any) -> None:
+    call = {"type": "function_call", "call_id": "c1", "name": "look_up", "arguments": "{}"}
+    conversation = (await api.post(PATH, items=[call])).json()["id"]
+    result = {"type": "function_call_output", "call_id": "c1", "output": "7"}
+    path = f"{PATH}/{conversation}/items"
+    await asyncio.gather(*(api.http.post(path, json={"items": [result]}) for _ in range(4)))
+    listed = (await api.http.get(path)).json()["data"]
+    assert [item["type"] for item in listed] == ["function_call_output", "function_call"]
