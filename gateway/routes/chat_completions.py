@@ -12,6 +12,7 @@ from espalier.gateway.chat_request import chat_turn, prompt_cache_of
 from espalier.gateway.chat_service import Asked, ChatService, Making, Stored
 from espalier.gateway.connection import read_body, while_connected
 from espalier.gateway.errors import invalid
+from espalier.gateway.live_turn import ended_early
 from espalier.gateway.parameters import select
 from espalier.gateway.response import JsonResponse, truncation_headers
 from espalier.gateway.resumption import first_event_of, idempotency_of
@@ -75,6 +76,8 @@ class ChatEndpoint:
                 await send_events(send, logged(log.read(asked.first_event)), [], LOGGED)
                 return None
             await made.live.ended()
+        if made.live.was_cancelled:
+            raise ended_early()
         return made.run.whole
 
     async def _again(self, stored: Stored, asked: Asked, send: Send) -> None:

@@ -479,6 +479,24 @@ async def test_a_kept_turn_ends_when_nobody_came_back_in_time(make: Make) -> Non
     assert len(held.engine.aborted) == 1
 
 
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("num_words", [0, 2])
+async def test_who_reads_a_turn_whose_session_is_deleted_is_told(make: Make, stream: bool, num_words: int) -> None:
+    held = Held(make)
+    reading = asyncio.create_task(held.api.chat("one", session_id="s", stream=stream))
+    held.go(num_words)
+    await held.running()
+    await until(lambda: held.gate.locked())
+    assert (await held.api.http.delete("/v1/sessions/s")).status_code == 200
+    told = await reading
+    if stream and num_words:
+        *_, last = [json.loads(data) for _, data in events(told.content)[:-1]]
+    else:
+        assert told.status_code == 409 and told.headers["x-should-retry"] == "false"
+        last = told.json()
+    assert last["error"]["code"] == "turn_ended"
+
+
 async def test_a_failure_in_the_middle_rolls_back_and_is_told(make: Make) -> None:
     def script(request: Generate) -> Iterable[Output | Exception]:
         yield Output(request.request_id, "one ", [1], usage=Usage(1, 0, 1))

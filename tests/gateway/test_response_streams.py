@@ -324,3 +324,12 @@ async def test_an_answer_is_in_progress_until_it_is_on_disk(make_api: Any, token
     go_on.set()
     assert (await stepped.ended(response_id))["status"] == "completed"
     await sessions.close()
+
+
+async def test_a_stream_that_ends_with_its_conversation_before_it_begins_says_so(stepped: Stepped) -> None:
+    conversation = (await stepped.api.post("/v1/conversations")).json()["id"]
+    async with stepped.create(stream=True, conversation=conversation) as call:
+        await stepped.asked(1)
+        await stepped.api.http.delete(f"/v1/conversations/{conversation}")
+        body = await call.json()
+    assert (call.status, body["error"]["code"]) == (409, "turn_ended")
