@@ -87,15 +87,15 @@ class ChatEndpoint:
 
 
 def _asked(request: Request, body: bytes, chat: ChatRequest) -> Asked:
-    name = chat.session_id or request.headers.get("x-session-id", "")
-    if len(name) > MAX_SESSION_ID:
-        raise invalid(f"X-Session-ID has {len(name)} characters; at most {MAX_SESSION_ID} are read", "X-Session-ID")
+    header = "" if chat.session_id else request.headers.get("x-session-id", "")
+    if len(header) > MAX_SESSION_ID:
+        raise invalid(f"X-Session-ID has {len(header)} characters; at most {MAX_SESSION_ID} are read", "X-Session-ID")
     return Asked(
         chat,
         request.scope["tenant"],
-        name,
+        chat.session_id or header,
         request.headers.get("if-match", "").strip('" ') or None,
-        idempotency_of(request, body),
+        idempotency_of(request, body, header),
         first_event_of(request),
     )
 

@@ -232,6 +232,14 @@ async def test_the_same_key_and_body_is_a_replay_to_the_byte(make: Make) -> None
             assert other.json()["error"]["code"] == "idempotency_conflict"
 
 
+async def test_a_key_stands_for_the_session_that_a_header_names_too(make: Make) -> None:
+    api = make()
+    body = {"messages": [user("one")]}
+    told = [await api.http.post(CHAT, json=body, headers=KEY | {"X-Session-ID": name}) for name in ("s", "s", "t", "")]
+    assert [one.status_code for one in told] == [200, 200, 409, 200] and told[0].content == told[1].content
+    assert told[2].json()["error"]["code"] == "idempotency_conflict"
+
+
 async def test_a_replay_survives_the_process(make_api: Make, tmp_path: Any) -> None:
     answers = []
     for _ in range(2):
