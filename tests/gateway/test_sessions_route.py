@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
@@ -145,6 +146,17 @@ async def test_the_engine_is_told_whose_a_prompt_is_and_what_waits_for_tools(mak
     assert api.engine.notes[4:] == [Hold(key, (), 2, 5.0, 5.0), Release(key)]
 
 
+@pytest.mark.parametrize("name", ["team/trip", "/", "a//b", "s/turns", "50%2F50", "é ü?#", "日本", "a\nb"])
+async def test_a_session_of_any_name_is_found_by_it(make: Make, name: str) -> None:
+    api = make()
+    said = await say(api, "one", name)
+    path = f"/v1/sessions/{quote(name, safe='')}"
+    assert (await api.http.get(path)).json()["id"] == said["session_id"]
+    assert (await api.http.get(f"{path}/turns/{said['turn_id']}")).json()["id"] == said["turn_id"]
+    assert (await api.post(f"{path}/fork")).json()["head"] == said["turn_id"]
+    assert (await api.http.delete(path)).json()["deleted"]
+
+
 @pytest.mark.parametrize(
     ("method", "path", "body", "param"),
     [
@@ -154,6 +166,7 @@ async def test_the_engine_is_told_whose_a_prompt_is_and_what_waits_for_tools(mak
         ("POST", "/v1/sessions", {"ttl_s": 0}, "ttl_s"),
         ("POST", "/v1/sessions", {"colour": 1}, "colour"),
         ("POST", "/v1/sessions", {"metadata": {"k": 5}}, "metadata[...]"),
+        ("POST", "/v1/sessions/s/fork", {"name": "conv_x"}, "name"),
         ("POST", "/v1/sessions/s/rollback", {}, "to"),
         ("POST", "/v1/sessions/s/lease", {"ttl_s": 3601}, "ttl_s"),
         ("POST", "/v1/sessions/s/lease", {"priority": 1.5}, "priority"),
