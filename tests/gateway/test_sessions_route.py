@@ -166,6 +166,7 @@ async def test_a_session_of_any_name_is_found_by_it(make: Make, name: str) -> No
         ("POST", "/v1/sessions", {"ttl_s": 0}, "ttl_s"),
         ("POST", "/v1/sessions", {"colour": 1}, "colour"),
         ("POST", "/v1/sessions", {"metadata": {"k": 5}}, "metadata[...]"),
+        ("POST", "/v1/sessions", {"metadata": {"k" * 65: "v"}}, "metadata"),
         ("POST", "/v1/sessions/s/fork", {"name": "conv_x"}, "name"),
         ("POST", "/v1/sessions/s/rollback", {}, "to"),
         ("POST", "/v1/sessions/s/lease", {"ttl_s": 3601}, "ttl_s"),
