@@ -85,7 +85,7 @@ class ConversationArchive:
         """Add items at its end. Raises SessionError while a response is made."""
         items = _read(given, "items")
         async with self._alone(tenant, conversation_id):
-            history = History(await self._path(tenant, conversation_id))
+            history = History(await self._settled(tenant, conversation_id))
             check_outputs(calls_of(history.messages()), items, "items")
             if new := history.unrecorded(items):
                 await self._append(tenant, conversation_id, new)
@@ -101,7 +101,7 @@ class ConversationArchive:
     async def delete_item(self, tenant: str, conversation_id: str, item_id: str) -> Conversation:
         """Take an item out of its turn; what is left is rendered anew by the next response."""
         async with self._alone(tenant, conversation_id):
-            path = await self._path(tenant, conversation_id)
+            path = await self._settled(tenant, conversation_id)
             async for part in self._parts(path):
                 if any(item.id == item_id for item in part.items):
                     await self._edit(tenant, part, item_id)
@@ -141,6 +141,14 @@ class ConversationArchive:
 
     async def _path(self, tenant: str, conversation_id: str) -> Path:
         await self._session(tenant, conversation_id)
+        return await self._sessions.path(tenant, conversation_id)
+
+    async def _settled(self, tenant: str, conversation_id: str) -> Path:
+        """The path; a response that its client has left is ended before, as by the next response."""
+        session = await self._session(tenant, conversation_id)
+        live = self._live.get(tenant, session.running) if session.running is not None else None
+        if live is not None and live.is_left:
+            await live.cancel()
         return await self._sessions.path(tenant, conversation_id)
 
     async def _session(self, tenant: str, conversation_id: str) -> Session:
