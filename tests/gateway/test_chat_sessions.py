@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shutil
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from espalier.engine.messages import FinishReason, Generate, Output, Usage
 from espalier.engine.tokenizer import Tokenizer
+from espalier.gateway.app import create_app
 from espalier.gateway.auth import KeyRing, digest
+from espalier.gateway.options import GatewayOptions
 from espalier.gateway.scripted_client import Script, ScriptedClient
 from espalier.sessions import Sessions
 from tests.gateway.conftest import Api
@@ -530,3 +535,24 @@ async def test_tenants_do_not_share_names_ids_or_keys(make: Make) -> None:
     unknown = await api.http.post(CHAT, json=body | {"session_id": "sess_0"}, headers=theirs)
     assert foreign.status_code == unknown.status_code == 404
     assert foreign.text.replace(first["session_id"], "sess_0") == unknown.text
+
+
+async def test_another_model_reads_a_session_in_its_own_tokens(
+    make: Make, folder: Path, tmp_path: Path, sessions: Sessions
+) -> None:
+    """The next model may write the same text by the same template, and mean other tokens by the same ids."""
+    await say(make(), "one")
+    other = tmp_path / "other"
+    shutil.copytree(folder, other, ignore=shutil.ignore_patterns("*.safetensors"))
+    spec = json.loads((other / "tokenizer.json").read_text())
+    ids = spec["model"]["vocab"]
+    ids["o"], ids["n"], ids["e"] = ids["n"], ids["e"], ids["o"]
+    (other / "tokenizer.json").write_text(json.dumps(spec))
+    tokenizer = Tokenizer.load(other)
+    engine = ScriptedClient(says(tokenizer, "Hi"), ready=make().engine.ready)
+    app = create_app(engine, folder=other, model="other", options=GatewayOptions(), sessions=sessions)
+    api = Api(app, engine, httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test"), tokenizer)
+    for text in ("two", "three"):
+        extras = (await say(api, text))["espalier"]
+        assert not extras["lossless"] and extras["lost"]["reason"] == "rewritten"
+        assert all(said in prompt(api) for said in ("one<", "Hello there<", text))
