@@ -130,7 +130,8 @@ async def test_a_client_may_resend_its_whole_history(make: Make) -> None:
 
 
 async def turns(api: Api, session: str) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = (await api.http.get(f"/v1/sessions/{session}/turns")).json()["data"]
+    told = (await api.http.get(f"/v1/sessions/{session}/turns")).json()
+    found: list[dict[str, Any]] = told.get("data", [])
     return found
 
 
@@ -170,6 +171,17 @@ async def test_an_unknown_id_is_404_and_a_name_is_not(make: Make) -> None:
     unknown = await api.chat(session_id="sess_0")
     assert unknown.status_code == 404 and unknown.json()["error"]["code"] == "not_found"
     assert (await api.chat(session_id="anything")).status_code == 200
+
+
+async def test_a_request_that_is_refused_leaves_no_session(make: Make) -> None:
+    api = make()
+    schema = {"type": "json_schema", "json_schema": {"name": "x", "schema": {"type": "something"}}}
+    bodies: list[dict[str, Any]] = [{"messages": []}, {"max_tokens": 10**6}, {"response_format": schema}]
+    for body in bodies:
+        assert (await api.chat(**{"session_id": "s", **body})).status_code == 400
+    body = {"messages": [user("one")], "session_id": "s"}
+    assert (await api.http.post(CHAT, json=body, headers={"If-Match": "turn_x"})).status_code == 412
+    assert (await api.http.get("/v1/sessions")).json()["data"] == []
 
 
 async def test_if_match_refuses_what_is_not_the_latest_turn(make: Make) -> None:
