@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from espalier.sessions import deletion, lifecycle
+from espalier.sessions import lifecycle
 from espalier.sessions.errors import (
     BusyError,
     CorruptError,
@@ -193,13 +193,13 @@ def _branched(session: Session, at: str | None, now: float) -> Session:
 
 
 def _check_name(tx: Transaction, tenant: str, name: str | None, now: float) -> None:
-    """Raise NameTakenError, unless the session that has the name has expired: that one goes."""
+    """Raise NameTakenError, unless the session that has the name has expired: that one loses it, and is swept."""
     known = None if name is None else tx.named(tenant, name)
     if known is None:
         return
     if not known.is_expired(now):
         raise NameTakenError(known.name or "")
-    deletion.delete(tx, tenant, known.id)
+    tx.put_session(replace(known, name=None))
 
 
 def _existing(tx: Transaction, tenant: str, turn_id: str) -> Turn:
