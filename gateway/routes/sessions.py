@@ -18,6 +18,7 @@ from espalier.gateway.connection import read_body
 from espalier.gateway.errors import ApiError, invalid
 from espalier.gateway.item_page import limit_of
 from espalier.gateway.response import JsonResponse
+from espalier.gateway.response_input import replayed
 from espalier.gateway.service import Service
 from espalier.gateway.session_upkeep import forget
 from espalier.gateway.wire.body import convert, parse
@@ -140,7 +141,7 @@ class SessionEndpoints:
     async def load(self, request: Request) -> Response:
         """POST /v1/sessions/import: the body is what export gave."""
         body = await read_body(request, self._service.options.max_body_bytes)
-        return JsonResponse(session_object(await self._sessions.load(_tenant(request), body)))
+        return JsonResponse(session_object(await self._sessions.load(_tenant(request), body, check=replayed)))
 
     @property
     def _sessions(self) -> Sessions:

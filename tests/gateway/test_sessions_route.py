@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from typing import Any
 from urllib.parse import quote
@@ -16,6 +17,7 @@ from espalier.radix.decision import LEVELS
 from espalier.sessions import Completion, Draft, JsonObject, Sessions
 from espalier.sessions.store import Store
 from espalier.sessions.store.store import connect
+from espalier.sessions.value import digest as body_digest
 from tests.gateway.conftest import Api
 
 pytestmark = pytest.mark.anyio
@@ -107,6 +109,42 @@ async def test_a_session_is_exported_and_imported(make: Make) -> None:
     assert "one" in api.tokenizer.decode(api.engine.requests[-1].token_ids)
     damaged = await api.http.post("/v1/sessions/import", content=exported.content.replace(b"one", b"uno"))
     assert damaged.status_code == 400 and damaged.json()["error"]["code"] == "invalid_archive"
+
+
+def forged(exported: bytes, changes: dict[str, Any]) -> bytes:
+    """An archive with changes, whose digest is right."""
+    archive = json.loads(exported)
+    session: dict[str, Any] = archive["session"]
+    for name, value in changes.items():
+        (session if name in session else session["turns"][0])[name] = value
+    body = json.dumps(session).encode()
+    head = json.dumps({"format": archive["format"], "digest": body_digest(body).hex()}).encode()
+    return head[:-1] + b', "session": ' + body + b"}"
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"messages": '[{"role": "user", "content": 5}]'},
+        {"messages": '[{"role": "robot", "content": "x"}]'},
+        {"messages": '[{"role": "user", "content": "\\ud800"}]'},
+        {"messages": "[5]"},
+        {"answer": '{"role": "assistant", "tool_calls": 5}'},
+        {"prompt_ids": [2**40]},
+        {"output_ids": [-1]},
+        {"mark": {"length": 2**63, "digest": "", "num_ends": 1}},
+        {"mark": {"length": 1, "digest": "", "num_ends": -1}},
+        {"kind": "conversation"},
+        {"ttl_s": -5.0},
+    ],
+)
+async def test_an_archive_that_nobody_exported_is_refused(make: Make, changes: dict[str, Any]) -> None:
+    api = make()
+    await say(api, "one")
+    exported = (await api.http.get("/v1/sessions/s/export")).content
+    assert (await api.http.post("/v1/sessions/import", content=forged(exported, {}))).status_code == 200
+    refused = await api.http.post("/v1/sessions/import", content=forged(exported, changes))
+    assert refused.status_code == 400 and refused.json()["error"]["code"] == "invalid_archive", refused.text
 
 
 async def test_a_deleted_session_is_forgotten_by_the_engine(make: Make) -> None:
