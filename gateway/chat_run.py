@@ -21,6 +21,7 @@ from espalier.gateway.errors import ApiError, from_engine
 from espalier.gateway.event_log import EventLog
 from espalier.gateway.extras import merged
 from espalier.gateway.history import plain_messages
+from espalier.gateway.live_turn import ended_early
 from espalier.gateway.service import Told
 from espalier.gateway.session_errors import from_session
 from espalier.gateway.session_lease import hold
@@ -73,6 +74,7 @@ class ChatRun:
             last = await (self._stream(log) if self.is_streamed else self._gather())
         except asyncio.CancelledError:
             await self._roll_back()
+            self._failed(log, ended_early())
             raise
         except (ApiError, EngineError) as error:
             await self._roll_back()

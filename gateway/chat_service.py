@@ -27,7 +27,7 @@ from espalier.gateway.wire.answers import Divergence, Extras, LostAnswer
 from espalier.gateway.wire.requests import ChatRequest, Message
 from espalier.sessions import Draft, Idempotency, Path, Session, Sessions, Turn
 from espalier.sessions.align import Alignment, align
-from espalier.sessions.errors import BusyError, NotFoundError
+from espalier.sessions.errors import BusyError, NotFoundError, TurnMismatchError
 from espalier.sessions.session import ID_PREFIXES
 
 ATTEMPTS = 3
@@ -158,7 +158,7 @@ class ChatService:
         """The next turn of a session. Raises BusyError."""
         chat, tenant = asked.chat, asked.tenant
         session = await self._session(asked, sessions)
-        path = await sessions.path(tenant, session.id)
+        path = _unused(asked) if session is None else await sessions.path(tenant, session.id)
         plain = plain_messages(chat.messages)
         aligned = align(path, plain, chat.session_mode)
         if aligned.replayed is not None:
@@ -167,6 +167,8 @@ class ChatService:
         history = path.up_to(aligned.parent)
         whole = [*map(replayed, history.messages()), *(given[id(one)] for one in aligned.new)]
         prepared = await self._prepare(asked, whole, history)
+        if session is None:  # made only now: a request that is refused leaves none
+            session = await sessions.named(tenant, asked.session)
         prepared = replace(
             prepared,
             job=replace(prepared.job, session=session_key(tenant, session.id), is_group=False),
@@ -181,10 +183,14 @@ class ChatService:
         run = ChatRun(answer, place, is_streamed=chat.stream)
         return Making(run, self._start(asked, begun.turn.id, run))
 
-    async def _session(self, asked: Asked, sessions: Sessions) -> Session:
-        if not asked.session.startswith(ID_PREFIXES):
-            return await sessions.named(asked.tenant, asked.session)
-        session = await sessions.get(asked.tenant, asked.session)
+    async def _session(self, asked: Asked, sessions: Sessions) -> Session | None:
+        """None where a name is used for the first time. Raises NotFoundError."""
+        try:
+            session = await sessions.find(asked.tenant, asked.session)
+        except NotFoundError:
+            if asked.session.startswith(ID_PREFIXES):
+                raise
+            return None
         if session.kind != "session":
             raise NotFoundError("session", asked.session)
         return session
@@ -214,6 +220,13 @@ class ChatService:
     def _start(self, asked: Asked, turn_id: str, run: ChatRun) -> LiveTurn:
         policy: Policy = "attached" if asked.idempotency is None else "kept"
         return self._service.live.start(asked.tenant, turn_id, run.produce, policy, maker=run)
+
+
+def _unused(asked: Asked) -> Path:
+    """The history of a session that there is not yet. Raises TurnMismatchError."""
+    if asked.if_match is not None:
+        raise TurnMismatchError(asked.if_match, None)
+    return Path(Session("", asked.tenant, "session", 0.0, 0.0))
 
 
 def _draft(asked: Asked, path: Path, aligned: Alignment, prepared: Prepared, answer_id: str) -> Draft:

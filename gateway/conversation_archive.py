@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Any
+from weakref import WeakValueDictionary
 
 import msgspec
 from msgspec.structs import replace
@@ -47,6 +49,7 @@ class ConversationArchive:
 
     def __init__(self, sessions: Sessions, live: LiveTurns, client: EngineClient) -> None:
         self._sessions, self._live, self._client = sessions, live, client
+        self._locks: WeakValueDictionary[tuple[str, str], asyncio.Lock] = WeakValueDictionary()
 
     async def create(self, tenant: str, given: list[Any], metadata: dict[str, str]) -> Conversation:
         """Make a conversation, with its first items."""
@@ -81,10 +84,11 @@ class ConversationArchive:
     async def add(self, tenant: str, conversation_id: str, given: list[Any]) -> list[Item]:
         """Add items at its end. Raises SessionError while a response is made."""
         items = _read(given, "items")
-        history = History(await self._path(tenant, conversation_id))
-        check_outputs(calls_of(history.messages()), items, "items")
-        if new := history.unrecorded(items):
-            await self._append(tenant, conversation_id, new)
+        async with self._alone(tenant, conversation_id):
+            history = History(await self._settled(tenant, conversation_id))
+            check_outputs(calls_of(history.messages()), items, "items")
+            if new := history.unrecorded(items):
+                await self._append(tenant, conversation_id, new)
         return items
 
     async def item(self, tenant: str, conversation_id: str, item_id: str) -> Item:
@@ -96,12 +100,17 @@ class ConversationArchive:
 
     async def delete_item(self, tenant: str, conversation_id: str, item_id: str) -> Conversation:
         """Take an item out of its turn; what is left is rendered anew by the next response."""
-        path = await self._path(tenant, conversation_id)
-        async for part in self._parts(path):
-            if any(item.id == item_id for item in part.items):
-                await self._edit(tenant, part, item_id)
-                return _told(path.session)
+        async with self._alone(tenant, conversation_id):
+            path = await self._settled(tenant, conversation_id)
+            async for part in self._parts(path):
+                if any(item.id == item_id for item in part.items):
+                    await self._edit(tenant, part, item_id)
+                    return _told(path.session)
         raise no_item()
+
+    def _alone(self, tenant: str, conversation_id: str) -> asyncio.Lock:
+        """Held from reading to writing: of two changes at once, the second would undo the first."""
+        return self._locks.setdefault((tenant, conversation_id), asyncio.Lock())
 
     async def _edit(self, tenant: str, part: _Part, item_id: str) -> None:
         given = _without(part.given, item_id)
@@ -132,6 +141,14 @@ class ConversationArchive:
 
     async def _path(self, tenant: str, conversation_id: str) -> Path:
         await self._session(tenant, conversation_id)
+        return await self._sessions.path(tenant, conversation_id)
+
+    async def _settled(self, tenant: str, conversation_id: str) -> Path:
+        """The path; a response that its client has left is ended before, as by the next response."""
+        session = await self._session(tenant, conversation_id)
+        live = self._live.get(tenant, session.running) if session.running is not None else None
+        if live is not None and live.is_left:
+            await live.cancel()
         return await self._sessions.path(tenant, conversation_id)
 
     async def _session(self, tenant: str, conversation_id: str) -> Session:

@@ -80,6 +80,11 @@ class LiveTurn:
         return self._task.done()
 
     @property
+    def was_cancelled(self) -> bool:
+        """Whether it was ended before its producer was done."""
+        return self._task.cancelled()
+
+    @property
     def has_failed(self) -> bool:
         """Whether it has ended without an answer."""
         return self._task.done() and (self._task.cancelled() or self._task.exception() is not None)
@@ -101,6 +106,8 @@ class LiveTurn:
         await self.log.begun()
         if not self.log.next:
             await self.ended()
+            if self.was_cancelled:
+                raise ended_early()
 
     async def ended(self) -> None:
         """Return once it has ended. Raises what its producer raised; a turn that was cancelled is no error."""
@@ -152,6 +159,12 @@ class LiveTurn:
                 _LOG.error("turn_failed", turn_id=self.turn_id, error=error)
         if self._on_end is not None:
             self._on_end(self)
+
+
+def ended_early() -> ApiError:
+    """For who still reads an answer that others ended: its session was deleted, or nobody seemed to read it."""
+    message = "the turn was ended before its answer was whole, as when its session is deleted; nothing of it is kept"
+    return ApiError(409, message, code="turn_ended", headers={"x-should-retry": "false"})
 
 
 class LiveTurns:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
+import msgspec
 from anyio import CapacityLimiter, to_thread
 
 from espalier.engine.chat_template import ChatTemplate
@@ -20,6 +21,7 @@ from espalier.gateway.wire.answers import Truncation
 from espalier.gateway.wire.requests import Message
 from espalier.sessions.path import Path as History
 from espalier.sessions.splice import Splice, splice
+from espalier.sessions.value import digest
 
 T = TypeVar("T")
 # Two, so that one huge prompt does not hold up the others; the tokenizer runs without the interpreter's lock.
@@ -80,6 +82,8 @@ class Prompter:
         self._threads: CapacityLimiter | None = None
         aliases, added = tokenizer.markers.aliases, tokenizer.added_tokens
         self._ends = {aliases[name]: added[name] for name in aliases if added[name] in tokenizer.end_token_ids}
+        # What stands for a token may change with the model; a session outlives both.
+        self._vocabulary = digest(msgspec.msgpack.encode(tokenizer.text_bytes(skip_special=False)))
         self._longest_token = max((len(token) for token in tokenizer.token_bytes if token), default=1)
 
     @classmethod
@@ -127,7 +131,9 @@ class Prompter:
 
     def _continued(self, history: History, messages: list[Plain], written: str) -> Prompt:
         keep = self._options.rewritten_history == "tokens"
-        spliced = splice(history.turns, written, self.tokenizer.encode_aliased, self._ends, keep=keep)
+        spliced = splice(
+            history.turns, written, self.tokenizer.encode_aliased, self._ends, keep=keep, vocabulary=self._vocabulary
+        )
         context = history.token_ids()
         token_ids = [*context[: spliced.kept_len], *spliced.new_ids]
         return Prompt(token_ids, splice=spliced, messages=messages, history_len=len(context))

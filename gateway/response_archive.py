@@ -153,9 +153,7 @@ class ResponseArchive:
         session = history.path.session
         if history.is_new:
             session = await self._sessions.create(tenant, kind="response")
-        elif session.kind == "conversation" and not history.is_conversation:
-            # It continues a response of the conversation, and is none itself.
-            session = await self._sessions.fork(tenant, session.id, at=draft.parent)
+        # What continues a response of a conversation is none of it: it is forked, too.
         branch: Branch = "rollback" if history.is_conversation else "fork"
         return await self._sessions.begin(tenant, session.id, draft, branch=branch)
 

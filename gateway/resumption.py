@@ -11,8 +11,11 @@ from espalier.sessions.value import digest
 MAX_KEY_LEN = 255
 
 
-def idempotency_of(request: Request, body: bytes) -> Idempotency | None:
-    """The key that a client gave to this request, with a digest of what it asks. Raises ApiError."""
+def idempotency_of(request: Request, body: bytes, session: str = "") -> Idempotency | None:
+    """The key that a client gave to this request, with a digest of what it asks. Raises ApiError.
+
+    `session` is the one that it names beside its body.
+    """
     key = request.headers.get("idempotency-key")
     if not key:
         return None
@@ -20,7 +23,8 @@ def idempotency_of(request: Request, body: bytes) -> Idempotency | None:
         raise invalid(
             f"Idempotency-Key has {len(key)} characters; at most {MAX_KEY_LEN} are allowed", "Idempotency-Key"
         )
-    return Idempotency(key, digest(request.url.path.encode() + b"\n" + body))
+    named = session.encode() + b"\n" if session else b""
+    return Idempotency(key, digest(request.url.path.encode() + b"\n" + named + body))
 
 
 def first_event_of(request: Request) -> int:

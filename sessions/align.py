@@ -65,15 +65,17 @@ def same(ours: JsonObject, theirs: JsonObject) -> bool:
 
 def _appended(path: Path, messages: Sequence[JsonObject]) -> Alignment:
     parent = path.session.head
-    results = _trailing_results(messages)
-    if len(results) < len(messages):
-        return Alignment(parent, tuple(messages))
     openers = {call_id: turn for turn in path.turns for call_id in results_of(turn.messages)}
-    again = [_checked(openers[call_id], call_id, text) for call_id, text in results.items() if call_id in openers]
-    if again and len(again) == len(results):
+    # A result of a call that stands among the messages is that one's, whatever its id.
+    called = {call.call_id for message in messages for call in calls_of(message)}
+    again, new = list[Turn](), list[JsonObject]()
+    for message in messages:
+        recorded = [one for one in results_of([message]).items() if one[0] in openers and one[0] not in called]
+        again += [_checked(openers[call_id], call_id, text) for call_id, text in recorded]
+        new += [] if recorded else [message]
+    if again and not new:
         return Alignment(again[-1].parent, tuple(messages), replayed=again[-1])
-    new = tuple(message for message in messages if str(message.get("tool_call_id")) not in openers)
-    return Alignment(parent, new)
+    return Alignment(parent, tuple(new))
 
 
 def _aligned(path: Path, messages: Sequence[JsonObject]) -> Alignment:

@@ -6,22 +6,38 @@ session and its turns get new ids, for ids are never chosen by who asks; a respo
 
 from __future__ import annotations
 
+import dataclasses
 import json
+from collections.abc import Callable
 from dataclasses import replace
-from typing import TypeVar
+from typing import Annotated, Literal, TypeVar
 
 import msgspec
+from msgspec import Meta
 
 from espalier.sessions.errors import InvalidArchiveError
-from espalier.sessions.session import PREFIXES, Kind, Session
+from espalier.sessions.session import PREFIXES, Session
 from espalier.sessions.store.reader import Reader
 from espalier.sessions.store.transaction import Transaction
 from espalier.sessions.turn import Mark, Record, State, Turn
 from espalier.sessions.value import JsonObject, digest, new_id
 
 T = TypeVar("T")
+Check = Callable[[JsonObject], object]
 FORMAT = "espalier-session-1"
 _ALL = 2**31
+
+
+Ids = tuple[Annotated[int, Meta(ge=0, le=2**32 - 1)], ...]
+Count = Annotated[int, Meta(ge=0, le=2**63 - 1)]
+Ttl = Annotated[float, Meta(ge=1e-3)]
+
+
+class _ArchivedMark(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    length: Count
+    digest: bytes
+    num_ends: Count
+    vocabulary: bytes = b""
 
 
 class _ArchivedTurn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -35,9 +51,9 @@ class _ArchivedTurn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     finish_reason: str | None
     context_len: int
     kept_len: int
-    prompt_ids: tuple[int, ...]
-    output_ids: tuple[int, ...]
-    mark: Mark | None
+    prompt_ids: Ids
+    output_ids: Ids
+    mark: _ArchivedMark | None
     response_id: str | None
     cache_salt: str
     is_background: bool
@@ -48,8 +64,8 @@ class _ArchivedTurn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class _Archive(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    kind: Kind
-    ttl_s: float | None
+    kind: Literal["session"]
+    ttl_s: Ttl | None
     head: str | None
     metadata: str
     turns: tuple[_ArchivedTurn, ...]
@@ -67,12 +83,13 @@ def export(reader: Reader, tenant: str, session_id: str, now: float) -> bytes:
     own = reader.turns(session, limit=_ALL, after=None, order="asc", hidden=True)
     before = [turn for turn in reader.path(session.base) if turn.session_id != session.id]
     turns = tuple(_archived(reader, turn) for turn in (*before, *own) if turn.state != "running")
+    assert session.kind == "session"
     body = msgspec.json.encode(_Archive(session.kind, session.ttl_s, session.head, json.dumps(session.metadata), turns))
     return msgspec.json.encode(_Envelope(FORMAT, _digest(body), msgspec.Raw(body)))
 
 
-def load(tx: Transaction, tenant: str, data: bytes, now: float) -> Session:
-    """Write a session that was exported. Raises InvalidArchiveError."""
+def load(tx: Transaction, tenant: str, data: bytes, now: float, check: Check) -> Session:
+    """Write a session that was exported. `check` refuses messages by a ValueError. Raises InvalidArchiveError."""
     archive = _read(data)
     metadata = _object(_parsed(archive.metadata, dict))
     session = Session(
@@ -84,6 +101,7 @@ def load(tx: Transaction, tenant: str, data: bytes, now: float) -> Session:
         if one.parent not in ids or one.id in ids or not 0 <= one.kept_len <= lens[one.parent]:
             raise InvalidArchiveError(f"turn {one.id[:64]!r} of the archive does not continue what stands before it")
         turn = _turn(tx, one, tenant, session.id, ids[one.parent])
+        _check_messages(turn, check)
         ids[one.id], lens[one.id] = turn.id, turn.context_len
         tx.put_turn(turn)
         tx.put_record(turn.id, Record(one.request, one.response, one.events))
@@ -126,7 +144,7 @@ def _archived(reader: Reader, turn: Turn) -> _ArchivedTurn:
         kept_len=turn.kept_len,
         prompt_ids=turn.prompt_ids,
         output_ids=turn.output_ids,
-        mark=turn.mark,
+        mark=None if turn.mark is None else _ArchivedMark(**dataclasses.asdict(turn.mark)),
         response_id=turn.response_id,
         cache_salt=turn.cache_salt,
         is_background=turn.is_background,
@@ -154,7 +172,7 @@ def _turn(tx: Transaction, one: _ArchivedTurn, tenant: str, session_id: str, par
         kept_len=one.kept_len,
         prompt_ids=one.prompt_ids,
         output_ids=one.output_ids,
-        mark=one.mark,
+        mark=None if one.mark is None else Mark(**msgspec.structs.asdict(one.mark)),
         response_id=None if taken else one.response_id,
         cache_salt=one.cache_salt,
         is_background=one.is_background,
@@ -162,9 +180,18 @@ def _turn(tx: Transaction, one: _ArchivedTurn, tenant: str, session_id: str, par
     )
 
 
+def _check_messages(turn: Turn, check: Check) -> None:
+    try:
+        for message in (*turn.messages, *([turn.answer] if turn.answer is not None else [])):
+            check(message)
+    except ValueError as error:
+        raise InvalidArchiveError(f"the archive holds a message that can't be read: {error}") from None
+
+
 def _parsed(text: str, kind: type[T]) -> T:
     try:
         value = json.loads(text)
+        json.dumps(value, ensure_ascii=False).encode()  # no halves of characters
     except (ValueError, RecursionError):
         value = None
     if not isinstance(value, kind):

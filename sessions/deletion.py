@@ -13,6 +13,7 @@ from espalier.sessions import lifecycle, removal
 from espalier.sessions.errors import BusyError, CorruptError, NotFoundError
 from espalier.sessions.path import context
 from espalier.sessions.removal import DroppedTip, Removed
+from espalier.sessions.session import PREFIXES
 from espalier.sessions.store.reader import Reader
 from espalier.sessions.store.transaction import Transaction
 from espalier.sessions.turn import Record, Turn
@@ -20,26 +21,32 @@ from espalier.sessions.value import JsonObject
 
 
 def delete(tx: Transaction, tenant: str, session_id: str) -> Removed:
-    """Delete a session, with the turns that no other session continues."""
+    """Delete a session, with the turns that no other session continues.
+
+    Those of a conversation that others continue were deleted with it all the same: they go with the last of these.
+    """
     if not tx.has_session(tenant, session_id):
         raise NotFoundError("session", session_id)
     parents = tx.parents(session_id)
     parted = removal.split(parents, tx.bases(session_id))
     dropped = _tips(tx, tenant, session_id, removal.tips(parents, parted.gone), parted.gone)
-    tx.adopt(parted.adopted)
+    tx.adopt(parted.adopted, hides=session_id.startswith(f"{PREFIXES['conversation']}_"))
     tx.delete_turns(parted.gone)
     tx.delete_session(session_id)
     return Removed((session_id,), tuple(turn for turn in parents if turn in parted.gone), dropped)
 
 
 def delete_turn(tx: Transaction, tenant: str, ref: str, now: float) -> Removed:
-    """Delete a turn: at once where nothing continues it, else it is hidden until nothing does. Raises BusyError."""
+    """Delete a turn: at once where nothing continues it, else it is hidden until nothing does. Raises BusyError.
+
+    A conversation goes on with what its last turn said, as it does with the others'.
+    """
     turn = tx.turn(tenant, ref, now)
     if turn.state == "running":
         raise BusyError(turn.id)
-    if tx.is_continued(turn.id):
-        tx.put_turn(replace(turn, is_hidden=True, response_id=None, idempotency=None))
-        tx.put_record(turn.id, Record())
+    session = tx.owner(turn)
+    if tx.is_continued(turn.id) or (session.kind == "conversation" and session.head == turn.id):
+        tx.hide(turn)
         return Removed()
     removed = Removed()
     # What was hidden before it goes with it, if nothing else continues that.
@@ -91,7 +98,8 @@ def _delete_leaf(tx: Transaction, turn: Turn) -> Removed:
     tx.delete_turns([turn.id])
     if session.head == turn.id:
         tx.put_session(session := replace(session, head=turn.parent))
-    if session.kind == "response" and session.head is None and not tx.parents(session.id):
+    # A chain without responses is nobody's, and must not keep the turn at which it was forked.
+    if session.kind == "response" and not tx.parents(session.id):
         tx.delete_session(session.id)
         return Removed((session.id,), (turn.id,), dropped)
     return Removed((), (turn.id,), dropped)

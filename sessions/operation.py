@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from espalier.sessions import deletion, lifecycle
+from espalier.sessions import lifecycle
 from espalier.sessions.errors import (
     BusyError,
     CorruptError,
@@ -79,8 +79,10 @@ def begin(
     if if_match is not None and session.head != if_match:
         raise TurnMismatchError(if_match, session.head)
     parent = None if draft.parent is None else member(tx, session, draft.parent)
-    if branch == "fork" and (session.running is not None or session.head != draft.parent):
-        session = lifecycle.fork(session, draft.parent, new_id(PREFIXES[session.kind]), now)
+    if branch == "fork" and (
+        session.running is not None or session.head != draft.parent or session.kind == "conversation"
+    ):
+        session = _branched(session, draft.parent, now)
     elif session.running is None and session.head != draft.seen_head and branch == "rollback":
         # Another turn began and ended since the history was read.
         raise BusyError(session.head or "", retry_after_s=0.0)
@@ -182,14 +184,22 @@ def interrupt_all(tx: Transaction, now: float) -> int:
     return count
 
 
+def _branched(session: Session, at: str | None, now: float) -> Session:
+    """A session that goes on beside this one. Beside a conversation it is a chain, which goes with its responses."""
+    if session.kind != "conversation":
+        return lifecycle.fork(session, at, new_id(PREFIXES[session.kind]), now)
+    chain = lifecycle.fork(session, at, new_id(PREFIXES["response"]), now)
+    return replace(chain, kind="response", metadata={})
+
+
 def _check_name(tx: Transaction, tenant: str, name: str | None, now: float) -> None:
-    """Raise NameTakenError, unless the session that has the name has expired: that one goes."""
+    """Raise NameTakenError, unless the session that has the name has expired: that one loses it, and is swept."""
     known = None if name is None else tx.named(tenant, name)
     if known is None:
         return
     if not known.is_expired(now):
         raise NameTakenError(known.name or "")
-    deletion.delete(tx, tenant, known.id)
+    tx.put_session(replace(known, name=None))
 
 
 def _existing(tx: Transaction, tenant: str, turn_id: str) -> Turn:

@@ -222,9 +222,9 @@ class Sessions(View):
             await self._commit(lambda tx, now: tx.put_waits(changes, now, MAX_TOOLS))
             self._waits.settle(changes)
 
-    async def load(self, tenant: str, data: bytes) -> Session:
-        """A new session from an exported one. Raises InvalidArchiveError."""
-        return await self._commit(lambda tx, now: archive.load(tx, tenant, data, now))
+    async def load(self, tenant: str, data: bytes, *, check: archive.Check = id) -> Session:
+        """A new session from an exported one. `check` refuses messages by a ValueError. Raises InvalidArchiveError."""
+        return await self._commit(lambda tx, now: archive.load(tx, tenant, data, now, check))
 
     def _learn(self, begun: Begun) -> None:
         """How long the tools took, from a turn that brings their results."""

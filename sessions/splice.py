@@ -4,7 +4,8 @@ A chat template writes the whole conversation as one text. Where an answer began
 been written by then. If the text of today begins with the same, the tokens up to there are right as they are; the
 answer's own tokens follow, and from its end marker on the text is new and is encoded. Templates rewrite history (they
 drop reasoning, print a date): then the text of today is encoded from the last mark that still fits, or, with `keep`,
-the tokens stay although the template would write another text.
+the tokens stay although the template would write another text. Tokens of another vocabulary, of turns that another
+model made, never stay.
 
 Markers stand in the text as aliases that no user can write (see `encode`), so that an end marker is the template's own.
 """
@@ -21,7 +22,8 @@ from espalier.sessions.turn import Mark, Turn
 from espalier.sessions.value import DIGEST_BYTES
 
 Reason = Literal["rewritten", "reasoning", "edited"]
-"""The text before an answer changed; the template leaves an answer's reasoning out; a turn's tokens were forgotten."""
+"""The text before an answer changed, or its tokens are another model's; the template leaves an answer's reasoning out;
+a turn's tokens were forgotten."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,15 +74,17 @@ def splice(
     end_markers: Mapping[str, int],
     *,
     keep: bool = False,
+    vocabulary: bytes = b"",
 ) -> Splice:
     """The prompt of a turn that follows `turns`.
 
     `rendered` is the whole conversation, new messages and the opening of the answer included, as the template writes it
-    now; `encode` makes tokens of a part of it; `end_markers` are the aliases of the tokens that end an answer.
+    now; `encode` makes tokens of a part of it; `end_markers` are the aliases of the tokens that end an answer;
+    `vocabulary` stands for the one that `encode` uses.
     """
     ends = _Ends(end_markers)
-    mark = Mark(len(rendered), _digest(rendered), ends.count(rendered))
-    marked = _marked(turns)
+    mark = Mark(len(rendered), _digest(rendered), ends.count(rendered), vocabulary)
+    marked = _marked(turns, vocabulary)
     fits, last = _last_fit(marked, rendered), marked[-1][0] if marked else None
     before = lost(turns, frozenset(end_markers.values()))
     if last is not None and (fits is last or keep):
@@ -122,12 +126,12 @@ def _after_answer(
     return (kept_len - 1 if output and output[-1] in ends.ids.values() else kept_len), new_ids
 
 
-def _marked(turns: Sequence[Turn]) -> list[tuple[Turn, Mark]]:
-    """The turns, oldest first, that have a mark and whose prompt is in the context still."""
+def _marked(turns: Sequence[Turn], vocabulary: bytes) -> list[tuple[Turn, Mark]]:
+    """The turns, oldest first, that have a mark, whose prompt is in the context still, and whose tokens are known."""
     found: list[tuple[Turn, Mark]] = []
     low = turns[-1].context_len if turns else 0
     for turn in reversed(turns):
-        if turn.mark is not None and turn.prompt_len <= low:
+        if turn.mark is not None and turn.mark.vocabulary == vocabulary and turn.prompt_len <= low:
             found.append((turn, turn.mark))
         low = min(low, turn.kept_len)
     return found[::-1]

@@ -13,11 +13,15 @@ STATES: tuple[State, ...] = get_args(State)
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """What the chat template had written when an answer began: characters, their digest, end markers among them."""
+    """What the chat template had written when an answer began: characters, their digest, end markers among them.
+
+    `vocabulary` stands for the vocabulary that the turn's token ids are of.
+    """
 
     length: int
     digest: bytes
     num_ends: int
+    vocabulary: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)

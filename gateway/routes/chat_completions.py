@@ -12,6 +12,7 @@ from espalier.gateway.chat_request import chat_turn, prompt_cache_of
 from espalier.gateway.chat_service import Asked, ChatService, Making, Stored
 from espalier.gateway.connection import read_body, while_connected
 from espalier.gateway.errors import invalid
+from espalier.gateway.live_turn import ended_early
 from espalier.gateway.parameters import select
 from espalier.gateway.response import JsonResponse, truncation_headers
 from espalier.gateway.resumption import first_event_of, idempotency_of
@@ -75,6 +76,8 @@ class ChatEndpoint:
                 await send_events(send, logged(log.read(asked.first_event)), [], LOGGED)
                 return None
             await made.live.ended()
+        if made.live.was_cancelled:
+            raise ended_early()
         return made.run.whole
 
     async def _again(self, stored: Stored, asked: Asked, send: Send) -> None:
@@ -84,15 +87,15 @@ class ChatEndpoint:
 
 
 def _asked(request: Request, body: bytes, chat: ChatRequest) -> Asked:
-    name = chat.session_id or request.headers.get("x-session-id", "")
-    if len(name) > MAX_SESSION_ID:
-        raise invalid(f"X-Session-ID has {len(name)} characters; at most {MAX_SESSION_ID} are read", "X-Session-ID")
+    header = "" if chat.session_id else request.headers.get("x-session-id", "")
+    if len(header) > MAX_SESSION_ID:
+        raise invalid(f"X-Session-ID has {len(header)} characters; at most {MAX_SESSION_ID} are read", "X-Session-ID")
     return Asked(
         chat,
         request.scope["tenant"],
-        name,
+        chat.session_id or header,
         request.headers.get("if-match", "").strip('" ') or None,
-        idempotency_of(request, body),
+        idempotency_of(request, body, header),
         first_event_of(request),
     )
 

@@ -6,16 +6,19 @@ A session is named by its id or by the name that its client gave it.
 from __future__ import annotations
 
 from typing import Literal, TypeVar
+from urllib.parse import quote, unquote
 
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
+from starlette.routing import Match, Route
+from starlette.types import Scope
 
 from espalier.gateway import session_lease
 from espalier.gateway.connection import read_body
 from espalier.gateway.errors import ApiError, invalid
 from espalier.gateway.item_page import limit_of
 from espalier.gateway.response import JsonResponse
+from espalier.gateway.response_input import replayed
 from espalier.gateway.service import Service
 from espalier.gateway.session_upkeep import forget
 from espalier.gateway.wire.body import convert, parse
@@ -48,8 +51,7 @@ class SessionEndpoints:
     async def create(self, request: Request) -> Response:
         """POST /v1/sessions."""
         asked = await self._read(request, CreateSession)
-        if asked.name is not None and asked.name.startswith(ID_PREFIXES):
-            raise invalid(f"name begins as ids do ({', '.join(ID_PREFIXES)}); choose another", "name")
+        _check_name(asked.name)
         session = await self._sessions.create(
             _tenant(request), name=asked.name, metadata=asked.metadata, ttl_s=asked.ttl_s
         )
@@ -84,6 +86,7 @@ class SessionEndpoints:
     async def fork(self, request: Request) -> Response:
         """POST /v1/sessions/{session}/fork."""
         asked, session = await self._read(request, ForkSession), await self._session(request)
+        _check_name(asked.name)
         forked = await self._sessions.fork(session.tenant, session.id, at=asked.at, name=asked.name)
         if asked.at is None:
             session_lease.fork(self._service.client, session, forked)
@@ -138,7 +141,7 @@ class SessionEndpoints:
     async def load(self, request: Request) -> Response:
         """POST /v1/sessions/import: the body is what export gave."""
         body = await read_body(request, self._service.options.max_body_bytes)
-        return JsonResponse(session_object(await self._sessions.load(_tenant(request), body)))
+        return JsonResponse(session_object(await self._sessions.load(_tenant(request), body, check=replayed)))
 
     @property
     def _sessions(self) -> Sessions:
@@ -159,9 +162,25 @@ class SessionEndpoints:
         return convert({name: value for name, value in given.items() if null or value is not None}, kind)
 
 
+class _NamedRoute(Route):
+    """A route whose path is split before it is decoded: a session's name may hold slashes, sent as %2F."""
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        raw: bytes = scope.get("raw_path") or quote(scope["path"]).encode()
+        match, child = super().matches({**scope, "path": raw.decode("latin-1")})
+        if match is not Match.NONE:
+            child["path_params"] = {name: unquote(value) for name, value in child["path_params"].items()}
+        return match, child
+
+
 def _tenant(request: Request) -> str:
     tenant: str = request.scope["tenant"]
     return tenant
+
+
+def _check_name(name: str | None) -> None:
+    if name is not None and name.startswith(ID_PREFIXES):
+        raise invalid(f"name begins as ids do ({', '.join(ID_PREFIXES)}); choose another", "name")
 
 
 def _order(request: Request, default: Literal["asc", "desc"]) -> Literal["asc", "desc"]:
@@ -184,14 +203,14 @@ def routes(service: Service) -> list[Route]:
         Route("/v1/sessions", ends.create, methods=["POST"]),
         Route("/v1/sessions", ends.list, methods=["GET"]),
         Route("/v1/sessions/import", ends.load, methods=["POST"]),
-        Route(ONE, ends.retrieve, methods=["GET"]),
-        Route(ONE, ends.update, methods=["POST"]),
-        Route(ONE, ends.delete, methods=["DELETE"]),
-        Route(f"{ONE}/fork", ends.fork, methods=["POST"]),
-        Route(f"{ONE}/rollback", ends.roll_back, methods=["POST"]),
-        Route(f"{ONE}/lease", ends.lease, methods=["POST"]),
-        Route(f"{ONE}/lease", ends.release, methods=["DELETE"]),
-        Route(f"{ONE}/export", ends.export, methods=["GET"]),
-        Route(f"{ONE}/turns", ends.turns, methods=["GET"]),
-        Route(f"{ONE}/turns/{{turn}}", ends.turn, methods=["GET"]),
+        _NamedRoute(ONE, ends.retrieve, methods=["GET"]),
+        _NamedRoute(ONE, ends.update, methods=["POST"]),
+        _NamedRoute(ONE, ends.delete, methods=["DELETE"]),
+        _NamedRoute(f"{ONE}/fork", ends.fork, methods=["POST"]),
+        _NamedRoute(f"{ONE}/rollback", ends.roll_back, methods=["POST"]),
+        _NamedRoute(f"{ONE}/lease", ends.lease, methods=["POST"]),
+        _NamedRoute(f"{ONE}/lease", ends.release, methods=["DELETE"]),
+        _NamedRoute(f"{ONE}/export", ends.export, methods=["GET"]),
+        _NamedRoute(f"{ONE}/turns", ends.turns, methods=["GET"]),
+        _NamedRoute(f"{ONE}/turns/{{turn}}", ends.turn, methods=["GET"]),
     ]

@@ -12,7 +12,7 @@ from espalier.gateway.errors import ApiError, invalid
 
 T = TypeVar("T")
 
-_PATH = re.compile(r" - at `\$\.?([^`]*)`$")
+_PATH = re.compile(r" - at (?:`key` in )?`\$\.?([^`]*)`$")
 _FIELD = re.compile(r"Object (?:missing required|contains unknown) field `([^`]*)`$")
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 

@@ -161,9 +161,10 @@ class Reader:
         return dict(cast(Iterable[tuple[str, str]], self._all(sql, session_id)))
 
     def is_continued(self, turn_id: str) -> bool:
-        """Whether another turn follows a turn, or a session was forked at it."""
+        """Whether another turn follows a turn, or another session was forked at it."""
         sql = """SELECT EXISTS (SELECT 1 FROM turns WHERE parent = ?)
-                     OR EXISTS (SELECT 1 FROM sessions WHERE base = ?)"""
+                     OR EXISTS (SELECT 1 FROM turns JOIN sessions ON sessions.base = turns.id
+                                WHERE turns.id = ? AND sessions.id != turns.session_id)"""
         row = self._one(sql, turn_id, turn_id)
         return row is not None and bool(row[0])
 

@@ -14,7 +14,7 @@ import msgspec
 from espalier.sessions.errors import CorruptError
 from espalier.sessions.session import Kind, Session
 from espalier.sessions.turn import Idempotency, Mark, Record, State, Turn
-from espalier.sessions.value import digest
+from espalier.sessions.value import DIGEST_BYTES, digest
 from espalier.sessions.wait import Learnt
 
 _T = TypeVar("_T")
@@ -130,7 +130,7 @@ def turn_row(turn: Turn) -> Row:
             turn.context_len,
             turn.kept_len,
             None if mark is None else mark.length,
-            None if mark is None else mark.digest,
+            None if mark is None else mark.digest + mark.vocabulary,
             None if mark is None else mark.num_ends,
             _json(turn.messages),
             None if turn.answer is None else _json(turn.answer),
@@ -156,7 +156,7 @@ def turn_of(row: Row) -> Turn:
         kept_len=cells.kept_len,
         prompt_ids=_unpacked(cells.prompt_ids),
         output_ids=_unpacked(cells.output_ids),
-        mark=None if cells.mark_digest is None else Mark(cells.mark_len or 0, cells.mark_digest, cells.mark_ends or 0),
+        mark=None if cells.mark_digest is None else _mark(cells, cells.mark_digest),
         answer=None if cells.answer is None else json.loads(cells.answer),
         finish_reason=cells.finish_reason,
         ended_at=cells.ended_at,
@@ -166,6 +166,11 @@ def turn_of(row: Row) -> Turn:
         is_background=bool(cells.is_background),
         is_hidden=bool(cells.is_hidden),
     )
+
+
+def _mark(cells: _Turn, digests: bytes) -> Mark:
+    text, vocabulary = digests[:DIGEST_BYTES], digests[DIGEST_BYTES:]
+    return Mark(cells.mark_len or 0, text, cells.mark_ends or 0, vocabulary)
 
 
 def record_row(turn_id: str, record: Record) -> Row:

@@ -80,8 +80,11 @@ class Transaction(Reader):
             self._run("DELETE FROM records WHERE turn_id = ?", turn_id)
             self._run("DELETE FROM turns WHERE id = ?", turn_id)
 
-    def adopt(self, adopted: Mapping[str, str]) -> None:
-        """Give turns to other sessions. Damaged ones stay with none, and go with the last that continues them."""
+    def adopt(self, adopted: Mapping[str, str], *, hides: bool = False) -> None:
+        """Give turns to other sessions, found there or, with `hides`, as deleted ones.
+
+        Damaged ones stay with none, and go with the last that continues them.
+        """
         for turn_id, session_id in adopted.items():
             row = self._one("SELECT tenant FROM turns WHERE id = ?", turn_id)
             try:
@@ -89,8 +92,15 @@ class Transaction(Reader):
             except CorruptError:
                 self._run("UPDATE turns SET session_id = ? WHERE id = ?", session_id, turn_id)
                 continue
-            if turn is not None:
+            if turn is not None and hides:
+                self.hide(replace(turn, session_id=session_id))
+            elif turn is not None:
                 self.put_turn(replace(turn, session_id=session_id))
+
+    def hide(self, turn: Turn) -> None:
+        """Let a turn be found no more, with all that its caller stored; what continues it still has what it says."""
+        self.put_turn(replace(turn, is_hidden=True, response_id=None, idempotency=None))
+        self.put_record(turn.id, Record())
 
     def _run(self, sql: str, *cells: Cell) -> None:
         self._connection.execute(sql, cells)

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shutil
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from espalier.engine.messages import FinishReason, Generate, Output, Usage
 from espalier.engine.tokenizer import Tokenizer
+from espalier.gateway.app import create_app
 from espalier.gateway.auth import KeyRing, digest
+from espalier.gateway.options import GatewayOptions
 from espalier.gateway.scripted_client import Script, ScriptedClient
 from espalier.sessions import Sessions
 from tests.gateway.conftest import Api
@@ -125,7 +130,8 @@ async def test_a_client_may_resend_its_whole_history(make: Make) -> None:
 
 
 async def turns(api: Api, session: str) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = (await api.http.get(f"/v1/sessions/{session}/turns")).json()["data"]
+    told = (await api.http.get(f"/v1/sessions/{session}/turns")).json()
+    found: list[dict[str, Any]] = told.get("data", [])
     return found
 
 
@@ -165,6 +171,17 @@ async def test_an_unknown_id_is_404_and_a_name_is_not(make: Make) -> None:
     unknown = await api.chat(session_id="sess_0")
     assert unknown.status_code == 404 and unknown.json()["error"]["code"] == "not_found"
     assert (await api.chat(session_id="anything")).status_code == 200
+
+
+async def test_a_request_that_is_refused_leaves_no_session(make: Make) -> None:
+    api = make()
+    schema = {"type": "json_schema", "json_schema": {"name": "x", "schema": {"type": "something"}}}
+    bodies: list[dict[str, Any]] = [{"messages": []}, {"max_tokens": 10**6}, {"response_format": schema}]
+    for body in bodies:
+        assert (await api.chat(**{"session_id": "s", **body})).status_code == 400
+    body = {"messages": [user("one")], "session_id": "s"}
+    assert (await api.http.post(CHAT, json=body, headers={"If-Match": "turn_x"})).status_code == 412
+    assert (await api.http.get("/v1/sessions")).json()["data"] == []
 
 
 async def test_if_match_refuses_what_is_not_the_latest_turn(make: Make) -> None:
@@ -230,6 +247,14 @@ async def test_the_same_key_and_body_is_a_replay_to_the_byte(make: Make) -> None
             other = await api.http.post(CHAT, json=body | {"seed": 1}, headers=key)
             assert other.status_code == 409 and other.headers["x-should-retry"] == "false"
             assert other.json()["error"]["code"] == "idempotency_conflict"
+
+
+async def test_a_key_stands_for_the_session_that_a_header_names_too(make: Make) -> None:
+    api = make()
+    body = {"messages": [user("one")]}
+    told = [await api.http.post(CHAT, json=body, headers=KEY | {"X-Session-ID": name}) for name in ("s", "s", "t", "")]
+    assert [one.status_code for one in told] == [200, 200, 409, 200] and told[0].content == told[1].content
+    assert told[2].json()["error"]["code"] == "idempotency_conflict"
 
 
 async def test_a_replay_survives_the_process(make_api: Make, tmp_path: Any) -> None:
@@ -498,6 +523,24 @@ async def test_a_kept_turn_ends_when_nobody_came_back_in_time(make: Make) -> Non
     assert len(held.engine.aborted) == 1
 
 
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("num_words", [0, 2])
+async def test_who_reads_a_turn_whose_session_is_deleted_is_told(make: Make, stream: bool, num_words: int) -> None:
+    held = Held(make)
+    reading = asyncio.create_task(held.api.chat("one", session_id="s", stream=stream))
+    held.go(num_words)
+    await held.running()
+    await until(lambda: held.gate.locked())
+    assert (await held.api.http.delete("/v1/sessions/s")).status_code == 200
+    told = await reading
+    if stream and num_words:
+        *_, last = [json.loads(data) for _, data in events(told.content)[:-1]]
+    else:
+        assert told.status_code == 409 and told.headers["x-should-retry"] == "false"
+        last = told.json()
+    assert last["error"]["code"] == "turn_ended"
+
+
 async def test_a_failure_in_the_middle_rolls_back_and_is_told(make: Make) -> None:
     def script(request: Generate) -> Iterable[Output | Exception]:
         yield Output(request.request_id, "one ", [1], usage=Usage(1, 0, 1))
@@ -523,3 +566,24 @@ async def test_tenants_do_not_share_names_ids_or_keys(make: Make) -> None:
     unknown = await api.http.post(CHAT, json=body | {"session_id": "sess_0"}, headers=theirs)
     assert foreign.status_code == unknown.status_code == 404
     assert foreign.text.replace(first["session_id"], "sess_0") == unknown.text
+
+
+async def test_another_model_reads_a_session_in_its_own_tokens(
+    make: Make, folder: Path, tmp_path: Path, sessions: Sessions
+) -> None:
+    """The next model may write the same text by the same template, and mean other tokens by the same ids."""
+    await say(make(), "one")
+    other = tmp_path / "other"
+    shutil.copytree(folder, other, ignore=shutil.ignore_patterns("*.safetensors"))
+    spec = json.loads((other / "tokenizer.json").read_text())
+    ids = spec["model"]["vocab"]
+    ids["o"], ids["n"], ids["e"] = ids["n"], ids["e"], ids["o"]
+    (other / "tokenizer.json").write_text(json.dumps(spec))
+    tokenizer = Tokenizer.load(other)
+    engine = ScriptedClient(says(tokenizer, "Hi"), ready=make().engine.ready)
+    app = create_app(engine, folder=other, model="other", options=GatewayOptions(), sessions=sessions)
+    api = Api(app, engine, httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test"), tokenizer)
+    for text in ("two", "three"):
+        extras = (await say(api, text))["espalier"]
+        assert not extras["lossless"] and extras["lost"]["reason"] == "rewritten"
+        assert all(said in prompt(api) for said in ("one<", "Hello there<", text))

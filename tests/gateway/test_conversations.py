@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -159,3 +161,49 @@ async def test_a_response_that_continues_one_of_a_conversation_is_none_of_it(api
     await api.post("/v1/responses", input="Three", previous_response_id=second["id"])
     told = api.tokenizer.decode(api.engine.requests[-1].token_ids)
     assert "One" in told and "Two" in told
+
+
+@pytest.mark.parametrize("ends", [False, True])
+async def test_a_deleted_conversation_goes_with_what_continues_it(api: Any, tmp_path: Path, ends: bool) -> None:
+    conversation = await create(api, "sesame", metadata={"a": "sesame"})
+    first = (await api.post("/v1/responses", input="One", conversation=conversation)).json()
+    second = (await api.post("/v1/responses", input="Two", previous_response_id=first["id"])).json()
+    deletions = [f"{PATH}/{conversation}", f"/v1/responses/{second['id']}"]
+    for path in reversed(deletions) if ends else deletions:
+        assert any(b"sesame" in file.read_bytes() for file in (tmp_path / "sessions").iterdir())
+        assert (await api.http.delete(path)).status_code == 200
+        if not ends and path == deletions[0]:
+            assert (await api.http.get(f"/v1/responses/{first['id']}")).status_code == 404
+            third = await api.post("/v1/responses", input="Three", previous_response_id=second["id"])
+            assert "sesame" in api.tokenizer.decode(api.engine.requests[-1].token_ids)
+            await api.http.delete(f"/v1/responses/{third.json()['id']}")
+    assert not any(b"sesame" in file.read_bytes() for file in (tmp_path / "sessions").iterdir())
+
+
+async def test_deleting_the_last_response_leaves_what_it_said_in_its_conversation_too(api: Any) -> None:
+    conversation = await create(api)
+    first = (await api.post("/v1/responses", input="One", conversation=conversation)).json()
+    await api.http.delete(f"/v1/responses/{first['id']}")
+    assert (await api.http.get(f"/v1/responses/{first['id']}")).status_code == 404
+    assert await texts(api, conversation) == ["One", "Hello there"]
+    await api.post("/v1/responses", input="Two", conversation=conversation)
+    assert await texts(api, conversation) == ["One", "Hello there", "Two", "Hello there"]
+
+
+async def test_items_that_are_deleted_at_once_are_all_gone(api: Any) -> None:
+    conversation = await create(api, *"abcdef")
+    path = f"{PATH}/{conversation}/items"
+    items = (await api.http.get(f"{path}?order=asc")).json()["data"]
+    gone = await asyncio.gather(*(api.http.delete(f"{path}/{item['id']}") for item in items[1:]))
+    assert [response.status_code for response in gone] == [200] * 5
+    assert await texts(api, conversation) == ["a"]
+
+
+async def test_an_output_that_is_added_twice_at_once_is_recorded_once(api: Any) -> None:
+    call = {"type": "function_call", "call_id": "c1", "name": "look_up", "arguments": "{}"}
+    conversation = (await api.post(PATH, items=[call])).json()["id"]
+    result = {"type": "function_call_output", "call_id": "c1", "output": "7"}
+    path = f"{PATH}/{conversation}/items"
+    await asyncio.gather(*(api.http.post(path, json={"items": [result]}) for _ in range(4)))
+    listed = (await api.http.get(path)).json()["data"]
+    assert [item["type"] for item in listed] == ["function_call_output", "function_call"]

@@ -324,3 +324,31 @@ async def test_an_answer_is_in_progress_until_it_is_on_disk(make_api: Any, token
     go_on.set()
     assert (await stepped.ended(response_id))["status"] == "completed"
     await sessions.close()
+
+
+async def test_a_stream_that_ends_with_its_conversation_before_it_begins_says_so(stepped: Stepped) -> None:
+    conversation = (await stepped.api.post("/v1/conversations")).json()["id"]
+    async with stepped.create(stream=True, conversation=conversation) as call:
+        await stepped.asked(1)
+        await stepped.api.http.delete(f"/v1/conversations/{conversation}")
+        body = await call.json()
+    assert (call.status, body["error"]["code"]) == (409, "turn_ended")
+
+
+async def test_items_are_changed_where_a_response_with_a_key_was_left_and_nowhere_else(stepped: Stepped) -> None:
+    first = {"items": [{"role": "user", "content": "one"}]}
+    made = (await stepped.api.post("/v1/conversations", **first)).json()
+    path = f"/v1/conversations/{made['id']}/items"
+    for number, change in enumerate(("add", "delete"), 1):
+        (item, *_) = (await stepped.api.http.get(path)).json()["data"]
+
+        def ask(change: str = change, item: Any = item) -> Any:
+            http = stepped.api.http
+            return http.post(path, json=first) if change == "add" else http.delete(f"{path}/{item['id']}")
+
+        async with stepped.create({"idempotency-key": change}, stream=True, conversation=made["id"]):
+            await stepped.asked(number)
+            assert (await ask()).json()["error"]["code"] == "session_busy"
+        assert (await ask()).status_code == 200
+        assert len(stepped.engine.aborted) == number
+    assert len((await stepped.api.http.get(path)).json()["data"]) == 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -419,3 +420,19 @@ async def test_texts_that_fill_the_context_are_refused_by_length(make: Any) -> N
     api = make(answer(["x"]), max_context=64)
     status, param, code = await refused(api, input="word " * 100)
     assert (status, param, code) == (400, "input", "context_length_exceeded")
+
+
+def is_on_disk(folder: Path, text: bytes) -> bool:
+    return any(text in file.read_bytes() for file in (folder / "sessions").iterdir())
+
+
+@pytest.mark.parametrize("order", [(2, 1, 0), (0, 1, 2), (1, 0, 2)])
+async def test_nothing_of_branches_that_were_deleted_is_left_on_disk(
+    api: Any, tmp_path: Path, order: tuple[int, ...]
+) -> None:
+    first = await ask(api, "sesame")
+    ids = [first["id"], *[(await ask(api, "two", previous_response_id=first["id"]))["id"] for _ in range(2)]]
+    for number in order:
+        assert is_on_disk(tmp_path, b"sesame")
+        await api.http.delete(f"/v1/responses/{ids[number]}")
+    assert not is_on_disk(tmp_path, b"sesame")

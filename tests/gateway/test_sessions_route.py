@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
@@ -15,6 +17,7 @@ from espalier.radix.decision import LEVELS
 from espalier.sessions import Completion, Draft, JsonObject, Sessions
 from espalier.sessions.store import Store
 from espalier.sessions.store.store import connect
+from espalier.sessions.value import digest as body_digest
 from tests.gateway.conftest import Api
 
 pytestmark = pytest.mark.anyio
@@ -108,6 +111,42 @@ async def test_a_session_is_exported_and_imported(make: Make) -> None:
     assert damaged.status_code == 400 and damaged.json()["error"]["code"] == "invalid_archive"
 
 
+def forged(exported: bytes, changes: dict[str, Any]) -> bytes:
+    """An archive with changes, whose digest is right."""
+    archive = json.loads(exported)
+    session: dict[str, Any] = archive["session"]
+    for name, value in changes.items():
+        (session if name in session else session["turns"][0])[name] = value
+    body = json.dumps(session).encode()
+    head = json.dumps({"format": archive["format"], "digest": body_digest(body).hex()}).encode()
+    return head[:-1] + b', "session": ' + body + b"}"
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"messages": '[{"role": "user", "content": 5}]'},
+        {"messages": '[{"role": "robot", "content": "x"}]'},
+        {"messages": '[{"role": "user", "content": "\\ud800"}]'},
+        {"messages": "[5]"},
+        {"answer": '{"role": "assistant", "tool_calls": 5}'},
+        {"prompt_ids": [2**40]},
+        {"output_ids": [-1]},
+        {"mark": {"length": 2**63, "digest": "", "num_ends": 1}},
+        {"mark": {"length": 1, "digest": "", "num_ends": -1}},
+        {"kind": "conversation"},
+        {"ttl_s": -5.0},
+    ],
+)
+async def test_an_archive_that_nobody_exported_is_refused(make: Make, changes: dict[str, Any]) -> None:
+    api = make()
+    await say(api, "one")
+    exported = (await api.http.get("/v1/sessions/s/export")).content
+    assert (await api.http.post("/v1/sessions/import", content=forged(exported, {}))).status_code == 200
+    refused = await api.http.post("/v1/sessions/import", content=forged(exported, changes))
+    assert refused.status_code == 400 and refused.json()["error"]["code"] == "invalid_archive", refused.text
+
+
 async def test_a_deleted_session_is_forgotten_by_the_engine(make: Make) -> None:
     api = make()
     said = await say(api, "one")
@@ -145,6 +184,17 @@ async def test_the_engine_is_told_whose_a_prompt_is_and_what_waits_for_tools(mak
     assert api.engine.notes[4:] == [Hold(key, (), 2, 5.0, 5.0), Release(key)]
 
 
+@pytest.mark.parametrize("name", ["team/trip", "/", "a//b", "s/turns", "50%2F50", "é ü?#", "日本", "a\nb"])
+async def test_a_session_of_any_name_is_found_by_it(make: Make, name: str) -> None:
+    api = make()
+    said = await say(api, "one", name)
+    path = f"/v1/sessions/{quote(name, safe='')}"
+    assert (await api.http.get(path)).json()["id"] == said["session_id"]
+    assert (await api.http.get(f"{path}/turns/{said['turn_id']}")).json()["id"] == said["turn_id"]
+    assert (await api.post(f"{path}/fork")).json()["head"] == said["turn_id"]
+    assert (await api.http.delete(path)).json()["deleted"]
+
+
 @pytest.mark.parametrize(
     ("method", "path", "body", "param"),
     [
@@ -154,6 +204,8 @@ async def test_the_engine_is_told_whose_a_prompt_is_and_what_waits_for_tools(mak
         ("POST", "/v1/sessions", {"ttl_s": 0}, "ttl_s"),
         ("POST", "/v1/sessions", {"colour": 1}, "colour"),
         ("POST", "/v1/sessions", {"metadata": {"k": 5}}, "metadata[...]"),
+        ("POST", "/v1/sessions", {"metadata": {"k" * 65: "v"}}, "metadata"),
+        ("POST", "/v1/sessions/s/fork", {"name": "conv_x"}, "name"),
         ("POST", "/v1/sessions/s/rollback", {}, "to"),
         ("POST", "/v1/sessions/s/lease", {"ttl_s": 3601}, "ttl_s"),
         ("POST", "/v1/sessions/s/lease", {"priority": 1.5}, "priority"),

@@ -130,6 +130,23 @@ def test_results_that_are_new_go_on_without_those_that_are_not() -> None:
     assert aligned.parent == "t2" and aligned.new == (result("9", "c2"),) and aligned.replayed is None
 
 
+def test_results_are_recorded_once_whatever_is_said_behind_them() -> None:
+    for results in ([result()], [result(), result()]):
+        aligned = align(TALK, [*results, user("three")])
+        assert aligned.parent == "t3" and aligned.new == (user("three"),) and aligned.replayed is None
+        again = align(TALK, results).replayed
+        assert again is not None and again.id == "t2"
+    with pytest.raises(ToolResultConflictError):
+        align(TALK, [result("8"), user("three")])
+    with pytest.raises(ToolResultConflictError):
+        align(TALK, [result("8"), result()])
+
+
+def test_a_result_of_a_call_that_stands_among_the_messages_is_that_ones() -> None:
+    given = [call(), result("8"), user("three")]
+    assert align(TALK, given, "append").new == tuple(given)
+
+
 def test_after_a_rollback_a_call_may_have_another_result() -> None:
     before = TALK.up_to("t1")
     path = Path(Session("sess", "a", "session", 0.0, 0.0, head="t1"), before.turns)

@@ -295,9 +295,12 @@ async def test_a_name_finds_its_session_until_that_expires(world: World) -> None
     assert (await world.sessions.named("b", "mine")).id != session.id
     together = await asyncio.gather(*(world.sessions.named("a", "new") for _ in range(8)))
     assert len({one.id for one in together}) == 1
+    await world.say(session.id)
     await world.sessions.update("a", session.id, ttl_s=1)
     world.clock.now += 2
     assert (await world.sessions.named("a", "mine")).id != session.id
+    removed = await world.sessions.sweep()  # the engine is told of what goes here, and of nothing else
+    assert removed.session_ids == (session.id,) and len(removed.tips) == 1
 
 
 async def test_another_tenants_things_are_as_unknown_as_unknown_ones(world: World) -> None:

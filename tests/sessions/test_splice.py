@@ -249,3 +249,16 @@ def test_any_conversation_reads_as_the_template_writes_it(turns: list[tuple[str,
     assert model.tokenizer.decode(ids, skip_special=False) == model.tokenizer.decode(
         model.tokenizer.encode_aliased(whole), skip_special=False
     )
+
+
+@pytest.mark.parametrize("keep", [False, True])
+def test_tokens_of_another_vocabulary_never_stay(keep: bool) -> None:
+    model = Model(CHATML, keep=keep)
+    model.ask(user("one"), said="first")
+    for vocabulary in (b"other", b""):
+        ends = {alias: model.end_id for name, alias in model.tokenizer.markers.aliases.items() if name == model.end}
+        written, encode = model.written(user("two")), model.tokenizer.encode_aliased
+        spliced = splice(model.turns, written, encode, ends, keep=keep, vocabulary=vocabulary)
+        assert (spliced.kept_len == 0) == bool(vocabulary) == (spliced.lost is not None)
+        if vocabulary:
+            assert list(spliced.new_ids) == encode(written) and spliced.mark.vocabulary == vocabulary
