@@ -21,7 +21,7 @@ from espalier.gateway.errors import ApiError, from_engine
 from espalier.gateway.event_log import EventLog
 from espalier.gateway.extras import merged
 from espalier.gateway.history import plain_messages
-from espalier.gateway.live_turn import ended_early
+from espalier.gateway.live_turn import ended_early, unhurried
 from espalier.gateway.service import Told
 from espalier.gateway.session_errors import from_session
 from espalier.gateway.session_lease import hold
@@ -123,9 +123,7 @@ class ChatRun:
         )
         storing = asyncio.ensure_future(place.sessions.complete(place.turn.tenant, place.turn.id, completion))
         try:
-            hold(place.client, place.sessions, await asyncio.shield(storing))
-        except asyncio.CancelledError:
-            await storing
+            hold(place.client, place.sessions, await unhurried(storing))
         except SessionError as error:
             raise self._failed(log, from_session(error)) from None
 

@@ -13,13 +13,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import asynccontextmanager
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, TypeVar
 
 from espalier.engine.errors import EngineError
 from espalier.gateway.errors import ApiError
 from espalier.gateway.event_log import EventLog
 from espalier.gateway.log import Log
 
+T = TypeVar("T")
 Policy = Literal["attached", "kept", "background"]
 Producer = Callable[[EventLog], Coroutine[Any, Any, None]]
 GRACE_S = 60.0
@@ -159,6 +160,14 @@ class LiveTurn:
                 _LOG.error("turn_failed", turn_id=self.turn_id, error=error)
         if self._on_end is not None:
             self._on_end(self)
+
+
+async def unhurried(storing: asyncio.Future[T]) -> T:
+    """Wait for what a turn has begun to store, whoever wants the turn to end meanwhile."""
+    try:
+        return await asyncio.shield(storing)
+    except asyncio.CancelledError:
+        return await storing
 
 
 def ended_early() -> ApiError:

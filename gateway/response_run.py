@@ -16,6 +16,7 @@ from espalier.engine.errors import EngineError
 from espalier.gateway.answer_event import Finished
 from espalier.gateway.errors import ApiError, from_engine
 from espalier.gateway.event_log import EventLog
+from espalier.gateway.live_turn import unhurried
 from espalier.gateway.response_archive import ResponseArchive
 from espalier.gateway.response_events import ResponseEvents
 from espalier.gateway.response_request import in_own_words
@@ -24,7 +25,6 @@ from espalier.gateway.session_errors import from_session
 from espalier.gateway.sse import event
 from espalier.gateway.wire.response_stream import Event
 from espalier.gateway.wire.responses import Response
-from espalier.sessions import Turn
 from espalier.sessions.errors import SessionError
 
 
@@ -99,7 +99,7 @@ class ResponseRun:
                 archive.complete(place.tenant, place.turn_id, self._growing.response, events, output_ids)
             )
             try:
-                archive.hold(self._service.client, await _unhurried(storing))
+                archive.hold(self._service.client, await unhurried(storing))
             except SessionError as error:
                 told = from_session(error)
                 _write(log, self._growing.retract(told))
@@ -115,14 +115,6 @@ class ResponseRun:
                 await place.archive.end_early(place.tenant, place.turn_id, response, events)
         if self.has_begun:
             _write(log, last)
-
-
-async def _unhurried(storing: asyncio.Future[Turn]) -> Turn:
-    """Wait for it, whoever wants this to end meanwhile."""
-    try:
-        return await asyncio.shield(storing)
-    except asyncio.CancelledError:
-        return await storing
 
 
 def _frames(events: Sequence[Event]) -> list[bytes]:

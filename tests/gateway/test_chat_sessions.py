@@ -19,6 +19,7 @@ from espalier.gateway.auth import KeyRing, digest
 from espalier.gateway.options import GatewayOptions
 from espalier.gateway.scripted_client import Script, ScriptedClient
 from espalier.sessions import Sessions
+from tests.gateway import said
 from tests.gateway.conftest import Api
 
 pytestmark = pytest.mark.anyio
@@ -282,6 +283,30 @@ async def test_a_request_sent_twice_at_once_is_made_once(make: Make) -> None:
         if second.status_code == 409:  # it came before the first one's turn was open; its client tries again
             first, second = second, first
         assert second.status_code == 200 and len(held.engine.requests) == 1
+
+
+async def test_the_engine_keeps_the_state_of_calls_whose_client_leaves_while_they_are_stored(
+    make: Make, sessions: Sessions, tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    api = make(said.says(tokenizer, '<tool_call>\n{"name": "now", "arguments": {}}\n</tool_call>'))
+    is_storing, goes_on, complete = asyncio.Event(), asyncio.Event(), sessions.complete
+
+    async def late(*stored: Any) -> Any:
+        is_storing.set()
+        await goes_on.wait()
+        return await complete(*stored)
+
+    monkeypatch.setattr(sessions, "complete", late)
+    tool = {"type": "function", "function": {"name": "now"}}
+    client = Client(api, {"messages": [user("one")], "session_id": "s", "stream": True, "tools": [tool]})
+    await is_storing.wait()
+    await client.leave(at_once=True)
+    for _ in range(20):
+        await asyncio.sleep(0)  # until the turn is told of it
+    goes_on.set()
+    await client.end()
+    assert [turn["state"] for turn in await turns(api, "s")] == ["complete"]
+    assert [type(note).__name__ for note in api.engine.notes] == ["Hold"]
 
 
 async def test_results_of_tools_are_recorded_once(make: Make) -> None:
