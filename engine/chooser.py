@@ -89,14 +89,16 @@ class _Again:
             if self.num_redrawn < MOST_DRAWS and (few is None or len(few) > 2 * MOST_DRAWS):
                 forbid(self._mask[0], np.array([drawn.token_id], dtype=np.int32))
             else:
-                self._mask[0] = 0
-                allow(self._mask[0], guide.fitting(num_left))
+                self._allow_only(guide.fitting(num_left))
             [drawn] = self._sampler.sample(self._logits, [self._sequence], self._mask, attempt=self.num_redrawn)
             if _fits(guide, drawn, self._sequence):
                 return drawn
         end = guide.can_end() if drawn.is_blocked else None
         if end is not None and guide.propose(end, num_left):
-            self._mask[0] = 0
-            allow(self._mask[0], np.array([end], dtype=np.int32))
+            self._allow_only(np.array([end], dtype=np.int32))
             return self._sampler.only(self._logits, self._sequence, self._mask)
         return drawn
+
+    def _allow_only(self, tokens: NDArray[np.int32]) -> None:
+        self._mask[0] = 0
+        allow(self._mask[0], tokens)

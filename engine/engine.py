@@ -139,8 +139,7 @@ class Engine:
         """End a request; its slots are free at once, the next step gives its last output. Unknown ids are ignored."""
         running = self._running.pop(request_id, None)
         if running is not None:
-            self.scheduler.finish(running.sequence, is_turn=False)
-            self._guides.measure(running.sequence.guide)
+            self._finish(running.sequence, is_turn=False)
             self._ready_outputs.append(running.answer.end("abort", self._clock()))
 
     def note(self, note: SessionNote) -> None:
@@ -288,8 +287,10 @@ class Engine:
         if not sparse:
             logits = self._runner.logits(plan) if hidden is None else self._loaded.model.head(hidden)
             return self._chooser.choose(logits, wanting)
+        if hidden is None:
+            hidden = self._runner.hidden(plan)
         drawn: dict[int, Drawn] = {}
-        for group in self._head.groups(self._runner.hidden(plan) if hidden is None else hidden, few, sparse):
+        for group in self._head.groups(hidden, few, sparse):
             chosen = self._chooser.choose(group.logits, [wanting[row] for row in group.rows])
             drawn |= zip(group.rows, chosen, strict=True)
         return [drawn[row] for row in range(len(wanting))]
@@ -312,8 +313,7 @@ class Engine:
                 continue
             if running.answer.is_over:
                 del self._running[sequence.request_id]
-                self.scheduler.finish(sequence)
-                self._guides.measure(sequence.guide)
+                self._finish(sequence)
             outputs.append(running.answer.tell(now))
         outputs += self._ready_outputs
         self._ready_outputs.clear()
@@ -327,6 +327,11 @@ class Engine:
         self._counts.generated += 1
         self._jump(running)
 
+    def _finish(self, sequence: Sequence, *, keep: bool = True, is_turn: bool = True) -> None:
+        """A request is over: its slots are free, and what was found out about its grammar is counted."""
+        self.scheduler.finish(sequence, keep=keep, is_turn=is_turn)
+        self._guides.measure(sequence.guide)
+
     def _fail(self, sequence: Sequence, error: Exception) -> None:
         """End one request with an error; nothing that it computed is used again."""
         log.error(
@@ -337,8 +342,7 @@ class Engine:
         if isinstance(error, NanLogitsError):
             # Nor what it found in the tree: that may be at fault, kept by those that held it when its maker failed.
             sequence.inserted_len = sequence.shared_len
-        self.scheduler.finish(sequence, keep=False)
-        self._guides.measure(sequence.guide)
+        self._finish(sequence, keep=False)
         code = error.code if isinstance(error, EngineError) else EngineError.code
         message = str(error) if isinstance(error, EngineError) else "the engine failed on this request"
         self._ready_outputs.append(running.answer.end("error", self._clock(), code=code, message=message))

@@ -94,7 +94,8 @@ class ChatService:
             try:
                 return await self._next(asked, self._sessions)
             except BusyError as busy:
-                await self._make_way(asked.tenant, busy)
+                if not await self._service.live.make_way(asked.tenant, busy.turn_id):
+                    raise
         return await self._next(asked, self._sessions)
 
     @property
@@ -208,14 +209,6 @@ class ChatService:
             prompt_cache=prompt_cache_of(chat),
             history=history,
         )
-
-    async def _make_way(self, tenant: str, busy: BusyError) -> None:
-        """End the turn that is in the way, if nobody wants it any more. Raises it where somebody does."""
-        live = self._service.live.get(tenant, busy.turn_id)
-        if live is not None and not live.is_left:
-            raise busy
-        if live is not None:
-            await live.cancel()
 
     def _start(self, asked: Asked, turn_id: str, run: ChatRun) -> LiveTurn:
         policy: Policy = "attached" if asked.idempotency is None else "kept"

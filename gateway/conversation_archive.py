@@ -146,9 +146,7 @@ class ConversationArchive:
     async def _settled(self, tenant: str, conversation_id: str) -> Path:
         """The path; a response that its client has left is ended before, as by the next response."""
         session = await self._session(tenant, conversation_id)
-        live = self._live.get(tenant, session.running) if session.running is not None else None
-        if live is not None and live.is_left:
-            await live.cancel()
+        await self._live.make_way(tenant, session.running)
         return await self._sessions.path(tenant, conversation_id)
 
     async def _session(self, tenant: str, conversation_id: str) -> Session:

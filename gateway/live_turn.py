@@ -206,6 +206,16 @@ class LiveTurns:
         """A running turn of this tenant."""
         return self._turns.get((tenant, turn_id))
 
+    async def make_way(self, tenant: str, turn_id: str | None) -> bool:
+        """End a turn that nobody reads any more, for what is to come in its place. Whether the place is free."""
+        turn = None if turn_id is None else self.get(tenant, turn_id)
+        if turn is None:  # it may have ended since it was seen
+            return True
+        if not turn.is_left:
+            return False
+        await turn.cancel()
+        return True
+
     async def close(self) -> None:
         """End all of them."""
         while self._turns:

@@ -137,16 +137,9 @@ class ResponseService:
             try:
                 return await self._stored(asked, tenant, idempotency)
             except BusyError as busy:
-                await self._make_way(tenant, busy)
+                if not await self._service.live.make_way(tenant, busy.turn_id):
+                    raise
         return await self._stored(asked, tenant, idempotency)
-
-    async def _make_way(self, tenant: str, busy: BusyError) -> None:
-        """End the turn that is in the way, if whoever it was told to has left. Raises it where nobody has."""
-        live = self._service.live.get(tenant, busy.turn_id)
-        if live is not None and not live.is_left:
-            raise busy
-        if live is not None:  # else it has ended since the history was read
-            await live.cancel()
 
     async def _stored(self, asked: ResponsesRequest, tenant: str, idempotency: Idempotency | None) -> Making | Response:
         """Begin a response that is stored. Raises BusyError where its conversation has another one running."""

@@ -6,10 +6,9 @@ session and its turns get new ids, for ids are never chosen by who asks; a respo
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Annotated, Literal, TypeVar
 
 import msgspec
@@ -144,7 +143,7 @@ def _archived(reader: Reader, turn: Turn) -> _ArchivedTurn:
         kept_len=turn.kept_len,
         prompt_ids=turn.prompt_ids,
         output_ids=turn.output_ids,
-        mark=None if turn.mark is None else _ArchivedMark(**dataclasses.asdict(turn.mark)),
+        mark=None if turn.mark is None else _ArchivedMark(**asdict(turn.mark)),
         response_id=turn.response_id,
         cache_salt=turn.cache_salt,
         is_background=turn.is_background,

@@ -95,9 +95,7 @@ class SessionEndpoints:
     async def roll_back(self, request: Request) -> Response:
         """POST /v1/sessions/{session}/rollback; a turn that its client has left is ended, as by the next turn."""
         asked, session = await self._read(request, RollBackSession, null=True), await self._session(request)
-        live = self._service.live.get(session.tenant, session.running) if session.running else None
-        if live is not None and live.is_left:
-            await live.cancel()
+        await self._service.live.make_way(session.tenant, session.running)
         rolled = await self._sessions.rollback(session.tenant, session.id, to=asked.to)
         session_lease.release(self._service.client, rolled)
         return JsonResponse(session_object(rolled))
