@@ -40,7 +40,7 @@ def offer(source: Source) -> list[Tool]:
     wanted = rng.choice([count for count in (1, 1, 2, 2, 3, 3, 4, 4, 5, 6, 7, 8) if count <= source.most_tools])
     tools: list[Tool] = []
     known = toolbox("held_out" if source.is_unseen else "train")
-    share = 0.0 if source.is_unseen else rng.choice((0.0, 0.0, 0.3, 1.0))
+    share = 0.0 if source.is_unseen else rng.choice((0.0, 0.0, 0.3, 1.0, 1.0))
     while len(tools) < wanted:
         draw = rng.random()
         if draw < share:

@@ -24,33 +24,65 @@ def toolbox(part: str, path: Path | None = None) -> tuple[Entry, ...]:
 
 
 def renamed(source: Source, entry: Entry) -> Entry:
-    """The tool with another noun wherever its own is said, so that the sentences have to be read."""
-    nouns = [word for word in entry["name"].split("_")[1:] if len(word) > 3]
-    told = {word: [ask for ask in entry["ask"] if re.search(rf"\b{word}", ask.lower())] for word in nouns}
+    """The tool with another word wherever one of its own is said, so that the sentences have to be read.
+
+    What it does, what it is about, or what an argument is called; only the sentences that say it stay, where it is
+    of the tool's name.
+    """
+    told = {
+        word: [ask for ask in entry["ask"] if _spelled(word).search(_PLACE.sub("", ask))]
+        for word in sorted(set(" ".join(map(key_words, (entry["name"], *entry["parameters"]))).rstrip("?").split()))
+        if len(word) > 3 and word not in _SMALL
+    }
     told = {word: asks for word, asks in told.items() if len(asks) > 1}
     if not told:
         return entry
     old, new = source.rng.choice(list(told)), source.noun()
-
-    def other(text: str) -> str:
-        return text.replace(old, new).replace(capital(old), capital(new))
-
-    parameters = {other(key): kind for key, kind in entry["parameters"].items()}
+    parameters = {_exchanged(key, old, new): kind for key, kind in entry["parameters"].items()}
     if len({key.rstrip("?") for key in parameters}) < len(entry["parameters"]):
         return entry
+    asks = told[old] if old in key_words(entry["name"]).split() else entry["ask"]
     return entry | {
-        "name": other(entry["name"]),
-        "description": other(entry["description"]),
+        "name": _exchanged(entry["name"], old, new),
+        "description": _exchanged(entry["description"], old, new),
         "parameters": parameters,
-        "ask": [other(ask) for ask in told[old]],
+        "ask": [_exchanged(ask, old, new) for ask in asks],
     }
+
+
+_SMALL = frozenset("from into until with about over after before under when what which their your".split())
+"""Words of names that sentences need for something else."""
+_PLACE = re.compile(r"\{\w+\}")
+
+
+@cache
+def _spelled(word: str) -> re.Pattern[str]:
+    """A word, also as a plural, with a capital, and as a part of a name in any style."""
+    return re.compile(
+        rf"(?<![A-Za-z])(?:{word}|{capital(word)})(?=s?(?![a-z]))|(?<=[a-z]){capital(word)}(?=s?(?![a-z]))"
+    )
+
+
+def _exchanged(text: str, old: str, new: str) -> str:
+    return _spelled(old).sub(lambda found: capital(new) if found[0][0].isupper() else new, text)
+
+
+def other_options(source: Source, entry: Entry) -> Entry:
+    """The tool with other words to choose among."""
+    parameters = {
+        key: "|".join(dict.fromkeys(source.noun() for _ in kind.split("|"))) if "|" in kind else kind
+        for key, kind in entry["parameters"].items()
+    }
+    return entry | {"parameters": parameters}
 
 
 def known_tool(source: Source, entry: Entry, *, may_rename: bool = False) -> Tool:
     """A tool of the toolbox."""
     rng = source.rng
-    if may_rename and rng.random() < 0.5:
+    for _ in range(rng.choice((0, 0, 1, 1, 2, 3)) if may_rename else 0):
         entry = renamed(source, entry)
+    if may_rename and rng.random() < 0.5:
+        entry = other_options(source, entry)
     is_described, parameters = rng.random() < 0.3, []
     for given, kind in entry["parameters"].items():
         key, options = given.rstrip("?"), tuple(kind.split("|")) if "|" in kind else ()

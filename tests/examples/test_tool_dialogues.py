@@ -275,6 +275,33 @@ def test_known_tools_are_on_one_side_each() -> None:
     assert train and kept and not train & kept
 
 
+def test_a_renamed_tool_is_called_by_its_new_words_alone() -> None:
+    """Whatever word of a tool's name or arguments is exchanged, sentences and places follow."""
+    source = _source(0)
+    for entry in toolbox.toolbox("train"):
+        new = toolbox.renamed(source, entry)
+        keys = {key.rstrip("?") for key in new["parameters"]}
+        required = {key for key in new["parameters"] if not key.endswith("?")}
+        assert list(new["parameters"].values()) == list(entry["parameters"].values())
+        for ask in new["ask"]:
+            assert required <= set(re.findall(r"\{(\w+)\}", ask)) <= keys
+    book = {
+        "name": "getPrice", "description": "Gets prices of priceless things", "parameters": {"priceLimit": "count"},
+        "ask": ["Price at most {priceLimit}?", "Prices up to {priceLimit}", "Not above {priceLimit}"], "result": {},
+    }  # fmt: skip
+    while (new := toolbox.renamed(source, book))["name"] == "getPrice":
+        pass
+    word = new["name"].removeprefix("get").lower()
+    assert new["description"] == f"Gets {word}s of priceless things"
+    assert new["ask"] == [f"{word.capitalize()} at most {{{word}Limit}}?", f"{word.capitalize()}s up to {{{word}Limit}}"]
+
+
+def test_options_of_a_known_tool_may_be_other_words() -> None:
+    entry = {"name": "rent_car", "description": "", "parameters": {"size": "small|large", "city": "place"}}
+    parameters = toolbox.other_options(_source(0), entry)["parameters"]
+    assert parameters["city"] == "place" and not {"small", "large"} & set(parameters["size"].split("|"))
+
+
 @pytest.mark.parametrize("scenario", SCENARIOS)
 def test_a_seed_decides_the_dialogue(scenario: str) -> None:
     first, again, other = (scenarios.MEASURED[scenario](_source(seed, True, True)) for seed in (3, 3, 4))
