@@ -115,11 +115,15 @@ def json_constraint(
     words: Literal["json", "python"] = "json",
     documents: dict[str, str | bool | dict[str, object]] | None = None,
 ) -> Json:
-    """A schema as a constraint: formats that are known are kept. ApiError if it is nested too deeply to be written."""
+    """A schema as a constraint: formats that are known are kept, but where the schema contradicts them.
+
+    ApiError if it is nested too deeply to be written.
+    """
     try:
         return Json(
-            schema, white_space="spaced", words=words, documents=documents or (), assert_formats=True, part=part
-        )
+            schema, white_space="spaced", words=words, documents=documents or (), assert_formats=True,
+            formats_yield=True, part=part,
+        )  # fmt: skip
     except GrammarError as error:
         raise invalid(f"{where}: {error}", where, "schema_too_large") from None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping
+from dataclasses import dataclass
 from functools import lru_cache
 
 from espalier.grammar import keyword as keywords
@@ -10,19 +11,27 @@ from espalier.grammar.atom import Cover, Required, Unevaluated
 from espalier.grammar.content import Contents
 from espalier.grammar.dialect import Dialect, escape
 from espalier.grammar.errors import GrammarTooLargeError, PatternError, SchemaError
-from espalier.grammar.formats import format_language, is_format
+from espalier.grammar.formats import format_language
 from espalier.grammar.formula import FALSE, TRUE, Formula, Space
 from espalier.grammar.kind import Kind, Part, algebras
 from espalier.grammar.limits import Limits
 from espalier.grammar.resource import Node, Resource, Resources
 from espalier.grammar.schema import Applied, Schema, Scope, refuse_loops, typed
-from espalier.grammar.text import Language
+from espalier.grammar.text import Language, text_machine
 from espalier.grammar.value import Json
 
 
 @lru_cache(maxsize=64)
 def _table(dialect: Dialect) -> dict[str, keywords.Handler]:
     return keywords.keywords(dialect.name, dialect.vocabularies)
+
+
+@dataclass(frozen=True, slots=True)
+class Formats:
+    """Whether formats are assertions, and yield to what contradicts them in the same schema."""
+
+    are_asserted: bool = False
+    yield_: bool = False
 
 
 class Compiler:
@@ -33,7 +42,7 @@ class Compiler:
         schema: Json,
         documents: Mapping[str, Json],
         dialect: Dialect | None,
-        assert_formats: bool,
+        formats: Formats,
         limits: Limits,
         pause: Callable[[], None],
     ) -> None:
@@ -43,7 +52,7 @@ class Compiler:
         self.enforced: set[str] = set()
         self.annotations: set[str] = set()
         self.ignored: set[str] = set()
-        self._assert_formats = assert_formats
+        self._formats = formats
         self._resources = Resources(schema, documents, dialect, limits)
         self._contents = Contents()
         self._schemas: dict[Hashable, Formula] = {}
@@ -118,7 +127,7 @@ class Compiler:
             if handler is None:
                 (self.annotations if name in keywords.ANNOTATIONS else self.ignored).add(name)
                 continue
-            is_kept = name != "format" or (self._asserts(schema) and is_format(value))
+            is_kept = name != "format" or self.format(value, schema) is not None
             (self.enforced if is_kept else self.annotations).add(name)
             if handler in (keywords.members, keywords.items):
                 if handler in done:
@@ -157,13 +166,34 @@ class Compiler:
         except PatternError as error:
             raise PatternError(_reason(error), error.pattern, error.position, path) from None
 
-    def format(self, name: str, schema: Schema) -> Language | None:
+    def format(self, name: Json, schema: Schema) -> Language | None:
         """The strings of a format, None if it is an annotation."""
-        return format_language(name) if self._asserts(schema) else None
-
-    def _asserts(self, schema: Schema) -> bool:
         vocabularies = self.dialect(schema).vocabularies
-        return self._assert_formats or (vocabularies is not None and "format-assertion" in vocabularies)
+        must = vocabularies is not None and "format-assertion" in vocabularies
+        if not isinstance(name, str) or not (must or self._formats.are_asserted):
+            return None
+        language = format_language(name)
+        yields = language is not None and self._formats.yield_ and not must
+        return None if yields and self._is_contradicted(language, schema) else language
+
+    def _is_contradicted(self, language: Language, schema: Schema) -> bool:
+        """Whether what stands beside a format allows strings, and none of the format."""
+        data = schema.node.data
+        assert isinstance(data, dict)
+        beside = Language.EVERY
+        if isinstance(data.get("pattern"), str):
+            beside &= self.pattern(data["pattern"], f"{schema.node.path}/pattern")
+        least, most = data.get("minLength", 0), data.get("maxLength")
+        if isinstance(least, int) and isinstance(most, int | None):
+            beside &= Language.length(least, most)
+        has_const = "const" in data and self.knows_keyword(schema, "const")
+        values = [data["const"]] if has_const else data.get("enum")
+        if isinstance(values, list):
+            beside &= Language.literals(value for value in values if isinstance(value, str))
+        if beside is Language.EVERY:
+            return False
+        is_empty = text_machine(beside & language, self.limits).is_empty
+        return is_empty and not text_machine(beside, self.limits).is_empty
 
     def typed(self, formula: Formula, kind: Kind) -> Part:
         """What a formula over schemas says about a kind of value."""

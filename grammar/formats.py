@@ -133,11 +133,6 @@ FORMATS: dict[str, Callable[[], Language]] = {
 }
 
 
-def is_format(name: object) -> bool:
-    """Whether it is a format that is known."""
-    return isinstance(name, str) and name in FORMATS
-
-
 @lru_cache(maxsize=64)
 def format_language(name: str) -> Language | None:
     """The strings of a format; None if it is not known."""

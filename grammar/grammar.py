@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from espalier.grammar.alphabet import ALPHABET_URI, Alphabet
-from espalier.grammar.compiler import Compiler
+from espalier.grammar.compiler import Compiler, Formats
 from espalier.grammar.constraint import AnyConstraint, AnyJson, Json
 from espalier.grammar.culprit import culprit
 from espalier.grammar.cursor import Cursor
@@ -84,7 +84,8 @@ class Grammar:
         self._text_len += len(str(part.schema)) + sum(len(str(text)) for text in dict(part.documents).values())
         if self._alphabet.schema is not None:
             documents[ALPHABET_URI] = self._alphabet.schema
-        compiler = Compiler(data, documents, BY_NAME[part.draft], part.assert_formats, self.limits, self._pause)
+        formats = Formats(part.assert_formats, part.formats_yield)
+        compiler = Compiler(data, documents, BY_NAME[part.draft], formats, self.limits, self._pause)
         self._compilers.append(compiler)
         spelling = Spelling(part.property_order, part.white_space, part.escapes, part.words)
         frames = Frames(compiler.space, spelling, self.limits, self.vocabulary.quoted)

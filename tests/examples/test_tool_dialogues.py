@@ -293,7 +293,10 @@ def test_a_renamed_tool_is_called_by_its_new_words_alone() -> None:
         pass
     word = new["name"].removeprefix("get").lower()
     assert new["description"] == f"Gets {word}s of priceless things"
-    assert new["ask"] == [f"{word.capitalize()} at most {{{word}Limit}}?", f"{word.capitalize()}s up to {{{word}Limit}}"]
+    assert new["ask"] == [
+        f"{word.capitalize()} at most {{{word}Limit}}?",
+        f"{word.capitalize()}s up to {{{word}Limit}}",
+    ]
 
 
 def test_options_of_a_known_tool_may_be_other_words() -> None:

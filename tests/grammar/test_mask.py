@@ -139,6 +139,41 @@ def test_a_format_that_nobody_knows_is_an_annotation() -> None:
         assert [kind for kind, names in coverage.items() if "format" in names] == [told]
 
 
+@pytest.mark.parametrize(
+    ("beside", "is_kept"),
+    [
+        ({"pattern": "^[0-9]{2}:[0-9]{2}$"}, False),
+        ({"pattern": "^1"}, True),
+        ({"enum": ["morning", "evening", 3]}, False),
+        ({"enum": ["morning", "10:00:00Z"]}, True),
+        ({"const": "noon"}, False),
+        ({"const": 12}, True),
+        ({"maxLength": 5}, False),
+        ({"minLength": 9}, True),
+        ({"pattern": "^a", "maxLength": 0}, True),
+    ],
+    ids=str,
+)
+def test_a_format_yields_to_what_contradicts_it(beside: dict[str, object], is_kept: bool) -> None:
+    """Only where it is said that it may, and only where the others leave something."""
+    schema = {"type": ["string", "integer"], "format": "time", **beside}
+    told = compile_grammar(Json(schema, assert_formats=True, formats_yield=True), SMALL).coverage()
+    assert ("format" in told["enforced"], "format" in told["annotations"]) == (is_kept, not is_kept)
+    if not {"enum", "const"} & set(beside):
+        assert "format" in compile_grammar(Json(schema, assert_formats=True), SMALL).coverage()["enforced"]
+
+
+def test_a_dialect_that_asserts_formats_is_not_excused() -> None:
+    vocabularies = {
+        f"https://json-schema.org/draft/2020-12/vocab/{name}": True
+        for name in ("core", "validation", "format-assertion")
+    }
+    documents = {"https://x.y/strict": {"$id": "https://x.y/strict", "$vocabulary": vocabularies}}
+    schema = {"$schema": "https://x.y/strict", "type": "string", "format": "time", "maxLength": 3}
+    with pytest.raises(UnsatisfiableError):
+        compile_grammar(Json(schema, documents=documents, formats_yield=True), SMALL)
+
+
 def test_special_tokens_are_allowed_only_where_they_are_named() -> None:
     cursor = compile_grammar(Sequence((Special(THINK), Text(until=CALL), AnyJson())), SMALL, [END, OTHER_END]).start()
     assert masked(cursor) == [THINK]
