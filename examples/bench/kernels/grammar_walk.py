@@ -1,6 +1,7 @@
 """The grammar walk of 256 rows in different states, a third of them inside strings, on a CUDA device.
 
     python examples/bench/kernels/grammar_walk.py VOCABULARY [--schemas SCHEMAS.jsonl.gz --every 4] [--rows 256]
+    python examples/bench/kernels/grammar_walk.py VOCABULARY ... --workload FILE --make   # where there is no device
 
 VOCABULARY is a tekken.json or tokenizer.json; without schemas, made-up tools. Prints medians: masks with slices and
 without, and the step to the next places. Masks are first compared with those of the host's cursors.
@@ -25,26 +26,12 @@ from espalier.kernels.grammar_walk import Masks, grammar_advance, grammar_walk
 COPIES = 20
 
 
-def check(masks: Masks, work: Workload, end: int) -> None:
-    """Exit with 1 if a mask is not the cursor's; the end token has no bytes and is left out."""
-    words = masks.words.cpu().numpy().copy()
-    for row in (~masks.missed.cpu()).nonzero().flatten().tolist():
-        expected = work.cursors[row].allowed().mask.copy()
-        expected[end >> 5] &= np.int32(~np.left_shift(1, end & 31, dtype=np.int32))
-        if (expected != words[row]).any():
-            print(f"row {row}: the mask is not the cursor's", file=sys.stderr)
-            sys.exit(1)
-
-
-def sampled(work: Workload, tokens: Tokens) -> torch.Tensor:
-    """A token for each row that its mask allows, -1 if there is none."""
-    chosen = []
-    for cursor in work.cursors:
-        allowed = cursor.allowed()
-        bits = np.flatnonzero(np.unpackbits(allowed.mask.view(np.uint8), bitorder="little"))
-        known = [token for token in bits.tolist() if tokens[token]]
-        chosen.append(known[len(known) // 2] if known else -1)
-    return torch.tensor(chosen, dtype=torch.int32)
+def check(masks: Masks, work: Workload) -> None:
+    """Exit with 1 if a mask is not the cursor's."""
+    differs = (masks.words.cpu() != work.masks).any(1) & ~masks.missed.cpu()
+    if differs.any():
+        print(f"rows {differs.nonzero().flatten().tolist()}: the masks are not the cursors'", file=sys.stderr)
+        sys.exit(1)
 
 
 def texts(tokens: Tokens) -> tuple[torch.Tensor, torch.Tensor]:
@@ -54,23 +41,23 @@ def texts(tokens: Tokens) -> tuple[torch.Tensor, torch.Tensor]:
     return first, torch.frombuffer(bytearray(b"".join(text or b"" for text in tokens)), dtype=torch.uint8)
 
 
-def measure(work: Workload, tokens: Tokens, end: int, device: torch.device) -> None:
+def measure(work: Workload, tokens: Tokens, device: torch.device) -> None:
     """Print the times."""
     automaton, trie, places = on(work.automaton, device), on(work.trie, device), on(work.places, device)
-    slices, num_rows = on(work.slices, device), len(work.cursors)
+    slices, num_rows = on(work.slices, device), len(work.token)
     num_words = slices.words.shape[1]
 
     def walk(slices: Slices | None) -> Masks:
         return grammar_walk(automaton, trie, places, num_rows=num_rows, num_words=num_words, slices=slices)
 
     masks = walk(slices)
-    check(masks, work, end)
+    check(masks, work)
     print(f"{num_rows} rows, {dict(work.kinds)}, {len(tokens):,} tokens, {len(trie.byte):,} nodes of the trie")
     print(f"slices: {len(slices.words)}; rows that miss: {int(masks.missed.sum())} with them, "
           f"{int(walk(None).missed.sum())} without (no room)")  # fmt: skip
     print(f"masks with slices     {time_cuda(walk, [(slices,)] * COPIES) * 1e6:8.1f} us")
     print(f"masks without slices  {time_cuda(walk, [(None,)] * COPIES) * 1e6:8.1f} us")
-    token, (first, text) = sampled(work, tokens).to(device), (x.to(device) for x in texts(tokens))
+    token, (first, text) = work.token.to(device), (x.to(device) for x in texts(tokens))
     inputs = [(automaton, places, token, first, text)] * COPIES
     print(f"next places           {time_cuda(grammar_advance, inputs) * 1e6:8.1f} us")
 
@@ -82,13 +69,20 @@ def main() -> None:
     parser.add_argument("--schemas", type=Path)
     parser.add_argument("--every", type=int, default=4)
     parser.add_argument("--rows", type=int, default=256)
+    parser.add_argument("--workload", type=Path, help="read from this file, or made and written there")
+    parser.add_argument("--make", action="store_true", help="only make and write the workload, which needs no device")
     arguments = parser.parse_args()
-    device = require_cuda()
+    device = torch.device("cpu") if arguments.make else require_cuda()
     tokens, end = mask_workload.read_vocabulary(arguments.vocabulary)
-    cases = mask_workload.cases_of(arguments.schemas, arguments.every) if arguments.schemas else None
-    measure(
-        workload(tokens, end, list(cases or mask_workload.many_cases(60)), arguments.rows, device), tokens, end, device
-    )
+    if arguments.workload and arguments.workload.exists():
+        work: Workload = torch.load(arguments.workload, weights_only=False)
+    else:
+        cases = mask_workload.cases_of(arguments.schemas, arguments.every) if arguments.schemas else None
+        work = workload(tokens, end, list(cases or mask_workload.many_cases(60)), arguments.rows, device)
+        if arguments.workload:
+            torch.save(work, arguments.workload)
+    if not arguments.make:
+        measure(work, tokens, device)
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from typing import TypeVar
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from espalier.gateway.bench.mask_workload import Case, Longest, Tokens
 from espalier.grammar import Cursor, GrammarError, Json, RejectedError, Rows, Vocabulary, compile_grammar
@@ -27,13 +28,18 @@ MIX = {"string": 1 / 3, "number": 1 / 9, "other": 5 / 9}
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Workload:
-    """The batch, one place a row, and the cursors that stand there."""
+    """The batch, one place a row.
+
+    `masks` int32 [R, words] is what the host's cursors allow there, the end token left out; `token` int32 [R] one that
+    is allowed, -1 where there is none.
+    """
 
     automaton: Automaton
     trie: Trie
     places: Places
     slices: Slices
-    cursors: list[Cursor]
+    masks: Tensor
+    token: Tensor
     kinds: Counter[str]
 
 
@@ -57,7 +63,22 @@ def workload(tokens: Tokens, end: int, cases: list[Case], num_rows: int, device:
     places = _places([place for _, place, _ in found])
     slices = _make_all(rows, trie, places, vocabulary.num_words, device)
     kinds = Counter(kind for kind, _, _ in found)
-    return Workload(_automaton(rows), trie, places, slices, [cursor for _, _, cursor in found], kinds)
+    masks = _masks([cursor for _, _, cursor in found], end)
+    return Workload(_automaton(rows), trie, places, slices, masks, _sampled(masks, tokens), kinds)
+
+
+def _masks(cursors: list[Cursor], end: int) -> Tensor:
+    masks = np.stack([cursor.allowed().mask for cursor in cursors])
+    masks[:, end >> 5] &= np.int32(~np.left_shift(1, end & 31, dtype=np.int32))
+    return torch.from_numpy(masks)
+
+
+def _sampled(masks: Tensor, tokens: Tokens) -> Tensor:
+    chosen = []
+    for bits in np.unpackbits(masks.numpy().view(np.uint8), axis=1, bitorder="little"):
+        known = [token for token in np.flatnonzero(bits).tolist() if tokens[token]]
+        chosen.append(known[len(known) // 2] if known else -1)
+    return torch.tensor(chosen, dtype=torch.int32)
 
 
 Stop = tuple[str, tuple[int, Stack], Cursor]
