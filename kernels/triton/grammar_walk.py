@@ -259,11 +259,11 @@ def grammar_walk_kernel(
             rows, is_made, pushes, resumes, num_outcomes, place_stack, base, back_arena, below_arena,
             byte, state, ref, phase, nothing + DEAD,
         )  # fmt: skip
-        kind, number, detail = one_of(
-            tl.where(is_missed, RETURN, kinds),
-            tl.where(is_missed, at, numbers),
-            tl.where(is_missed, at_outcome, details),
-        )
+        kinds = tl.where(is_missed, RETURN, kinds)
+        if tl.max(kinds, axis=0) > 0:  # rarely
+            kind, number, detail = one_of(
+                kinds, tl.where(is_missed, at, numbers), tl.where(is_missed, at_outcome, details)
+            )
         emit(first, tokens, node, alive, words)
         tail = append(kid_first, node, state, ref, pushed, alive, tail, capacity, begins, ends_at, states, refs,
                       back_arena, below_arena, FAN)  # fmt: skip
