@@ -10,6 +10,7 @@ from collections.abc import Callable
 import msgspec
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
+from starlette.routing import BaseRoute, Match, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from espalier.engine.errors import EngineError
@@ -137,11 +138,17 @@ def _request_id(headers: Headers) -> str:
 
 def _unrouted(error: HTTPException, scope: Scope) -> ApiError:
     texts = {404: f"there is no {scope['path'][:MAX_PATH]!r} here", 405: f"{scope['method']} is not allowed here"}
-    return ApiError(
-        error.status_code,
-        texts.get(error.status_code, str(error.detail)),
-        headers={name.lower(): value for name, value in (error.headers or {}).items()},
-    )
+    headers = {name.lower(): value for name, value in (error.headers or {}).items()}
+    if "allow" in headers:
+        headers["allow"] = _allowed(scope)
+    return ApiError(error.status_code, texts.get(error.status_code, str(error.detail)), headers=headers)
+
+
+def _allowed(scope: Scope) -> str:
+    """The methods of all routes of a path; the error that a router raises knows those of one."""
+    routes: list[BaseRoute] = scope["router"].routes
+    matching = [route for route in routes if isinstance(route, Route) and route.matches(scope)[0] is not Match.NONE]
+    return ", ".join(sorted({method for route in matching for method in route.methods or ()}))
 
 
 def _log_request(scope: Scope, status: int, seconds: float) -> None:

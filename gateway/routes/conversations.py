@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -40,8 +40,8 @@ class ConversationEndpoints:
 
     async def update(self, request: Request) -> Response:
         """POST /v1/conversations/{id}."""
-        asked = await self._read(request, UpdateConversation)
-        return JsonResponse(await self.archive.update(*_names(request), asked.metadata))
+        asked = convert(await self._given(request), UpdateConversation)
+        return JsonResponse(await self.archive.update(*_names(request), asked.metadata or {}))
 
     async def delete(self, request: Request) -> Response:
         """DELETE /v1/conversations/{id}."""
@@ -73,9 +73,12 @@ class ConversationEndpoints:
             raise no_conversation()
         return self._archive
 
-    async def _read(self, request: Request, kind: type[T]) -> T:
+    async def _given(self, request: Request) -> dict[str, Any]:
         body = await read_body(request, self._service.options.max_body_bytes)
-        given = parse(body) if body.strip() else {}
+        return parse(body) if body.strip() else {}
+
+    async def _read(self, request: Request, kind: type[T]) -> T:
+        given = await self._given(request)
         return convert({name: value for name, value in given.items() if value is not None}, kind)
 
 

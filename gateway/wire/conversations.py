@@ -24,7 +24,8 @@ class CreateConversation(Struct, frozen=True, forbid_unknown_fields=True):
 class UpdateConversation(Struct, frozen=True, forbid_unknown_fields=True):
     """POST /v1/conversations/{id}."""
 
-    metadata: Metadata = field(default_factory=dict)
+    metadata: Metadata | None
+    """None takes all of it away, as an empty one does."""
 
 
 class CreateItems(Struct, frozen=True, forbid_unknown_fields=True):

@@ -76,6 +76,7 @@ async def test_what_is_no_route_is_an_error_of_the_same_shape(api: Any) -> None:
     missing, wrong = await api.http.get("/v2/nothing"), await api.http.get("/v1/chat/completions")
     assert (missing.status_code, wrong.status_code) == (404, 405)
     assert wrong.headers["allow"] == "POST"
+    assert (await api.http.put("/v1/conversations/c/items/i")).headers["allow"] == "DELETE, GET, HEAD"
     for response in (missing, wrong):
         assert set(response.json()["error"]) == {"message", "type", "param", "code"}
     assert (await api.http.post("/v1/chat/completions/", json={})).status_code == 404
