@@ -39,7 +39,7 @@ class Said:
     kind: str
 
 
-COMPOSED, DISTURBED = 0.55, 0.12
+COMPOSED, DISTURBED = 0.4, 0.12
 """Shares of training's patterns that are put together from parts, and that have a word changed."""
 _STARTS = frozenset(
     "Please Can Could Would Will What Which Is Do Tell Give Show How Where Any Let Take For With Using Given And The Now Same".split()
