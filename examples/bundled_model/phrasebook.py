@@ -204,7 +204,8 @@ class Phrasebook:
             # What stands in front is led in as ever ("on Monday"), and the rest of the arguments comes later.
             cut = self.rng.randint(1, len(said)) if "{args}" in pattern else len(said)
             front = _LEAD.sub("", self.arguments(said[:cut], can_be_bare)).rstrip()
-            is_word = front.split(" ")[0].islower() and not front.startswith(tuple(str(one.value) for one in said))
+            values = [item for one in said for item in (one.value if isinstance(one.value, list) else [one.value])]
+            is_word = front.split(" ")[0].islower() and not front.startswith(tuple(map(str, values)))
             filled |= {"front": front, "Front": capital(front) if is_word else front}
             said = said[cut:]
         if "{args}" in pattern:
