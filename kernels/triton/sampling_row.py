@@ -17,31 +17,40 @@ def load_blocks(
     x_row, words_row, patched_row, patch_value, block, live, vocab, num_words, has_mask, has_patch, wants_raw,
     HAS_MASK: tl.constexpr, HAS_PATCH: tl.constexpr,
 ):  # fmt: skip
-    """The sub-blocks `block` [N] that are `live`: adjusted logits [N, 4, 32] float32, minus infinity where forbidden.
+    """The sub-blocks `block` [N] that are `live`: adjusted logits [4, N, 32] float32, minus infinity where forbidden.
 
-    And the logits as they came, where they were read, the mask's words [N, 4] within the vocabulary, and the tokens.
+    And the logits as they came, anything where not read, the mask's words [4, N] within the vocabulary, and the tokens.
     """
     INF: tl.constexpr = float("inf")
-    word = block[:, None] * 4 + tl.arange(0, 4)[None, :]
+    word = tl.arange(0, 4)[:, None] + block[None, :] * 4
     at = word[:, :, None] * 32 + tl.arange(0, 32)[None, None, :]
     rest = tl.minimum(tl.maximum(vocab - word * 32, 0), 32)
     inside = tl.where(rest == 32, -1, (1 << (rest & 31)) - 1)
-    words = tl.where(live[:, None], inside, 0)
+    words = tl.where(live[None, :], inside, 0)
     if HAS_MASK:
-        allowed = tl.load(words_row + word, mask=_and(live[:, None] & (word < num_words), has_mask), other=0)
+        allowed = tl.load(words_row + word, mask=_and(live[None, :] & (word < num_words), has_mask), other=0)
         words = words & tl.where(has_mask, allowed, -1)
-    is_read = tl.where(wants_raw, live, tl.max((words != 0).to(tl.int32), axis=1) != 0)
-    # A condition that is the same for a whole sub-block leaves loads as wide as they can be.
-    raw = tl.load(x_row + at, mask=is_read[:, None, None] & (at < vocab), other=-INF).to(tl.float32)
+    is_read = tl.where(wants_raw, live, tl.max((words != 0).to(tl.int32), axis=0) != 0)
+    # A condition that is the same for a whole sub-block leaves loads as wide as they can be. Nothing is filled in where
+    # the mask does it below.
+    raw = tl.load(
+        x_row + at, mask=is_read[None, :, None] & (at < vocab), other=0.0 if HAS_MASK else -INF
+    ).to(tl.float32)  # fmt: skip
     x = raw
     if HAS_PATCH:
-        changed = tl.load(patched_row + word, mask=_and(is_read[:, None] & (word * 32 < vocab), has_patch), other=0)
+        changed = tl.load(patched_row + word, mask=_and(is_read[None, :] & (word * 32 < vocab), has_patch), other=0)
         is_changed = ((changed[:, :, None] >> tl.arange(0, 32)[None, None, :]) & 1) != 0
         x = tl.where(is_changed, tl.load(patch_value + at, mask=is_changed, other=0.0), raw)
     if HAS_MASK:
         # The bits to look at stay in registers from call to call, shifts would not.
         x = tl.where((words[:, :, None] & (1 << tl.arange(0, 32))[None, None, :]) != 0, x, -INF)
     return x, raw, words, at
+
+
+@triton.jit
+def flatten(x, N: tl.constexpr):
+    """What is said of each token [4, N, 32] in the order of the tokens [128 N]."""
+    return tl.reshape(tl.permute(x, (1, 0, 2)), [N * 128])
 
 
 @triton.jit
@@ -135,8 +144,8 @@ def weigh(
             HAS_MASK, HAS_PATCH,
         )  # fmt: skip
         weight = tl.where(x > floor, tl.exp2((x - best) * scale), 0.0)
-        tl.store(block_sum + block, tl.sum(tl.sum(weight, axis=2), axis=1), mask=live)
-        tl.store(block_equal + block, tl.sum(tl.sum((x == floor).to(tl.int32), axis=2), axis=1), mask=live)
+        tl.store(block_sum + block, tl.sum(tl.sum(weight, axis=2), axis=0), mask=live)
+        tl.store(block_equal + block, tl.sum(tl.sum((x == floor).to(tl.int32), axis=2), axis=0), mask=live)
     tl.debug_barrier()
     index = tl.arange(0, BLOCKS)
     mass_b = tl.load(block_sum + index, mask=is_chosen, other=0.0)
@@ -144,8 +153,31 @@ def weigh(
 
 
 @triton.jit
+def _earlier(at, before, count, other_at, other_before, other_count):
+    is_first = at < other_at
+    return (
+        tl.where(is_first, at, other_at), tl.where(is_first, before, other_before),
+        tl.where(is_first, count, other_count),
+    )  # fmt: skip
+
+
+@triton.jit
+def first_of(
+    x_row, words_row, patched_row, patch_value, vocab, num_words, has_mask, has_patch, block, value,
+    HAS_MASK: tl.constexpr, HAS_PATCH: tl.constexpr,
+):  # fmt: skip
+    """The first token of a sub-block whose logit is `value`."""
+    one = block + tl.arange(0, 1)
+    x, _, _, at = load_blocks(
+        x_row, words_row, patched_row, patch_value, one, one >= 0, vocab, num_words, has_mask, has_patch, False,
+        HAS_MASK, HAS_PATCH,
+    )  # fmt: skip
+    return tl.min(tl.reshape(tl.where(x == value, at, 2147483647), [128]), axis=0)
+
+
+@triton.jit
 def draw_block(
-    x_row, words_row, patched_row, patch_value, vocab, num_words, has_mask, has_patch, most_b, mass_b, equal_b,
+    x_row, words_row, patched_row, patch_value, vocab, num_words, has_mask, has_patch, mass_b, equal_b,
     best, scale, floor, ties, share, HAS_MASK: tl.constexpr, HAS_PATCH: tl.constexpr, BLOCKS: tl.constexpr,
 ):  # fmt: skip
     """The token at which the running sum of what is above the cut exceeds `share` of it.
@@ -155,29 +187,42 @@ def draw_block(
     """
     INF: tl.constexpr = float("inf")
     index = tl.arange(0, BLOCKS)
-    # Of those that equal the floor each sub-block has what the ones before it leave.
-    before_b = tl.cumsum(equal_b, axis=0) - equal_b
-    kept_b = tl.minimum(equal_b, tl.maximum(ties - before_b, 0))
+    before_b = tl.zeros([BLOCKS], tl.int32)
     # A floor of minus infinity has no weight, and no equals are counted there.
-    mass_b += kept_b.to(tl.float32) * tl.where(floor > -INF, tl.exp2(tl.maximum(floor - best, -1e10) * scale), 0.0)
+    if floor > -INF:
+        # Of those that equal the floor each sub-block has what the ones before it leave.
+        before_b = tl.cumsum(equal_b, axis=0) - equal_b
+        kept_b = tl.minimum(equal_b, tl.maximum(ties - before_b, 0))
+        mass_b += kept_b.to(tl.float32) * tl.exp2(tl.maximum(floor - best, -1e10) * scale)
     wide_b = mass_b.to(tl.float64)
     target = share * tl.sum(wide_b, axis=0)
-    has_mass = mass_b > 0
+    running_b = tl.cumsum(wide_b, axis=0)
     # Rounding may leave the target beyond the sum: then the last that has any weight is meant, here and below.
-    last = tl.max(tl.where(has_mass, index, -1), axis=0)
-    block = tl.min(tl.where(has_mass & (tl.cumsum(wide_b, axis=0) > target), index, last), axis=0)
-    before = tl.sum(tl.where(index < block, wide_b, 0.0), axis=0)
-    ties = ties - tl.sum(tl.where(index < block, equal_b, 0), axis=0)
+    order_b = tl.where(running_b > target, index, 2 * BLOCKS - 1 - index)
+    order_b = tl.where(mass_b > 0, order_b, 2 * BLOCKS)
+    order, before, equals = tl.reduce((order_b, running_b - wide_b, before_b), 0, _earlier)
+    block = tl.where(order < BLOCKS, order, tl.maximum(2 * BLOCKS - 1 - order, 0))
+    ties = ties - equals
     one = block + tl.arange(0, 1)
     x, _, _, at = load_blocks(
         x_row, words_row, patched_row, patch_value, one, one >= 0, vocab, num_words, has_mask, has_patch, False,
         HAS_MASK, HAS_PATCH,
     )  # fmt: skip
     x, at = tl.reshape(x, [128]), tl.reshape(at, [128])
-    is_equal = x == floor
-    rank = tl.cumsum(is_equal.to(tl.int32), axis=0)
-    is_kept = ((x > floor) | (is_equal & (rank <= ties))) & (x > -INF)
+    is_kept = x > -INF
+    if floor > -INF:
+        is_equal = x == floor
+        is_kept = (x > floor) | (is_equal & (tl.cumsum(is_equal.to(tl.int32), axis=0) <= ties))
+    return draw_among(x, at, is_kept, best, scale, before, target)
+
+
+@triton.jit
+def draw_among(x, at, is_kept, best, scale, before, target):
+    """The first token of `at` [N], rising, at which `before` and the running sum of what is kept exceed the target."""
     weight = tl.where(is_kept, tl.exp2((x - best) * scale), 0.0).to(tl.float64)
     is_beyond = before + tl.cumsum(weight, axis=0) > target
-    final = tl.max(tl.where(is_kept, at, -1), axis=0)
-    return tl.min(tl.where(is_kept & (weight > 0) & is_beyond, at, final), axis=0)
+    last: tl.constexpr = 2147483647
+    # One search for both: the first that is beyond, or the last that is kept.
+    order = tl.where(is_kept, tl.where((weight > 0) & is_beyond, at, last - at), last).to(tl.int32)
+    order = tl.min(order, axis=0)
+    return tl.where(order > last // 2, last - order, order)

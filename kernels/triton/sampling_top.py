@@ -5,8 +5,11 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from espalier.kernels.triton.sampling_cut import FILL, bisect, bound_count, fill_list, key_below, key_of, value_of
-from espalier.kernels.triton.sampling_row import list_blocks, load_blocks
+from espalier.kernels.triton.sampling_cut import bisect, bound_count, fill_list, key_below, key_of, value_of
+from espalier.kernels.triton.sampling_row import flatten, list_blocks, load_blocks
+
+FILL: tl.constexpr = tl.constexpr(8)
+"""Sub-blocks that are read together; twice as many spill."""
 
 
 @triton.jit
@@ -20,7 +23,10 @@ def write_top(
     none = tl.program_id(0) < 0
     nothing = tl.full([], 0, tl.int32)
     shift = nothing + SHIFT
-    low = tl.maximum(key_below(bound_count(most_b, best, count), shift), key_of(tl.full([], -INF, tl.float32), shift))
+    least = tl.min(tl.where(most_b > -INF, most_b, INF), axis=0)
+    low = tl.maximum(
+        key_below(bound_count(most_b, least, best, count), shift), key_of(tl.full([], -INF, tl.float32), shift)
+    )
     high = key_of(best, shift)
     num_chosen = list_blocks(chosen_blocks, (most_b >= value_of(low, shift)) & (most_b > -INF), BLOCKS)
     num_listed = fill_list(
@@ -42,7 +48,7 @@ def write_top(
         wide, _raw, _words, at = load_blocks(
             x_row, x_row, x_row, x_row, block, place < num_chosen, vocab, nothing, none, none, False, False, False
         )
-        x, at = tl.reshape(wide, [FILL * 128]), tl.reshape(at, [FILL * 128])
+        x, at = flatten(wide, FILL), flatten(at, FILL)
         is_equal = (x == floor).to(tl.int32)
         rank = equals + tl.cumsum(is_equal, axis=0)
         is_kept = (x > floor) | ((is_equal != 0) & (rank <= ties))
@@ -56,8 +62,8 @@ def write_top(
     x = tl.load(list_value + place, mask=place < total, other=-INF)
     at = tl.load(list_token + place, mask=place < total, other=0)
     rank = tl.zeros([TOP], tl.int32)
-    for start in range(0, total, 16):
-        other = start + tl.arange(0, 16)
+    for start in range(0, total, 8):
+        other = start + tl.arange(0, 8)
         other_x = tl.load(list_value + other, mask=other < total, other=-INF)
         is_before = (other_x[None, :] > x[:, None]) | (
             (other_x[None, :] == x[:, None]) & (other[None, :] < place[:, None])

@@ -90,12 +90,13 @@ def check_random(
     ("vocab", "rows", "dtype"),
     [(1, 3, 0), (31, 8, 1), (33, 8, 2), (128, 1, 0), (1000, 17, 1), (3072, 12, 0), (4097, 12, 2)],
 )
-@pytest.mark.parametrize("programs", [1, 10_000])
+@pytest.mark.parametrize(("programs", "is_one"), [(1, False), (10_000, False), (10_000, True)])
 def test_the_kernel_draws_what_its_twin_draws(
-    triton_device: str, monkeypatch: pytest.MonkeyPatch, vocab: int, rows: int, dtype: int, programs: int
+    triton_device: str, monkeypatch: pytest.MonkeyPatch, vocab: int, rows: int, dtype: int, programs: int, is_one: bool
 ) -> None:
     monkeypatch.setattr("espalier.kernels.triton.sampling.PROGRAMS", programs)
     monkeypatch.setattr("espalier.kernels.triton.sampling.SCAN", 8)
+    monkeypatch.setattr("espalier.kernels.triton.sampling.ONE_LAUNCH", is_one)
     check_random(vocab, rows, DTYPES[dtype], triton_device, monkeypatch)
 
 
@@ -228,8 +229,9 @@ SIGNATURE = {
     "is_masked": "*i1", "seen_start": "*i32", "seen_token": "*i32", "seen_value": "*fp32", "repetition": "*fp32",
     "presence": "*fp32", "frequency": "*fp32", "bias_start": "*i32", "bias_token": "*i32", "bias_value": "*fp32",
     "patched": "*i32", "patch_value": "*fp32", "wants_logprob": "*i1", "num_top": "i32", "floats": "*fp32",
-    "integers": "*i32", "split_blocks": "i32", "num_splits": "i32", "token_out": "*i64", "is_valid_out": "*i1",
-    "is_blocked_out": "*i1", "logprob_out": "*fp32", "top_token_out": "*i64", "top_logprob_out": "*fp32",
+    "integers": "*i32", "counter": "*i32", "split_blocks": "i32", "num_splits": "i32", "token_out": "*i64",
+    "is_valid_out": "*i1", "is_blocked_out": "*i1", "logprob_out": "*fp32", "top_token_out": "*i64",
+    "top_logprob_out": "*fp32",
 }  # fmt: skip
 OPTIONAL = {
     "HAS_MASK": ["mask"],
@@ -246,22 +248,23 @@ def compiled(dtype: str, shift: int, flags: frozenset[str], blocks: int, top: in
 
     constants: dict[str, object] = {name: name in flags for name in OPTIONAL}
     absent = [argument for name, arguments in OPTIONAL.items() if name not in flags for argument in arguments]
+    absent += ["counter"]
     if not flags & {"HAS_SEEN", "HAS_BIAS"}:
         absent += ["patched", "patch_value"]
     signature = {name: kind for name, kind in SIGNATURE.items() if name not in absent} | {"logits": dtype}
     constants |= {"TOP": top, "BLOCKS": blocks, "LIST": sampling.LIST, "TILE": sampling.TILE, "SHIFT": shift}
-    constants["SCAN"] = sampling.SCAN
+    constants |= {"SCAN": sampling.SCAN, "STAGES": sampling.STAGES, "CHAINED": sampling.CHAINED}
     aligned = [name for name, kind in signature.items() if kind.startswith("*")] + ["row_stride", "vocab"]
     return [
         Kernel(
             "espalier.kernels.triton.sampling",
             "sample_kernel",
             signature,
-            constants | dict.fromkeys(absent) | {"IS_FIRST": is_first},
-            num_warps=sampling.SCAN_WARPS if is_first else sampling.NUM_WARPS,
+            constants | dict.fromkeys(absent) | {"SCANS": scans, "FINISHES": not scans},
+            num_warps=sampling.SCAN_WARPS if scans else sampling.NUM_WARPS,
             aligned=aligned,
         )
-        for is_first in (True, False)
+        for scans in (True, False)
     ]
 
 
