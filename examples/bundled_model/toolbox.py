@@ -69,9 +69,15 @@ def _exchanged(text: str, old: str, new: str) -> str:
 
 def other_options(source: Source, entry: Entry) -> Entry:
     """The tool with other words to choose among."""
+
+    def others(count: int) -> str:
+        words: set[str] = set()
+        while len(words) < count:
+            words.add(source.noun())
+        return "|".join(sorted(words))
+
     parameters = {
-        key: "|".join(dict.fromkeys(source.noun() for _ in kind.split("|"))) if "|" in kind else kind
-        for key, kind in entry["parameters"].items()
+        key: others(len(kind.split("|"))) if "|" in kind else kind for key, kind in entry["parameters"].items()
     }
     return entry | {"parameters": parameters}
 
