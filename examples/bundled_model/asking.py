@@ -5,7 +5,7 @@ from __future__ import annotations
 import further_asks
 from ask import Ask, Call
 from free_sentence import free_sentence
-from phrasebook import Phrase, Phrasebook, Said, capital
+from phrasebook import Phrase, Phrasebook, Said, capital, said_of
 from tools import Parameter, Tool
 from values import Value
 from wordstock import Source
@@ -232,5 +232,5 @@ class Asker:
 
 def _begun(ask: Ask) -> str:
     """A clause as the beginning of a sentence; a value that it begins with is left as it is."""
-    values = [str(value) for call in ask.calls for value in call.arguments.values()]
-    return ask.sentence if ask.sentence.startswith(tuple(values)) else capital(ask.sentence)
+    values = [value for call in ask.calls for value in call.arguments.values()]
+    return ask.sentence if ask.sentence.startswith(said_of(values)) else capital(ask.sentence)

@@ -80,6 +80,11 @@ def capital(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
+def said_of(values: Sequence[Value]) -> tuple[str, ...]:
+    """Values as text, those of lists one by one."""
+    return tuple(str(item) for value in values for item in (value if isinstance(value, list) else [value]))
+
+
 class Phrasebook:
     """Draws patterns from one side of the file and fills them."""
 
@@ -204,8 +209,8 @@ class Phrasebook:
             # What stands in front is led in as ever ("on Monday"), and the rest of the arguments comes later.
             cut = self.rng.randint(1, len(said)) if "{args}" in pattern else len(said)
             front = _LEAD.sub("", self.arguments(said[:cut], can_be_bare)).rstrip()
-            values = [item for one in said for item in (one.value if isinstance(one.value, list) else [one.value])]
-            is_word = front.split(" ")[0].islower() and not front.startswith(tuple(map(str, values)))
+            values = said_of([one.value for one in said])
+            is_word = front.split(" ")[0].islower() and not front.startswith(values)
             filled |= {"front": front, "Front": capital(front) if is_word else front}
             said = said[cut:]
         if "{args}" in pattern:
