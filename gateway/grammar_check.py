@@ -21,7 +21,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=0, help="of the random answers")
     parser.add_argument("--property-order", choices=("schema", "any"), default="schema")
     parser.add_argument("--white-space", choices=("compact", "natural"), default="compact")
-    parser.add_argument("--formats", action="store_true", help="assert `format`, which is an annotation otherwise")
+    parser.add_argument(
+        "--formats",
+        action="store_true",
+        help="assert `format`, as the server does, but where the schema contradicts it",
+    )
     drafts = ("draft-04", "draft-06", "draft-07", "2019-09", "2020-12")
     parser.add_argument("--draft", choices=drafts, default="2020-12", help="where `$schema` does not say it")
     parser.add_argument("--json", action="store_true", help="one line of JSON")
@@ -63,6 +67,7 @@ def check(text: str, arguments: argparse.Namespace) -> dict[str, object]:
         property_order=arguments.property_order,
         white_space=arguments.white_space,
         assert_formats=arguments.formats,
+        formats_can_yield=arguments.formats,
         draft=arguments.draft,
     )
     vocabulary = Vocabulary([bytes([byte]) for byte in range(256)])

@@ -122,7 +122,7 @@ def json_constraint(
     try:
         return Json(
             schema, white_space="spaced", words=words, documents=documents or (), assert_formats=True,
-            formats_yield=True, part=part,
+            formats_can_yield=True, part=part,
         )  # fmt: skip
     except GrammarError as error:
         raise invalid(f"{where}: {error}", where, "schema_too_large") from None

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, reduce
+from operator import and_
 
 from espalier.grammar import keyword as keywords
-from espalier.grammar.atom import Cover, Required, Unevaluated
+from espalier.grammar.atom import Cover, Required, Unevaluated, Values
 from espalier.grammar.content import Contents
 from espalier.grammar.dialect import Dialect, escape
 from espalier.grammar.errors import GrammarTooLargeError, PatternError, SchemaError
@@ -28,10 +29,10 @@ def _table(dialect: Dialect) -> dict[str, keywords.Handler]:
 
 @dataclass(frozen=True, slots=True)
 class Formats:
-    """Whether formats are assertions, and yield to what contradicts them in the same schema."""
+    """Whether formats are assertions, and whether they yield to what contradicts them in the same schema."""
 
     are_asserted: bool = False
-    yield_: bool = False
+    can_yield: bool = False
 
 
 class Compiler:
@@ -108,6 +109,7 @@ class Compiler:
             read = []
             while self._unread:
                 schema, data = self._unread.pop()
+                self._pause()
                 self._read(schema, data)
                 schema.settle()
                 read.append(schema)
@@ -122,13 +124,14 @@ class Compiler:
             self.ignored.update(name for name in data if name != "$ref")
             data = {"$ref": data["$ref"]}
         done: set[keywords.Handler] = set()
-        for name, value in data.items():
-            handler = table.get(name)
+        # A format may yield to what stands beside it.
+        for name in sorted(data, key="format".__eq__):
+            handler, value = table.get(name), data[name]
             if handler is None:
                 (self.annotations if name in keywords.ANNOTATIONS else self.ignored).add(name)
                 continue
-            is_kept = name != "format" or self.format(value, schema) is not None
-            (self.enforced if is_kept else self.annotations).add(name)
+            if handler is not keywords.format_:
+                self.enforced.add(name)
             if handler in (keywords.members, keywords.items):
                 if handler in done:
                     continue
@@ -166,34 +169,25 @@ class Compiler:
         except PatternError as error:
             raise PatternError(_reason(error), error.pattern, error.position, path) from None
 
-    def format(self, name: Json, schema: Schema) -> Language | None:
-        """The strings of a format, None if it is an annotation."""
+    def format(self, name: str, schema: Schema) -> Language | None:
+        """The strings of a format, None if it is an annotation. What stands beside it has been read."""
         vocabularies = self.dialect(schema).vocabularies
         must = vocabularies is not None and "format-assertion" in vocabularies
-        if not isinstance(name, str) or not (must or self._formats.are_asserted):
-            return None
-        language = format_language(name)
-        yields = language is not None and self._formats.yield_ and not must
-        return None if yields and self._is_contradicted(language, schema) else language
+        language = format_language(name) if must or self._formats.are_asserted else None
+        if language is None or must or not self._formats.can_yield:
+            return language
+        return None if self._is_contradicted(language, schema) else language
 
     def _is_contradicted(self, language: Language, schema: Schema) -> bool:
-        """Whether what stands beside a format allows strings, and none of the format."""
-        data = schema.node.data
-        assert isinstance(data, dict)
-        beside = Language.EVERY
-        if isinstance(data.get("pattern"), str):
-            beside &= self.pattern(data["pattern"], f"{schema.node.path}/pattern")
-        least, most = data.get("minLength", 0), data.get("maxLength")
-        if isinstance(least, int) and isinstance(most, int | None):
-            beside &= Language.length(least, most)
-        has_const = "const" in data and self.knows_keyword(schema, "const")
-        values = [data["const"]] if has_const else data.get("enum")
-        if isinstance(values, list):
-            beside &= Language.literals(value for value in values if isinstance(value, str))
-        if beside is Language.EVERY:
+        """Whether a schema's pattern, lengths and values allow strings, and none of the format."""
+        beside = [part for part in schema.assertions.get(Kind.STRING, ()) if isinstance(part, Language)]
+        listed = [formula.atom.values for formula in schema.applied if isinstance(formula.atom, Values)]
+        beside += [Language.literals(value for value in values if isinstance(value, str)) for values in listed]
+        if not beside:
             return False
-        is_empty = text_machine(beside & language, self.limits).is_empty
-        return is_empty and not text_machine(beside, self.limits).is_empty
+        allowed = reduce(and_, beside)
+        is_empty = text_machine(allowed & language, self.limits).is_empty
+        return is_empty and not text_machine(allowed, self.limits).is_empty
 
     def typed(self, formula: Formula, kind: Kind) -> Part:
         """What a formula over schemas says about a kind of value."""

@@ -68,8 +68,8 @@ class Json(Constraint, frozen=True, tag=True):
     texts. The dialect is that of `$schema`, else `draft`. Members come in the order of the schema, or in any; white
     space is none, or natural: one space, or a line break with indentation, where people put it; or spaced: one space
     behind each comma and colon, as Python's json writes it. With Python's words for null, true and false the text is a
-    Python literal. Formats are annotations unless `assert_formats`; with `formats_yield` also where the pattern, length
-    or values beside one leave nothing of it. SchemaError if what is given cannot be JSON.
+    Python literal. Formats are annotations unless `assert_formats`; with `formats_can_yield` also where the pattern,
+    length or values beside one leave nothing of it. SchemaError if what is given cannot be JSON.
     """
 
     schema: Schema
@@ -79,7 +79,7 @@ class Json(Constraint, frozen=True, tag=True):
     words: OneOfThese["json", "python"] = "json"
     documents: Documents = ()
     assert_formats: bool = False
-    formats_yield: bool = False
+    formats_can_yield: bool = False
     draft: OneOfThese["draft-04", "draft-06", "draft-07", "2019-09", "2020-12"] = "2020-12"
     part: str | None = None
 

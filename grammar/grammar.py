@@ -84,7 +84,7 @@ class Grammar:
         self._text_len += len(str(part.schema)) + sum(len(str(text)) for text in dict(part.documents).values())
         if self._alphabet.schema is not None:
             documents[ALPHABET_URI] = self._alphabet.schema
-        formats = Formats(part.assert_formats, part.formats_yield)
+        formats = Formats(part.assert_formats, part.formats_can_yield)
         compiler = Compiler(data, documents, BY_NAME[part.draft], formats, self.limits, self._pause)
         self._compilers.append(compiler)
         spelling = Spelling(part.property_order, part.white_space, part.escapes, part.words)

@@ -83,6 +83,8 @@ def _is_of(value: object, kind: object) -> bool:
 
 
 def _inspect_sense(part: AnyConstraint) -> None:
+    if isinstance(part, Json) and part.formats_can_yield and not part.assert_formats:
+        raise ConstraintError("Json.formats_can_yield: expected assert_formats, without which formats say nothing")
     if isinstance(part, OneOf) and not part.options:
         raise ConstraintError("OneOf.options: expected at least one, since nothing satisfies none")
     if isinstance(part, Choice) and not part.texts:

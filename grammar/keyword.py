@@ -145,6 +145,7 @@ def format_(compiler: Compiler, schema: Schema, keyword: str, value: Json) -> No
     if not isinstance(value, str):
         raise _wrong(schema, keyword, "a string", value)
     language = compiler.format(value, schema)
+    (compiler.annotations if language is None else compiler.enforced).add(keyword)
     if language is not None:
         add(schema, Kind.STRING, language)
 

@@ -58,10 +58,9 @@ class Asker:
         said = {
             one.key: self.book.spoken(self._worded(one, given[one.key])) for one in tool.parameters if one.key in given
         }
-        sentence = pattern.format(**said)
         if is_clause:
-            return Ask(sentence.rstrip(".?!"), (Call(tool, given),))
-        return Ask(self.book.dressed(sentence), (Call(tool, given),))
+            return Ask(pattern.rstrip(".?!").format(**said), (Call(tool, given),))
+        return Ask(self.book.dressed(pattern.format(**said)), (Call(tool, given),))
 
     def _worded(self, parameter: Parameter, value: Value) -> Value:
         """A value as people may write it: a number in letters or with its unit, an option without its underscores."""

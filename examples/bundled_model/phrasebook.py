@@ -95,7 +95,7 @@ class Phrasebook:
         self.composer = None if source.is_unseen or patterns else Composer(source.rng)
 
     def pattern(self, kind: str) -> str:
-        """One pattern of a kind: of the file, or in training as often put together from parts."""
+        """One pattern of a kind: of the file, or in training, two times in five, put together from parts."""
         composer = self.composer
         if composer is None:
             chosen: str = self.rng.choice(self._patterns[kind][self._part])

@@ -1,10 +1,10 @@
-"""Tools that people know, with whole sentences that ask for them; in training their nouns are often exchanged."""
+"""Tools that people know, with whole sentences that ask for them; in training their words are often exchanged."""
 
 from __future__ import annotations
 
 import json
 import re
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -29,9 +29,10 @@ def renamed(source: Source, entry: Entry) -> Entry:
     What it does, what it is about, or what an argument is called; only the sentences that say it stay, where it is
     of the tool's name.
     """
+    names = (entry["name"], *(key.rstrip("?") for key in entry["parameters"]))
     told = {
         word: [ask for ask in entry["ask"] if _spelled(word).search(_PLACE.sub("", ask))]
-        for word in sorted(set(" ".join(map(key_words, (entry["name"], *entry["parameters"]))).rstrip("?").split()))
+        for word in sorted({word for name in names for word in key_words(name).split()})
         if len(word) > 3 and word not in _SMALL
     }
     told = {word: asks for word, asks in told.items() if len(asks) > 1}
@@ -55,9 +56,10 @@ _SMALL = frozenset("from into until with about over after before under when what
 _PLACE = re.compile(r"\{\w+\}")
 
 
-@cache
+@lru_cache(maxsize=4096)
 def _spelled(word: str) -> re.Pattern[str]:
     """A word, also as a plural, with a capital, and as a part of a name in any style."""
+    word = re.escape(word)
     return re.compile(
         rf"(?<![A-Za-z])(?:{word}|{capital(word)})(?=s?(?![a-z]))|(?<=[a-z]){capital(word)}(?=s?(?![a-z]))"
     )

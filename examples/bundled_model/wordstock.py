@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from random import Random
 
@@ -22,7 +21,6 @@ from small_talk import CAPITAL, EXCHANGES, UNKNOWN
 
 PATTERNS_FILE = Path(__file__).resolve().parent / "patterns.json"
 TOOLBOX_FILE = Path(__file__).resolve().parent / "toolbox.json"
-TOKENIZER_FILE = Path(__file__).resolve().parents[2] / "engine" / "bundled" / "tokenizer.json"
 
 
 def _everyday() -> frozenset[str]:
@@ -66,16 +64,10 @@ def _sides(listed: list[str] | tuple[str, ...]) -> tuple[tuple[str, ...], tuple[
 NOUNS, MODIFIERS, KEYS = _sides(lexicon.NOUNS), _sides(lexicon.MODIFIERS), _sides(list(lexicon.KEYS))
 FIRST_NAMES, SURNAMES = (words.NAMES, words.NAMES_HELD_OUT), _sides(lexicon.SURNAMES)
 CITIES = (words.CITIES, words.CITIES_HELD_OUT)
-PIECED = 0.3
-"""Share of training's made-up words that are pieces of the vocabulary side by side, as any word's tokens are."""
+BLENDED = 0.3
+"""Share of training's made-up words that are made of two: a model copies a word only by tokens that it has copied."""
+_BLENDED_OF = sorted(word for word in EVERYDAY | set(NOUNS[False]) if re.fullmatch("[a-z]{4,}", word))
 _ACCENTS = str.maketrans({"a": "á", "e": "é", "o": "ö", "u": "ü", "n": "ñ", "c": "ç", "i": "í"})
-
-
-@cache
-def pieces() -> tuple[str, ...]:
-    """Tokens of the shipped vocabulary that are small letters: a model copies a word only by tokens it has copied."""
-    vocabulary: dict[str, int] = json.loads(TOKENIZER_FILE.read_text())["model"]["vocab"]
-    return tuple(sorted(token for token in vocabulary if re.fullmatch("[a-z]{2,8}", token)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,14 +93,19 @@ class Source:
     def made_up(self) -> str:
         """A word that nobody ever saw."""
         while True:
-            if not self.is_unseen and self.rng.random() < PIECED:
-                word = "".join(self.rng.choice(pieces()) for _ in range(self.rng.choice((1, 2, 2, 3))))
+            if not self.is_unseen and self.rng.random() < BLENDED:
+                word = self._blended()
             else:
                 word = words.any_made_up(self.rng, self.rng.choice((1, 2, 2, 2, 3)))
             if self.rng.random() < 0.03:
                 word = word.translate(_ACCENTS)
             if len(word) > 2 and self.allows(word) and word.rstrip("s") not in EVERYDAY:
                 return word
+
+    def _blended(self) -> str:
+        """The beginning of one word and the end of another."""
+        first, last = self.rng.choice(_BLENDED_OF), self.rng.choice(_BLENDED_OF)
+        return first[: self.rng.randint(2, min(5, len(first)))] + last[-self.rng.randint(2, min(5, len(last))) :]
 
     def of(self, sides: tuple[tuple[str, ...] | list[str], tuple[str, ...] | list[str]]) -> str:
         """A word of a list that has been split at the line."""

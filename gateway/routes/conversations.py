@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -40,7 +40,7 @@ class ConversationEndpoints:
 
     async def update(self, request: Request) -> Response:
         """POST /v1/conversations/{id}."""
-        asked = convert(await self._given(request), UpdateConversation)
+        asked = await self._read(request, UpdateConversation, nullable="metadata")
         return JsonResponse(await self.archive.update(*_names(request), asked.metadata or {}))
 
     async def delete(self, request: Request) -> Response:
@@ -73,13 +73,10 @@ class ConversationEndpoints:
             raise no_conversation()
         return self._archive
 
-    async def _given(self, request: Request) -> dict[str, Any]:
+    async def _read(self, request: Request, kind: type[T], nullable: str = "") -> T:
         body = await read_body(request, self._service.options.max_body_bytes)
-        return parse(body) if body.strip() else {}
-
-    async def _read(self, request: Request, kind: type[T]) -> T:
-        given = await self._given(request)
-        return convert({name: value for name, value in given.items() if value is not None}, kind)
+        given = parse(body) if body.strip() else {}
+        return convert({name: value for name, value in given.items() if value is not None or name == nullable}, kind)
 
 
 def _names(request: Request) -> tuple[str, str]:

@@ -289,8 +289,8 @@ def test_a_renamed_tool_is_called_by_its_new_words_alone() -> None:
         "name": "getPrice", "description": "Gets prices of priceless things", "parameters": {"priceLimit": "count"},
         "ask": ["Price at most {priceLimit}?", "Prices up to {priceLimit}", "Not above {priceLimit}"], "result": {},
     }  # fmt: skip
-    while (new := toolbox.renamed(source, book))["name"] == "getPrice":
-        pass
+    drawn = (toolbox.renamed(source, book) for _ in range(100))
+    new = next(one for one in drawn if one["name"] != "getPrice")
     word = new["name"].removeprefix("get").lower()
     assert new["description"] == f"Gets {word}s of priceless things"
     assert new["ask"] == [

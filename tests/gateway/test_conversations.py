@@ -42,7 +42,7 @@ async def test_a_conversation_is_made_read_changed_and_deleted(api: Any) -> None
     silent = await api.http.post(path, json={})
     assert (silent.status_code, silent.json()["error"]["param"]) == (400, "metadata")
     assert (await api.http.get(path)).json()["metadata"] == {"c": "d"}
-    assert (await api.http.post(path, json={"metadata": None})).json()["metadata"] == {}
+    assert (await api.http.post(path, json={"metadata": None, "items": None})).json()["metadata"] == {}
     deleted = (await api.http.delete(path)).json()
     assert deleted == {"id": conversation, "deleted": True, "object": "conversation.deleted"}
     assert (await api.http.get(path)).status_code == (await api.http.delete(path)).status_code == 404

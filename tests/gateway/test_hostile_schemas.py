@@ -66,6 +66,7 @@ SCHEMAS: dict[str, tuple[Any, str | None]] = {
     "G13 no properties": ({"type": "object", "properties": {}}, None),
     "G14 many items": ({"type": "array", "items": TEXT, "minItems": 10, "maxItems": 1000}, None),
     "G14 lengths that contradict": ({**TEXT, "minLength": 5, "maxLength": 3}, "unsatisfiable_schema"),
+    "G14 a format that its pattern contradicts": ({**TEXT, "format": "time", "pattern": "^[0-9]{2}:[0-9]{2}$"}, None),
     "G14 a length below zero": ({**TEXT, "maxLength": -1}, "invalid_schema"),
     "G14 half a length": ({**TEXT, "maxLength": 1.5}, "invalid_schema"),
     "G14 an endless length": ({**TEXT, "maxLength": 2**63}, None),

@@ -79,6 +79,7 @@ NONSENSE: dict[str, tuple[Any, type[Exception], str]] = {
     "no constraint": (None, ConstraintError, "expected a constraint"),
     "a text": ("a", ConstraintError, "expected a constraint"),
     "no options": (OneOf(()), ConstraintError, "OneOf.options"),
+    "formats that only yield": (Json(True, formats_can_yield=True), ConstraintError, "Json.formats_can_yield"),
     "no texts": (Choice(()), ConstraintError, "Choice.texts"),
     "no options inside": (Sequence((A, Repeat(OneOf(())))), ConstraintError, "OneOf.options"),
     "more at least than at most": (Repeat(A, 3, 2), ConstraintError, "0 <= least <= most"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from decimal import Decimal
 from random import Random
 
 import pytest
@@ -10,6 +12,7 @@ from espalier.grammar import (
     AnyConstraint,
     AnyJson,
     Choice,
+    Grammar,
     Json,
     Literal,
     OneOf,
@@ -140,27 +143,52 @@ def test_a_format_that_nobody_knows_is_an_annotation() -> None:
 
 
 @pytest.mark.parametrize(
-    ("beside", "is_kept"),
+    ("beside", "text", "is_kept"),
     [
-        ({"pattern": "^[0-9]{2}:[0-9]{2}$"}, False),
-        ({"pattern": "^1"}, True),
-        ({"enum": ["morning", "evening", 3]}, False),
-        ({"enum": ["morning", "10:00:00Z"]}, True),
-        ({"const": "noon"}, False),
-        ({"const": 12}, True),
-        ({"maxLength": 5}, False),
-        ({"minLength": 9}, True),
-        ({"pattern": "^a", "maxLength": 0}, True),
+        ({"pattern": "^[0-9]{2}:[0-9]{2}$"}, "10:00", False),
+        ({"pattern": "^1"}, "10", True),
+        ({"enum": ["morning", "evening", None]}, "morning", False),
+        ({"enum": ["morning", "10:00:00Z"]}, "morning", True),
+        ({"const": "noon"}, "noon", False),
+        ({"maxLength": 5}, "10:00", False),
+        ({"maxLength": Decimal("5.0")}, "10:00", False),
+        ({"minLength": 9}, "ten o'clock", True),
+        ({"pattern": "^a", "maxLength": 0}, "", True),
     ],
     ids=str,
 )
-def test_a_format_yields_to_what_contradicts_it(beside: dict[str, object], is_kept: bool) -> None:
+def test_a_format_yields_to_what_contradicts_it(beside: dict[str, object], text: str, is_kept: bool) -> None:
     """Only where it is said that it may, and only where the others leave something."""
-    schema = {"type": ["string", "integer"], "format": "time", **beside}
-    told = compile_grammar(Json(schema, assert_formats=True, formats_yield=True), SMALL).coverage()
+    schema = {"format": "time", "type": ["string", "null"], **beside}
+    yielding = compile_grammar(Json(_text_of(schema), assert_formats=True, formats_can_yield=True), BYTES, [256])
+    told = yielding.coverage()
     assert ("format" in told["enforced"], "format" in told["annotations"]) == (is_kept, not is_kept)
-    if not {"enum", "const"} & set(beside):
-        assert "format" in compile_grammar(Json(schema, assert_formats=True), SMALL).coverage()["enforced"]
+    assert _accepts(yielding, text) is not is_kept
+    if "const" not in beside:  # nothing would be left
+        assert not _accepts(compile_grammar(Json(_text_of(schema), assert_formats=True), BYTES, [256]), text)
+
+
+BYTES = Vocabulary([*(bytes([byte]) for byte in range(256)), None])
+
+
+def _text_of(schema: dict[str, object]) -> str:
+    return json.dumps(schema, default=str).replace('"5.0"', "5.0")
+
+
+def _accepts(grammar: Grammar, text: str) -> bool:
+    cursor = grammar.start()
+    try:
+        for byte in json.dumps(text).encode():
+            cursor.accept(byte)
+    except RejectedError:
+        return False
+    return True
+
+
+def test_a_keyword_that_the_dialect_has_not_contradicts_no_format() -> None:
+    schema = {"$schema": "http://json-schema.org/draft-04/schema#", "format": "ipv4", "const": "noon"}
+    told = compile_grammar(Json(schema, assert_formats=True, formats_can_yield=True), SMALL).coverage()
+    assert "format" in told["enforced"] and "const" in told["ignored"]
 
 
 def test_a_dialect_that_asserts_formats_is_not_excused() -> None:
@@ -171,7 +199,7 @@ def test_a_dialect_that_asserts_formats_is_not_excused() -> None:
     documents = {"https://x.y/strict": {"$id": "https://x.y/strict", "$vocabulary": vocabularies}}
     schema = {"$schema": "https://x.y/strict", "type": "string", "format": "time", "maxLength": 3}
     with pytest.raises(UnsatisfiableError):
-        compile_grammar(Json(schema, documents=documents, formats_yield=True), SMALL)
+        compile_grammar(Json(schema, documents=documents, assert_formats=True, formats_can_yield=True), SMALL)
 
 
 def test_special_tokens_are_allowed_only_where_they_are_named() -> None:

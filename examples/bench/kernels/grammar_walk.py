@@ -2,6 +2,7 @@
 
     python examples/bench/kernels/grammar_walk.py VOCABULARY [--schemas SCHEMAS.jsonl.gz --every 4] [--rows 256]
     python examples/bench/kernels/grammar_walk.py VOCABULARY ... --workload FILE --make   # where there is no device
+    python examples/bench/kernels/grammar_walk.py VOCABULARY --workload FILE
 
 VOCABULARY is a tekken.json or tokenizer.json; without schemas, made-up tools. Prints medians: masks with slices and
 without, and the step to the next places. Masks are first compared with those of the host's cursors.
@@ -69,13 +70,19 @@ def main() -> None:
     parser.add_argument("--schemas", type=Path)
     parser.add_argument("--every", type=int, default=4)
     parser.add_argument("--rows", type=int, default=256)
-    parser.add_argument("--workload", type=Path, help="read from this file, or made and written there")
-    parser.add_argument("--make", action="store_true", help="only make and write the workload, which needs no device")
+    parser.add_argument(
+        "--workload", type=Path, help="read the workload of this vocabulary from a file, or with --make write it"
+    )
+    parser.add_argument("--make", action="store_true", help="only make the workload, which needs no device")
     arguments = parser.parse_args()
+    if arguments.make and not arguments.workload:
+        parser.error("--make needs --workload")
     device = torch.device("cpu") if arguments.make else require_cuda()
     tokens, end = mask_workload.read_vocabulary(arguments.vocabulary)
-    if arguments.workload and arguments.workload.exists():
+    if arguments.workload and not arguments.make:
         work: Workload = torch.load(arguments.workload, weights_only=False)
+        if work.masks.shape[1] * 32 < len(tokens):
+            parser.error(f"{arguments.workload} is of another vocabulary")
     else:
         cases = mask_workload.cases_of(arguments.schemas, arguments.every) if arguments.schemas else None
         work = workload(tokens, end, list(cases or mask_workload.many_cases(60)), arguments.rows, device)
