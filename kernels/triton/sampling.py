@@ -5,17 +5,14 @@ sub-block of 128 tokens; sub-blocks that the mask forbids are not read. The seco
 those numbers it is known which sub-blocks matter, and those alone are read again: one for a greedy or a plain draw; for
 min-p, those that reach its floor; for top-k, those that reach the k-th largest of the sub-blocks' maxima, which no k-th
 best logit is below; for top-p, those above a bound that what is left out can't exceed. What is above the bound goes
-into a list. A short one, as most are, is cut and drawn from by comparing each logit with each; in a longer one the cut
-is found by bisection, `WAYS` at a time, over the order of the floats' bits. Only where the list does not hold it (top-p
-of flat logits, thousands of equals, a top_k in the thousands) each round of the bisection reads the sub-blocks above
-the bound again.
+into a list, where the cut is found by bisection, `WAYS` at a time, over the order of the floats' bits. Only where the
+list does not hold it (top-p of flat logits, thousands of equals, a top_k in the thousands) each round of the bisection
+reads the sub-blocks above the bound again. From sm_90 on the second launch takes its place while the first one runs.
 
 No atomics on floats, no order that depends on scheduling: the same arguments give the same bits.
 """
 
 from __future__ import annotations
-
-import functools
 
 import torch
 import triton
@@ -24,16 +21,7 @@ from torch import Tensor
 from triton.language.extra.cuda import gdc_launch_dependents, gdc_wait
 
 from espalier.kernels.sampling_settings import Sampled, Settings
-from espalier.kernels.triton.sampling_cut import (
-    RANKED,
-    SHORT,
-    draw_listed,
-    draw_ranked,
-    find_cut,
-    key_of,
-    list_best,
-    value_of,
-)
+from espalier.kernels.triton.sampling_cut import SHORT, draw_listed, find_cut, key_of, value_of
 from espalier.kernels.triton.sampling_row import draw_block, first_of, is_patched, patch_row, weigh
 from espalier.kernels.triton.sampling_scan import scan_blocks
 from espalier.kernels.triton.sampling_top import write_top
@@ -42,15 +30,13 @@ SCAN = 32
 """Sub-blocks read at once by the first launch; a split has at least so many."""
 TILE = 16
 """Sub-blocks read at once by the second one."""
-PROGRAMS = 1024
-"""The first launch cuts rows into splits up to so many programs: about eight for each multiprocessor of a large GPU."""
+PROGRAMS = 512
+"""The first launch cuts rows into splits up to so many programs: about four for each multiprocessor of a large GPU."""
+LEAST_BLOCKS = 32
+"""Places for sub-blocks that a row has at least: all smaller vocabularies are sampled by one kernel."""
 SCAN_WARPS, NUM_WARPS = 4, 8
 STAGES = 3
 """Tiles that are on their way at once in the first launch."""
-ONE_LAUNCH = False
-"""Whether the last split of a row to be read draws its token, in place of a second launch."""
-ONE_ROWS, ONE_REGISTERS = 4096, 128
-"""Most rows of one launch, and registers that its threads have."""
 CHAINED = True
 """Whether the second launch takes its place while the first one runs (from sm_90 on)."""
 
@@ -61,14 +47,13 @@ def sample_kernel(
     mask, mask_stride, num_words, is_masked,
     seen_start, seen_token, seen_value, repetition, presence, frequency,
     bias_start, bias_token, bias_value, patched, patch_value,
-    wants_logprob, num_top, floats, integers, counter, split_blocks, num_splits,
+    wants_logprob, num_top, floats, integers, split_blocks, num_splits,
     token_out, is_valid_out, is_blocked_out, logprob_out, top_token_out, top_logprob_out,
     HAS_MASK: tl.constexpr, SOME_MASKED: tl.constexpr, HAS_SEEN: tl.constexpr, HAS_BIAS: tl.constexpr,
     HAS_LOGPROB: tl.constexpr, TOP: tl.constexpr, BLOCKS: tl.constexpr, LIST: tl.constexpr, TILE: tl.constexpr,
-    SCAN: tl.constexpr, SHIFT: tl.constexpr, STAGES: tl.constexpr, SCANS: tl.constexpr, FINISHES: tl.constexpr,
-    CHAINED: tl.constexpr,
+    SCAN: tl.constexpr, SHIFT: tl.constexpr, STAGES: tl.constexpr, IS_FIRST: tl.constexpr, CHAINED: tl.constexpr,
 ):  # fmt: skip
-    """Read one split of one row, or draw the row's token; or both, where the last split to be read does so.
+    """Read one split of one row or, in the second launch, draw the row's token.
 
     `floats` and `integers` are working memory, see `sample_fused`.
     """
@@ -99,8 +84,7 @@ def sample_kernel(
     if HAS_PATCH:
         patched_row, patch_row_value = patched + row * ((vocab + 31) // 32), patch_value + row * vocab
         has_patch = is_patched(row, seen_start, bias_start, HAS_SEEN, HAS_BIAS)
-    is_last = row >= 0
-    if SCANS:
+    if IS_FIRST:
         if CHAINED:
             # The second launch may take place, and wait.
             gdc_launch_dependents()
@@ -120,27 +104,15 @@ def sample_kernel(
         )  # fmt: skip
         tl.store(split_any + split, is_any)
         tl.store(split_raw + split, best_raw)
-        if FINISHES:
-            # Every thread's numbers are written before the first thread counts, and read after it has.
-            tl.debug_barrier()
-            is_last = tl.atomic_add(counter + row, 1, sem="acq_rel", scope="gpu") == num_splits - 1
-            if is_last:
-                tl.store(counter + row, 0)
-    if FINISHES:  # noqa: SIM102 -- a constexpr decides what is compiled
-        if is_last:
-            finish_row(
-                row, x_row, vocab, temperature, top_k, top_p, min_p, uniform, words_row, num_words, has_mask, has_patch,
-                patched_row, patch_row_value, wants, num_top, num_splits, num_blocks, heat, scale,
-                block_most, block_sum, raw_most, raw_sum, split_raw, list_value,
-                chosen_blocks, block_equal, split_any, list_token,
-                token_out, is_valid_out, is_blocked_out, logprob_out, top_token_out, top_logprob_out,
-                HAS_MASK, HAS_PATCH, HAS_LOGPROB, TOP, BLOCKS, LIST, TILE, SHIFT, CHAINED,
-            )  # fmt: skip
-
-
-@triton.jit
-def _range(most, least, other_most, other_least):
-    return tl.maximum(most, other_most), tl.minimum(least, other_least)
+    else:
+        finish_row(
+            row, x_row, vocab, temperature, top_k, top_p, min_p, uniform, words_row, num_words, has_mask, has_patch,
+            patched_row, patch_row_value, wants, num_top, num_splits, num_blocks, heat, scale,
+            block_most, block_sum, raw_most, raw_sum, split_raw, list_value,
+            chosen_blocks, block_equal, split_any, list_token,
+            token_out, is_valid_out, is_blocked_out, logprob_out, top_token_out, top_logprob_out,
+            HAS_MASK, HAS_PATCH, HAS_LOGPROB, TOP, BLOCKS, LIST, TILE, SHIFT, CHAINED,
+        )  # fmt: skip
 
 
 @triton.jit
@@ -173,8 +145,7 @@ def finish_row(
     sum_b = tl.load(block_sum + index, mask=tl.where(heat > 0, index < num_blocks, False), other=0.0)
     # The largest, and the first sub-block that has it; NaN is above everything.
     order_b = tl.where(most_b == most_b, key_of(most_b, 0), 2147483647)
-    order_b = (order_b.to(tl.int64) << 32) | (BLOCKS - 1 - index)
-    found, least = tl.reduce((order_b, tl.where(most_b > -INF, most_b, INF)), 0, _range)
+    found = tl.max((order_b.to(tl.int64) << 32) | (BLOCKS - 1 - index), axis=0)
     best = value_of((found >> 32).to(tl.int32), 0)
     is_valid = (best < INF) & (best > -INF)
     is_blocked = row < 0
@@ -189,7 +160,7 @@ def finish_row(
         token = draw_row(
             x_row, vocab, k, p, least_p, share, words_row, num_words, has_mask, has_patch, patched_row,
             patch_row_value, heat, scale, block_sum, list_value, chosen_blocks, block_equal, list_token, most_b, sum_b,
-            least, best, HAS_MASK, HAS_PATCH, BLOCKS, LIST, TILE, SHIFT,
+            best, HAS_MASK, HAS_PATCH, BLOCKS, LIST, TILE, SHIFT,
         )  # fmt: skip
     elif is_valid:
         block = BLOCKS - 1 - (found & 0x7FFFFFFF).to(tl.int32)
@@ -222,7 +193,7 @@ def finish_row(
 @triton.jit
 def draw_row(
     x_row, vocab, k, p, least_p, share, words_row, num_words, has_mask, has_patch, patched_row,
-    patch_value, heat, scale, block_sum, list_value, chosen_blocks, block_equal, list_token, most_b, sum_b, least, best,
+    patch_value, heat, scale, block_sum, list_value, chosen_blocks, block_equal, list_token, most_b, sum_b, best,
     HAS_MASK: tl.constexpr, HAS_PATCH: tl.constexpr, BLOCKS: tl.constexpr, LIST: tl.constexpr, TILE: tl.constexpr,
     SHIFT: tl.constexpr,
 ):  # fmt: skip
@@ -234,29 +205,19 @@ def draw_row(
     floor = tl.where(least_p > 0, best + heat * tl.log(tl.maximum(least_p, 1e-37)), -INF)
     ties = tl.full([], 2147483647, tl.int32)
     num_listed = tl.full([], 2147483647, tl.int32)
-    token = tl.full([], 0, tl.int32)
     if (k > 0) | (p < 1) | (floor > -INF):
-        num_chosen, num_listed, low, target = list_best(
+        floor, ties, num_listed = find_cut(
             x_row, words_row, patched_row, patch_value, vocab, num_words, has_mask, has_patch, list_value, list_token,
-            chosen_blocks, most_b, mass_b, least, best, scale, floor, k, p, HAS_MASK, HAS_PATCH, BLOCKS, LIST,
-            SHIFT,
+            chosen_blocks, most_b, mass_b, best, scale, floor, k, p, HAS_MASK, HAS_PATCH, BLOCKS, LIST, SHIFT,
         )  # fmt: skip
-        if num_listed > RANKED:
-            floor, ties = find_cut(
-                x_row, words_row, patched_row, patch_value, vocab, num_words, has_mask, has_patch, list_value,
-                chosen_blocks, num_chosen, num_listed, low, target, best, scale, floor, k, p, HAS_MASK, HAS_PATCH,
-                LIST, SHIFT,
-            )  # fmt: skip
         if num_listed > SHORT:
             mass_b, equal_b = weigh(
                 x_row, words_row, patched_row, patch_value, vocab, num_words, has_mask, has_patch, block_sum,
                 block_equal, chosen_blocks, most_b, best, scale, floor, HAS_MASK, HAS_PATCH, BLOCKS, TILE,
             )  # fmt: skip
-        elif num_listed > RANKED:
-            token = draw_listed(list_value, list_token, num_listed, best, scale, floor, ties, share)
-        else:
-            token = draw_ranked(list_value, list_token, num_listed, best, scale, floor, k, p, target, share)
-    if num_listed > SHORT:
+    if num_listed <= SHORT:
+        token = draw_listed(list_value, list_token, num_listed, best, scale, floor, ties, share)
+    else:
         token = draw_block(
             x_row, words_row, patched_row, patch_value, vocab, num_words, has_mask, has_patch, mass_b, equal_b, best,
             scale, floor, ties, share, HAS_MASK, HAS_PATCH, BLOCKS,
@@ -270,19 +231,13 @@ LIST = 4096
 SHIFTS = {torch.float32: 0, torch.bfloat16: 16, torch.float16: 13}
 
 
-@functools.cache
-def _counters(device: torch.device) -> Tensor:
-    """Zeros that each launch leaves as zeros: launches of one device must not run at the same time."""
-    return torch.zeros(ONE_ROWS, dtype=torch.int32, device=device)
-
-
 def sample_fused(logits_rv: Tensor, settings: Settings) -> Sampled:
     """See `sampling.sample`; nothing here waits for the device, so that a CUDA graph can hold it."""
     rows, vocab = logits_rv.shape
     device = logits_rv.device
     wants, num_top = settings.wants_logprob, min(settings.num_top, vocab)
     has_patch = settings.seen is not None or settings.bias is not None
-    blocks = triton.next_power_of_2(triton.cdiv(vocab, 128))
+    blocks = max(LEAST_BLOCKS, triton.next_power_of_2(triton.cdiv(vocab, 128)))
     top = triton.next_power_of_2(num_top) if num_top else 0
     token = torch.empty(rows, dtype=torch.int64, device=device)
     is_valid, is_blocked = (torch.empty(rows, dtype=torch.bool, device=device) for _ in range(2))
@@ -303,29 +258,21 @@ def sample_fused(logits_rv: Tensor, settings: Settings) -> Sampled:
     # Whole tiles, so that what is added up together does not depend on the number of rows.
     split_blocks = SCAN * triton.cdiv(triton.cdiv(num_blocks, SCAN), triton.cdiv(PROGRAMS, rows))
     num_splits = triton.cdiv(num_blocks, split_blocks)
-    chained = CHAINED and not ONE_LAUNCH and logits_rv.is_cuda and torch.cuda.get_device_capability(device)[0] >= 9
-    one = ONE_LAUNCH and rows <= ONE_ROWS
-    parts = [(True, True)] if one else [(True, False), (False, True)]
-    for part in parts:
-        scans, finishes = part
-        options = {"num_warps": SCAN_WARPS if scans else NUM_WARPS}
-        if one:
-            options["maxnreg"] = ONE_REGISTERS
-        if chained and not scans:
-            options["launch_pdl"] = True
-        sample_kernel[num_splits if scans else 1, rows](
+    chained = CHAINED and logits_rv.is_cuda and torch.cuda.get_device_capability(device)[0] >= 9
+    for is_first in (True, False):
+        sample_kernel[num_splits if is_first else 1, rows](
             logits_rv, logits_rv.stride(0), vocab,
             settings.temperature, settings.top_k, settings.top_p, settings.min_p, settings.uniform,
             mask, 0 if mask is None else mask.stride(0), 0 if mask is None else mask.shape[1], settings.is_masked,
             *((None, None, None) if seen is None else (seen.start, seen.token, seen.value)),
             settings.repetition, settings.presence, settings.frequency,
             *((None, None, None) if bias is None else (bias.start, bias.token, bias.value)),
-            patched, patch_value, wants, num_top, floats, integers,
-            _counters(device) if one else None, split_blocks, num_splits,
+            patched, patch_value, wants, num_top, floats, integers, split_blocks, num_splits,
             token, is_valid, is_blocked, logprob, top_token, top_logprob,
             HAS_MASK=mask is not None, SOME_MASKED=settings.is_masked is not None, HAS_SEEN=seen is not None,
             HAS_BIAS=bias is not None, HAS_LOGPROB=wants is not None, TOP=top, BLOCKS=blocks, LIST=LIST, TILE=TILE,
-            SCAN=SCAN, SHIFT=SHIFTS[logits_rv.dtype], STAGES=STAGES, SCANS=scans,
-            FINISHES=finishes, CHAINED=chained, **options,
+            SCAN=SCAN, SHIFT=SHIFTS[logits_rv.dtype], STAGES=STAGES, IS_FIRST=is_first,
+            CHAINED=chained, num_warps=SCAN_WARPS if is_first else NUM_WARPS,
+            **({"launch_pdl": True} if chained and not is_first else {}),
         )  # fmt: skip
     return Sampled(token, is_valid, is_blocked, logprob, top_token, top_logprob)

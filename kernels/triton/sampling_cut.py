@@ -9,27 +9,18 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from espalier.kernels.triton.sampling_row import draw_among, list_blocks, load_blocks
+from espalier.kernels.triton.sampling_row import draw_among, flatten, list_blocks, load_blocks
 
 WAYS: tl.constexpr = tl.constexpr(8)
 """Places that one round of the bisection tries."""
-BOUND_WAYS: tl.constexpr = tl.constexpr(8)
-BOUND_ROUNDS: tl.constexpr = tl.constexpr(3)
-"""Places that a round tries and rounds of the search for a bound to the k best, which need not be exact."""
-MASS_ROUNDS: tl.constexpr = tl.constexpr(12)
-"""Rounds of the search for a bound to top-p."""
+ROUNDS: tl.constexpr = tl.constexpr(4)
+"""Rounds of the search for a bound, which need not be exact."""
 STEP: tl.constexpr = tl.constexpr(2)
 """Sub-blocks that a round looks at together: more would take registers that a multiprocessor's second row needs."""
 FILL: tl.constexpr = tl.constexpr(8)
-"""Sub-blocks that are listed together: each turn waits for memory."""
-FILL_STAGES: tl.constexpr = tl.constexpr(3)
-"""Turns of which the sub-blocks are on their way at once."""
+"""Sub-blocks that are listed together; twice as many spill."""
 SHORT: tl.constexpr = tl.constexpr(512)
 """Logits of a list that is drawn from without looking at the sub-blocks again."""
-RANKED: tl.constexpr = tl.constexpr(128)
-"""Logits of a list that is cut and drawn from at once, by comparing each with each."""
-BESIDE: tl.constexpr = tl.constexpr(16)
-"""Logits that each of these is compared with at once."""
 
 
 @triton.jit
@@ -54,23 +45,19 @@ def key_below(x, shift):
 
 
 @triton.jit
-def bound_count(most_b, least, best, k):
-    """A logit that at least k sub-blocks' maxima reach, near the largest such; minus infinity if too few have any.
-
-    `least` is the smallest maximum that is not minus infinity.
-    """
-    low, high = least, best
-    is_enough = k < 0
-    part = tl.arange(0, BOUND_WAYS).to(tl.float32) / BOUND_WAYS
-    for _ in tl.static_range(BOUND_ROUNDS):
-        # The first place is `low` itself.
+def bound_count(most_b, best, k):
+    """A logit that at least k sub-blocks' maxima reach, near the largest such; minus infinity if too few have any."""
+    INF: tl.constexpr = float("inf")
+    is_some = most_b > -INF
+    low = tl.min(tl.where(is_some, most_b, best), axis=0)
+    high = best
+    part = (tl.arange(0, WAYS) + 1).to(tl.float32) / (WAYS + 1)
+    for _ in range(ROUNDS):
         place = low * (1 - part) + high * part
         is_reached = tl.sum((most_b[:, None] >= place[None, :]).to(tl.int32), axis=0) >= k
-        found = tl.max(tl.where(is_reached, place, -float("inf")), axis=0)
+        low = tl.maximum(tl.max(tl.where(is_reached, place, low), axis=0), low)
         high = tl.maximum(tl.min(tl.where(is_reached, high, place), axis=0), low)
-        is_enough = is_enough | (found >= low)
-        low = tl.maximum(found, low)
-    return tl.where(is_enough, low, -float("inf"))
+    return tl.where(tl.sum(is_some.to(tl.int32), axis=0) >= k, low, -INF)
 
 
 @triton.jit
@@ -88,7 +75,7 @@ def bound_mass(most_b, mass_b, best, scale, p):
     low = tl.full([], -60.0, tl.float32)
     high = tl.full([], 0.0, tl.float32)
     is_any = limit > 0
-    for turn in range(MASS_ROUNDS + 1):
+    for turn in range(3 * ROUNDS + 1):
         middle = tl.where(turn == 0, low, low * 0.5 + high * 0.5)
         bound = best + middle / scale
         left = tl.where(most_b < bound, mass_b, tl.minimum(beside, 127.0 * tl.exp2(middle)))
@@ -106,22 +93,20 @@ def fill_list(
 ):  # fmt: skip
     """Write down the logits above the key `low`; returns how many there are, some number above LIST if too many."""
     total = tl.full([], 0, tl.int32)
-    for start in tl.range(0, num_chosen, FILL, num_stages=1 if HAS_PATCH else FILL_STAGES):
+    for start in range(0, num_chosen, FILL):
         place = start + tl.arange(0, FILL)
         block = tl.load(chosen_blocks + place, mask=place < num_chosen, other=0)
         x, _, _, at = load_blocks(
             x_row, words_row, patched_row, patch_value, block, place < num_chosen, vocab, num_words, has_mask,
             has_patch, False, HAS_MASK, HAS_PATCH,
         )  # fmt: skip
+        x, at = flatten(x, FILL), flatten(at, FILL)
         is_above = (key_of(x, shift) > low).to(tl.int32)
-        # Of a word's tokens each knows those before it; words, rising, are added up apart.
-        count = tl.reshape(tl.permute(tl.sum(is_above, axis=2), (1, 0)), [FILL * 4])
-        before = tl.permute(tl.reshape(tl.cumsum(count, axis=0) - count, [FILL, 4]), (1, 0))
-        to = total + before[:, :, None] + tl.cumsum(is_above, axis=2) - 1
+        to = total + tl.cumsum(is_above, axis=0) - 1
         is_kept = (is_above != 0) & (to < LIST)
         tl.store(list_value + to, x, mask=is_kept)
         tl.store(list_token + to, at, mask=is_kept)
-        total += tl.sum(count, axis=0)
+        total += tl.sum(is_above, axis=0)
     tl.debug_barrier()
     return total
 
@@ -169,45 +154,8 @@ def draw_listed(list_value, list_token, num_listed, best, scale, floor, ties, sh
     token = tl.load(list_token + place, mask=place < num_listed, other=0)
     is_equal = x == floor
     is_kept = (place < num_listed) & ((x > floor) | (is_equal & (tl.cumsum(is_equal.to(tl.int32), axis=0) <= ties)))
-    return draw_kept(x, token, is_kept, best, scale, share)
-
-
-@triton.jit
-def draw_kept(x, token, is_kept, best, scale, share):
-    """The token [N], rising, at which the running sum of what is kept exceeds `share` of it."""
     weight = tl.where(is_kept, tl.exp2((x - best) * scale), 0.0).to(tl.float64)
     return draw_among(x, token, is_kept, best, scale, 0.0, share * tl.sum(weight, axis=0))
-
-
-@triton.jit
-def draw_ranked(list_value, list_token, num_listed, best, scale, floor, k, p, target, share):
-    """The same of a list of at most RANKED that is not cut yet: at `floor`, `k` (0: off) and `p` (1: off).
-
-    A negative target means `p` of what `floor` and `k` leave.
-    """
-    INF: tl.constexpr = float("inf")
-    place = tl.arange(0, RANKED)
-    is_there = place < num_listed
-    x = tl.load(list_value + place, mask=is_there, other=-INF)
-    token = tl.load(list_token + place, mask=is_there, other=0)
-    is_kept = is_there & (x >= floor)
-    if (k > 0) | (p < 1):
-        # How many are better, of equals earlier, and their weight.
-        rank = tl.zeros([RANKED], tl.int32)
-        mass = tl.zeros([RANKED], tl.float32)
-        for start in range(0, num_listed, BESIDE):
-            other = start + tl.arange(0, BESIDE)
-            y = tl.load(list_value + other, mask=other < num_listed, other=-INF)
-            weight = tl.exp2((y - best) * scale)
-            is_before = (y[None, :] > x[:, None]) | ((y[None, :] == x[:, None]) & (other[None, :] < place[:, None]))
-            rank += tl.sum(is_before.to(tl.int32), axis=1)
-            mass += tl.sum(tl.where(is_before, weight[None, :], 0.0), axis=1)
-        is_kept = is_kept & ((rank < k) | (k == 0))
-        if p < 1:
-            whole = tl.sum(tl.where(is_kept, tl.exp2((x - best) * scale), 0.0).to(tl.float64), axis=0) * p
-            whole = tl.where(target < 0, whole, target)
-            is_kept = is_kept & ((mass.to(tl.float64) < whole) | (rank == 0))
-    return draw_kept(x, token, is_kept, best, scale, share)
 
 
 @triton.jit
@@ -253,48 +201,33 @@ def weight_of(value, best, scale):
 
 
 @triton.jit
-def list_best(
+def find_cut(
     x_row, words_row, patched_row, patch_value, vocab, num_words, has_mask, has_patch, list_value, list_token,
-    chosen_blocks, most_b, mass_b, least, best, scale, floor, k, p, HAS_MASK: tl.constexpr,
-    HAS_PATCH: tl.constexpr, BLOCKS: tl.constexpr, LIST: tl.constexpr, SHIFT: tl.constexpr,
+    chosen_blocks, most_b, mass_b, best, scale, floor, k, p, HAS_MASK: tl.constexpr, HAS_PATCH: tl.constexpr,
+    BLOCKS: tl.constexpr, LIST: tl.constexpr, SHIFT: tl.constexpr,
 ):  # fmt: skip
-    """List what the top k (0: off) above `floor`, and of those the fewest that make top p (1: off), are among.
+    """The floor and its ties of the top k (0: off) above `floor`, and of those the fewest that make top p (1: off).
 
-    `most_b`, `mass_b` [BLOCKS] are each sub-block's largest logit and its weight, `least` as for `bound_count`. Returns
-    how many sub-blocks are chosen, how many logits the list has, the key that they are above, and the weight that makes
-    top p, negative where it follows from what the list has.
+    `most_b`, `mass_b` [BLOCKS] are each sub-block's largest logit and its weight. The list has what the cut keeps, and
+    more; how many it has is returned too.
     """
     INF: tl.constexpr = float("inf")
     target = tl.full([], -1.0, tl.float64)
     bound = floor
     if k > 0:
-        bound = tl.maximum(bound_count(most_b, least, best, k), floor)
+        bound = tl.maximum(bound_count(most_b, best, k), floor)
     elif floor == -INF:
         bound = bound_mass(most_b, mass_b, best, scale, p)
         target = tl.sum(mass_b.to(tl.float64), axis=0) * p
     shift = tl.where(has_patch, 0, SHIFT)
     # Minus infinity has no weight: nothing looks below it.
     low = tl.maximum(key_below(bound, shift), key_of(tl.full([], -INF, tl.float32), shift))
+    high = key_of(best, shift)
     num_chosen = list_blocks(chosen_blocks, (most_b >= bound) & (most_b > -INF), BLOCKS)
     num_listed = fill_list(
         x_row, words_row, patched_row, patch_value, vocab, num_words, has_mask, has_patch, list_value, list_token,
         chosen_blocks, num_chosen, low, shift, HAS_MASK, HAS_PATCH, LIST,
     )  # fmt: skip
-    return num_chosen, num_listed, low, target
-
-
-@triton.jit
-def find_cut(
-    x_row, words_row, patched_row, patch_value, vocab, num_words, has_mask, has_patch, list_value, chosen_blocks,
-    num_chosen, num_listed, low, target, best, scale, floor, k, p, HAS_MASK: tl.constexpr, HAS_PATCH: tl.constexpr,
-    LIST: tl.constexpr, SHIFT: tl.constexpr,
-):  # fmt: skip
-    """The floor and its ties of the top k (0: off) above `floor`, and of those the fewest that make top p (1: off).
-
-    The four arguments before `best` are as `list_best` gave them.
-    """
-    shift = tl.where(has_patch, 0, SHIFT)
-    high = key_of(best, shift)
     ties = tl.full([], 2147483647, tl.int32)
     # First the k best, then the fewest of those that make top p: one loop, so that there is one bisection in the code.
     for by_mass in range(2):
@@ -314,4 +247,4 @@ def find_cut(
             floor = cut_floor
             target = (mass.to(tl.float64) + ties.to(tl.float64) * each) * p
             low = cut - 1
-    return floor, ties
+    return floor, ties, num_listed

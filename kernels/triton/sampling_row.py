@@ -30,7 +30,10 @@ def load_blocks(
     if HAS_MASK:
         allowed = tl.load(words_row + word, mask=_and(live[None, :] & (word < num_words), has_mask), other=0)
         words = words & tl.where(has_mask, allowed, -1)
-    is_read = tl.where(wants_raw, live, tl.max((words != 0).to(tl.int32), axis=0) != 0)
+        is_read = tl.where(wants_raw, live, tl.max((words != 0).to(tl.int32), axis=0) != 0)
+    else:
+        # Words of a sub-block may be in different warps: no asking around where the answer is known.
+        is_read = live
     # A condition that is the same for a whole sub-block leaves loads as wide as they can be. Nothing is filled in where
     # the mask does it below.
     raw = tl.load(

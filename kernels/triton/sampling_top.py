@@ -5,11 +5,8 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from espalier.kernels.triton.sampling_cut import bisect, bound_count, fill_list, key_below, key_of, value_of
+from espalier.kernels.triton.sampling_cut import FILL, bisect, bound_count, fill_list, key_below, key_of, value_of
 from espalier.kernels.triton.sampling_row import flatten, list_blocks, load_blocks
-
-FILL: tl.constexpr = tl.constexpr(8)
-"""Sub-blocks that are read together; twice as many spill."""
 
 
 @triton.jit
@@ -23,10 +20,7 @@ def write_top(
     none = tl.program_id(0) < 0
     nothing = tl.full([], 0, tl.int32)
     shift = nothing + SHIFT
-    least = tl.min(tl.where(most_b > -INF, most_b, INF), axis=0)
-    low = tl.maximum(
-        key_below(bound_count(most_b, least, best, count), shift), key_of(tl.full([], -INF, tl.float32), shift)
-    )
+    low = tl.maximum(key_below(bound_count(most_b, best, count), shift), key_of(tl.full([], -INF, tl.float32), shift))
     high = key_of(best, shift)
     num_chosen = list_blocks(chosen_blocks, (most_b >= value_of(low, shift)) & (most_b > -INF), BLOCKS)
     num_listed = fill_list(
