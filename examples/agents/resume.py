@@ -26,7 +26,7 @@ def book_room(city: str, call: Call) -> str:
 
 
 name, words = sys.argv[1:]
-agent = Agent(tools=[book_room], settings=Settings(tool_choice="book_room", temperature=0, max_tokens=60))
+agent = Agent(tools=[book_room], settings=Settings(tool_choice="book_room", temperature=0, max_tokens=200))
 session = Session(name, journal=f"{name}.journal")
 if session.is_unfinished():
     print("a run was not finished: it goes on where it ended")

@@ -365,10 +365,11 @@ def test_what_a_grammar_used_once_has_grown_by_is_counted_when_its_request_is_ov
     for size in (10**7, 10**5):
         engine = Engine(dataclasses.replace(BUNDLED, grammar_memory_bytes=size), loaded=bundled)
         engine.submit(asked)
-        for _ in range(20):
+        for _ in range(40):
             engine.step()
         is_compiled.append(engine.preparation(asked) is None)
         if not ends:
+            assert engine.has_work()
             engine.abort("a")
         drive(engine, [])
         is_compiled.append(engine.preparation(asked) is None)

@@ -104,7 +104,7 @@ async def test_a_store_that_does_not_wait_for_the_disk_does_lose_turns(tmp_path:
     for number, (image, acknowledged) in enumerate(images):
         try:
             total += await num_lost(tmp_path / str(number), image, acknowledged)
-        except SessionError:
+        except (SessionError, AssertionError):  # half of a turn is a way to lose one, too
             total += 1
     assert total > 0
 
