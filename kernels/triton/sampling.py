@@ -32,9 +32,9 @@ TILE = 16
 """Sub-blocks read at once by the second one."""
 PROGRAMS = 512
 """The first launch cuts rows into splits up to so many programs: about four for each multiprocessor of a large GPU."""
-LEAST_BLOCKS = 32
+LEAST_BLOCKS = 512
 """Places for sub-blocks that a row has at least: all smaller vocabularies are sampled by one kernel."""
-SCAN_WARPS, NUM_WARPS = 4, 8
+SCAN_WARPS = 4
 STAGES = 3
 """Tiles that are on their way at once in the first launch."""
 CHAINED = True
@@ -231,6 +231,11 @@ LIST = 4096
 SHIFTS = {torch.float32: 0, torch.bfloat16: 16, torch.float16: 13}
 
 
+def draw_warps(blocks: int, element_size: int) -> int:
+    """Warps of a program of the second launch: with fewer, registers of the larger ones spill."""
+    return 8 if blocks * element_size <= 2048 else 16
+
+
 def sample_fused(logits_rv: Tensor, settings: Settings) -> Sampled:
     """See `sampling.sample`; nothing here waits for the device, so that a CUDA graph can hold it."""
     rows, vocab = logits_rv.shape
@@ -272,7 +277,7 @@ def sample_fused(logits_rv: Tensor, settings: Settings) -> Sampled:
             HAS_MASK=mask is not None, SOME_MASKED=settings.is_masked is not None, HAS_SEEN=seen is not None,
             HAS_BIAS=bias is not None, HAS_LOGPROB=wants is not None, TOP=top, BLOCKS=blocks, LIST=LIST, TILE=TILE,
             SCAN=SCAN, SHIFT=SHIFTS[logits_rv.dtype], STAGES=STAGES, IS_FIRST=is_first,
-            CHAINED=chained, num_warps=SCAN_WARPS if is_first else NUM_WARPS,
+            CHAINED=chained, num_warps=SCAN_WARPS if is_first else draw_warps(blocks, logits_rv.element_size()),
             **({"launch_pdl": True} if chained and not is_first else {}),
         )  # fmt: skip
     return Sampled(token, is_valid, is_blocked, logprob, top_token, top_logprob)

@@ -258,7 +258,7 @@ def compiled(dtype: str, shift: int, flags: frozenset[str], blocks: int, top: in
             "sample_kernel",
             signature,
             constants | dict.fromkeys(absent) | {"IS_FIRST": is_first},
-            num_warps=sampling.SCAN_WARPS if is_first else sampling.NUM_WARPS,
+            num_warps=sampling.SCAN_WARPS if is_first else sampling.draw_warps(blocks, 2 if shift else 4),
             aligned=aligned,
         )
         for is_first in (True, False)
@@ -269,10 +269,9 @@ EVERYTHING = frozenset(OPTIONAL)
 MASKED = frozenset({"HAS_MASK", "SOME_MASKED"})
 
 
-def assert_fits(kernels: list[Kernel], most_spilled: int = 0) -> None:
-    """The second of each pair, which a chain of loads bounds, may spill so many bytes a thread."""
-    for at, report in enumerate(compile_all(kernels)):
-        assert report.spill_bytes <= (most_spilled if at % 2 else 0)
+def assert_fits(kernels: list[Kernel]) -> None:
+    for report in compile_all(kernels):
+        assert report.spill_bytes == 0
         assert report.shared_bytes <= SHARED_BYTES_OF_SM90
 
 
@@ -282,15 +281,13 @@ def test_the_kernel_compiles_for_sm_90_without_spills() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("dtype", "shift"), [("*fp32", 0), ("*bf16", 16), ("*fp16", 13)])
-@pytest.mark.parametrize("blocks", [32, 256, 2048])
-def test_every_size_of_the_kernel_compiles_for_sm_90(dtype: str, shift: int, blocks: int) -> None:
-    """ptxas would rather spill a little than leave room for one program alone."""
+@pytest.mark.parametrize("blocks", [512, 1024, 2048])
+def test_every_size_of_the_kernel_compiles_for_sm_90_without_spills(dtype: str, shift: int, blocks: int) -> None:
     assert_fits(
         [
             *compiled(dtype, shift, frozenset(), blocks),
             *compiled(dtype, shift, MASKED, blocks),
             *compiled(dtype, shift, MASKED | {"HAS_SEEN", "HAS_BIAS"}, blocks),
             *compiled(dtype, shift, EVERYTHING, blocks, 1024),
-        ],
-        most_spilled=256,
+        ]
     )
