@@ -186,7 +186,11 @@ def _accepts(grammar: Grammar, text: str) -> bool:
 
 
 def test_a_keyword_that_the_dialect_has_not_contradicts_no_format() -> None:
-    schema = {"$schema": "http://json-schema.org/draft-04/schema#", "format": "ipv4", "const": "noon"}
+    schema: dict[str, object] = {
+        "$schema": "http://json-schema.org/draft-04/schema#",
+        "format": "ipv4",
+        "const": "noon",
+    }
     told = compile_grammar(Json(schema, assert_formats=True, formats_can_yield=True), SMALL).coverage()
     assert "format" in told["enforced"] and "const" in told["ignored"]
 
@@ -196,8 +200,15 @@ def test_a_dialect_that_asserts_formats_is_not_excused() -> None:
         f"https://json-schema.org/draft/2020-12/vocab/{name}": True
         for name in ("core", "validation", "format-assertion")
     }
-    documents = {"https://x.y/strict": {"$id": "https://x.y/strict", "$vocabulary": vocabularies}}
-    schema = {"$schema": "https://x.y/strict", "type": "string", "format": "time", "maxLength": 3}
+    documents: dict[str, str | bool | dict[str, object]] = {
+        "https://x.y/strict": {"$id": "https://x.y/strict", "$vocabulary": vocabularies}
+    }
+    schema: dict[str, object] = {
+        "$schema": "https://x.y/strict",
+        "type": "string",
+        "format": "time",
+        "maxLength": 3,
+    }
     with pytest.raises(UnsatisfiableError):
         compile_grammar(Json(schema, documents=documents, assert_formats=True, formats_can_yield=True), SMALL)
 
