@@ -99,11 +99,11 @@ class KeyBlock {
   }
 
   void prefetch(const int32_t* slots, int64_t count) const {
-    const int64_t step = 64 / static_cast<int64_t>(sizeof(T));
+    const int64_t step = CACHE_LINE / static_cast<int64_t>(sizeof(T));
     for (int64_t i = 0; i < count; ++i)
       for (int64_t d = 0; d < size_; d += step) {
-        _mm_prefetch(reinterpret_cast<const char*>(k_ + slots[i] * stride_ + d), _MM_HINT_T1);
-        _mm_prefetch(reinterpret_cast<const char*>(v_ + slots[i] * stride_ + d), _MM_HINT_T1);
+        fetch_line(k_ + slots[i] * stride_ + d);
+        fetch_line(v_ + slots[i] * stride_ + d);
       }
   }
 

@@ -13,6 +13,9 @@
 namespace espalier::int8 {
 namespace {
 
+// Bytes of a panel up to which the next one is fetched meanwhile: both have to stay in the second level of cache.
+constexpr int64_t MOST_FETCHED = 128 * 1024;
+
 struct Tile {
   const Matrix& matrix;
   const void* prepared;
@@ -20,6 +23,8 @@ struct Tile {
   const Target& target;
   int64_t row;
   int64_t panel;
+  // Which of how many parts of the next panel to fetch meanwhile.
+  int64_t part, parts;
 };
 
 int64_t padded(int64_t inputs) { return round_up(inputs, GROUP); }
@@ -47,10 +52,17 @@ void run(const Tile& tile) {
   const float* scales = rows.scales + tile.row * groups;
   const int32_t* starts = rows.starts + tile.row * groups;
   const auto* panel = static_cast<const uint8_t*>(tile.matrix.panels) + tile.panel * panel_bytes;
+  const auto* next_panel = panel + panel_bytes;
+  constexpr int64_t GROUP_LINES = GROUP * PANEL / CACHE_LINE;
   vf sum[H][2 * P];
   for (auto& row : sum)
     for (vf& x : row) x = zero();
   for (int64_t g = 0; g < groups; ++g) {
+    if (P == 1 && panel_bytes <= MOST_FETCHED) {
+      const int64_t before = (tile.part * groups + g) * GROUP_LINES;
+      for (int64_t line = before / tile.parts; line < (before + GROUP_LINES) / tile.parts; ++line)
+        fetch_line(next_panel + CACHE_LINE * line);
+    }
     __m512i part[H][2 * P];
 #pragma GCC unroll 8
     for (int h = 0; h < H; ++h)
@@ -217,23 +229,30 @@ void run(const Tile& tile) {
   vi sum[H][2 * P];
   for (auto& row : sum)
     for (vi& x : row) x = no_integers();
-  for (int64_t k = 0; k < depth; k += DEPTH) {
-    vi weight[2 * P];
+  constexpr int64_t LINE_INPUTS = CACHE_LINE / PANEL;
+  const bool fetches = P == 1 && panel_bytes <= MOST_FETCHED;
+  const int8_t* ahead = panel + P * panel_bytes + panel_bytes * tile.part / tile.parts;
+  const int64_t step = fetches ? LINE_INPUTS * tile.parts : depth;
+  for (int64_t k = 0; k < depth;) {
+    if (fetches) fetch_line(ahead), ahead += CACHE_LINE;
+    for (const int64_t pause = std::min(k + step, depth); k < pause; k += DEPTH) {
+      vi weight[2 * P];
 #pragma GCC unroll 8
-    for (int v = 0; v < 2 * P; ++v) {
-      const int8_t* at = panel + (v / 2) * panel_bytes + (v % 2) * LANES * DEPTH;
-      weight[v] = widen(at);
+      for (int v = 0; v < 2 * P; ++v) {
+        const int8_t* at = panel + (v / 2) * panel_bytes + (v % 2) * LANES * DEPTH;
+        weight[v] = widen(at);
+      }
+#pragma GCC unroll 8
+      for (int h = 0; h < H; ++h) {
+        int32_t two;
+        std::memcpy(&two, values + h * DEPTH, sizeof two);
+        const vi x = splat_integer(two);
+#pragma GCC unroll 8
+        for (int v = 0; v < 2 * P; ++v) sum[h][v] = add_products(sum[h][v], weight[v], x);
+      }
+      panel += PANEL * DEPTH;
+      values += H * DEPTH;
     }
-#pragma GCC unroll 8
-    for (int h = 0; h < H; ++h) {
-      int32_t two;
-      std::memcpy(&two, values + h * DEPTH, sizeof two);
-      const vi x = splat_integer(two);
-#pragma GCC unroll 8
-      for (int v = 0; v < 2 * P; ++v) sum[h][v] = add_products(sum[h][v], weight[v], x);
-    }
-    panel += PANEL * DEPTH;
-    values += H * DEPTH;
   }
   for (int v = 0; v < 2 * P; ++v) {
     const int64_t output = tile.panel * PANEL + v * LANES;
@@ -332,15 +351,15 @@ void prepare_row(void* prepared, int64_t rows, int64_t inputs, int64_t row, cons
 
 void multiply(const Matrix& matrix, const void* prepared, int64_t rows, const Target& target, const Piece& piece) {
   const int64_t height = strip_height(rows, MAX_HEIGHT);
-  const bool one_strip = piece.strip_end - piece.strip_begin == 1;
+  const int64_t parts = piece.strip_end - piece.strip_begin;
   for (int64_t panel = piece.panel_begin; panel < piece.panel_end;) {
     const int64_t left = piece.panel_end - panel;
     int64_t taken = 1;
     for (int64_t strip = piece.strip_begin; strip < piece.strip_end; ++strip) {
       const int64_t row = strip * height;
       const auto& runs = RUNS[std::min(height, rows - row) - 1];
-      if (one_strip) taken = panels_at_once(runs, left);
-      runs[taken - 1]({matrix, prepared, rows, target, row, panel});
+      if (parts == 1) taken = panels_at_once(runs, left);
+      runs[taken - 1]({matrix, prepared, rows, target, row, panel, strip - piece.strip_begin, parts});
     }
     panel += taken;
   }

@@ -14,6 +14,12 @@
 
 namespace espalier {
 
+constexpr int CACHE_LINE = 64;
+
+// Ask for a line that will be read soon; of memory that is not there, nothing happens. It comes into the second level of
+// cache, since the first is full of what is read now.
+inline void fetch_line(const void* p) { _mm_prefetch(static_cast<const char*>(p), _MM_HINT_T1); }
+
 #if defined(__AVX512F__) && defined(__AVX512BW__) && defined(__AVX512DQ__) && defined(__AVX512VL__)
 #define ESPALIER_AVX512 1
 

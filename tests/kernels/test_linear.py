@@ -43,14 +43,14 @@ def test_int8_is_the_product_of_the_rounded_weights(way: str, out_features: int,
 
 
 @pytest.mark.parametrize("weight_format", ["float32", "int8"])
-@pytest.mark.parametrize(("out_features", "in_features"), [(64, 100), (129, 33), (300, 257)])
+@pytest.mark.parametrize(("out_features", "in_features"), [(64, 100), (129, 33), (300, 257), (48, 1030), (33, 513)])
 def test_a_row_is_the_same_bit_for_bit_in_every_batch(
     way: str, weight_format: WeightFormat, out_features: int, in_features: int
 ) -> None:
-    weight, bias, x = make(out_features, in_features, 70)
+    weight, bias, x = make(out_features, in_features, 260)
     linear = pack_linear(weight, bias, weight_format, exact=True)
     alone = torch.cat([linear(x[row : row + 1]) for row in range(len(x))])
-    for size in (2, 6, 7, 32, 33, 70):
+    for size in (2, 6, 7, 32, 33, 70, 129, 260):
         together = torch.cat([linear(part) for part in x.split(size)])
         assert torch.equal(alone, together)
 
