@@ -25,6 +25,9 @@ TYPES = {
     504: "timeout_error",
 }
 
+FIELDS = {"stop": "stop_sequences"}
+"""Fields that have another name here."""
+
 # A client of threads that reads this goes on without.
 DETAILS: dict[str | None, dict[str, Any]] = {
     "thread": {"error_code": "thread_unsupported_request", "unsupported": ["thread"]}
@@ -41,9 +44,9 @@ def speaks_messages(path: str, headers: Mapping[str, str]) -> bool:
 def body(error: ApiError, request_id: str) -> dict[str, Any]:
     """An error's body."""
     kind = TYPES.get(error.status, "api_error" if error.status >= 500 else "invalid_request_error")
-    message = error.message
-    if error.param is not None and error.param not in message:
-        message = f"{error.param}: {message}"
+    message, param = error.message, FIELDS.get(error.param or "", error.param)
+    if param is not None and param not in message:
+        message = f"{param}: {message}"
     told: dict[str, Any] = {"type": kind, "message": message}
     if (details := DETAILS.get(error.param)) is not None:
         told["details"] = details

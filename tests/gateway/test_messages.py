@@ -170,6 +170,7 @@ async def test_what_has_no_effect_here_is_accepted(api: Any) -> None:
         ({"messages": [{"role": "robot", "content": "x"}]}, 400, "invalid_request_error", "messages[0].role"),
         ({"model": "claude-9"}, 404, "not_found_error", "claude-9"),
         ({"temperature": 1.5}, 400, "invalid_request_error", "temperature"),
+        ({"stop_sequences": ["x"] * 99}, 400, "invalid_request_error", "stop_sequences"),
         ({"container": "c"}, 400, "invalid_request_error", "container"),
         ({"nothing": 1}, 400, "invalid_request_error", "nothing"),
         ({"tools": [{"type": "bash_20250124", "name": "bash"}]}, 400, "invalid_request_error", "tools[0]"),

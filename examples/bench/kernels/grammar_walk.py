@@ -77,6 +77,10 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.make and not arguments.workload:
         parser.error("--make needs --workload")
+    if arguments.workload and not arguments.make:
+        for name, default in (("schemas", None), ("every", 4), ("rows", 256)):
+            if getattr(arguments, name) != default:
+                parser.error(f"--{name} is for making a workload; {arguments.workload} is made")
     device = torch.device("cpu") if arguments.make else require_cuda()
     tokens, end = mask_workload.read_vocabulary(arguments.vocabulary)
     if arguments.workload and not arguments.make:
