@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from espalier.engine.batch import Batch
-from espalier.engine.scheduler import Work
+from espalier.engine.work import Work, logit_rows
 
 
 class BatchBuilder:
@@ -27,12 +27,11 @@ class BatchBuilder:
             self.slot_table[rows] = spare_slot
 
     def build(self, plan: list[Work]) -> Batch:
-        """The batch of a plan; rows of logits come in the order of the works that want them."""
+        """The batch of a plan; rows of logits come in the order of `logit_rows`."""
         tokens = self.tokens(plan)
         counts = np.array([work.end - work.begin for work in plan], dtype=np.int32)
         query_start = np.zeros(len(plan) + 1, dtype=np.int32)
         np.cumsum(counts, out=query_start[1:])
-        wanted = np.array([work.wants_logits for work in plan], dtype=bool)
         self.send_rows(plan)
         return Batch(
             token_ids=self._move(tokens[0].astype(np.int64)),
@@ -42,7 +41,7 @@ class BatchBuilder:
             rows=self._move(np.array([work.sequence.row for work in plan], dtype=np.int32)),
             slot_table=self.slot_table,
             out_slots=self._move(tokens[3].astype(np.int64)),
-            logit_rows=self._move((query_start[1:][wanted] - 1).astype(np.int64)),
+            logit_rows=self._move(logit_rows(plan)),
         )
 
     def tokens(self, plan: list[Work]) -> NDArray[np.int32]:

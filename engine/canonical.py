@@ -39,10 +39,42 @@ class Canonical:
     def __init__(self, tokenizer: Tokenizer) -> None:
         self._tokenizer = tokenizer
         self._kept: OrderedDict[tuple[tuple[int, ...], bool, Forced], list[int] | None] = OrderedDict()
+        self._guesses: OrderedDict[tuple[int | None, bytes, int], list[int]] = OrderedDict()
 
     def tokens(self, before: Sequence[int], forced: Forced) -> list[int]:
         """The tokens that are certain, behind the tokens `before`; none where those themselves were not canonical."""
         return self.find(before, forced)[0]
+
+    def probable(self, last: int | None, text: bytes, most: int) -> list[int]:
+        """The first tokens, `most` at most, that the tokenizer would write behind a token for text that must come, if
+        nothing came after it: a good guess.
+        """
+        key = (last, text, most)
+        if key not in self._guesses:
+            self._guesses[key] = self._guess(() if last is None else (last,), _whole(text))[:most]
+            if len(self._guesses) > MOST_KEPT:
+                self._guesses.popitem(last=False)
+        self._guesses.move_to_end(key)
+        return self._guesses[key]
+
+    def _guess(self, context: tuple[int, ...], text: bytes) -> list[int]:
+        if not _is_text(text):
+            return []
+        there = self._text(self._plain(context))
+        found = self._pieces(there, text) if _is_text(there) else None
+        if found is None:
+            found = self._pieces(b"", text)
+        return [] if found is None else found[0].ids[found[1] :]
+
+    def _text(self, tokens: Sequence[int]) -> bytes:
+        return b"".join(self._tokenizer.token_bytes[token] or b"" for token in tokens)
+
+    def _pieces(self, there: bytes, text: bytes) -> tuple[Pieces, int] | None:
+        """The tokens of two texts together, and where those of the second begin; None where one lies across."""
+        pieces = self._tokenizer.pieces((there + text).decode())
+        if pieces is None or (len(there) not in pieces.ends and there):
+            return None
+        return pieces, pieces.ends.index(len(there)) + 1 if there else 0
 
     def find(self, before: Sequence[int], forced: Forced) -> tuple[list[int], int]:
         """The same, and how many of the tokens before they are for: behind others that end so, they are the same."""
@@ -64,17 +96,16 @@ class Canonical:
         """As `tokens`; None if more context is needed."""
         plain = self._plain(context)
         is_all = is_all or len(plain) < len(context)
-        there, text = b"".join(self._tokenizer.token_bytes[token] or b"" for token in plain), _whole(forced.text)
+        there, text = self._text(plain), _whole(forced.text)
         if not _is_text(text):
             return []
         if not _is_text(there):  # it begins or ends within a character
             return [] if is_all else None
-        text = there + text
-        pieces = self._tokenizer.pieces(text.decode())
-        if pieces is None or (len(there) not in pieces.ends and there):
+        found = self._pieces(there, text)
+        if found is None:
             # A token lies across: either what was drawn is not canonical, or the context begins within a pre-token.
-            return [] if is_all or pieces is None else None
-        at = pieces.ends.index(len(there)) + 1 if there else 0
+            return [] if is_all else None
+        (pieces, at), text = found, there + text
         if not self._follows(pieces, at, plain):
             return [] if is_all else None
         return pieces.ids[at : self._certain(text, pieces, at, forced)]

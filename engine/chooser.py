@@ -16,6 +16,7 @@ from espalier.engine.guide import Guide
 from espalier.engine.output_head import Few
 from espalier.engine.sampler import Drawn, Sampler
 from espalier.engine.sequence import Sequence
+from espalier.engine.work import Work
 from espalier.grammar.token_mask import allow, forbid
 
 MOST_DRAWS = 8
@@ -24,15 +25,17 @@ MOST_DRAWS = 8
 Masks = NDArray[np.int32]
 
 
-def few_of(sequences: list[Sequence]) -> list[Few | None]:
+def few_of(wanting: list[Work]) -> list[Few | None]:
     """The tokens that each row may draw, where that is all that anybody will ask of its logits; else None.
 
-    Log-probabilities are those of the whole vocabulary.
+    Rows are those of `logit_rows`. Log-probabilities are those of the whole vocabulary.
     """
-    return [
-        None if sequence.guide is None or sequence.params.logprobs is not None else sequence.guide.few()
-        for sequence in sequences
-    ]
+    few: list[Few | None] = []
+    for work in wanting:
+        sequence = work.sequence
+        few.append(None if sequence.guide is None or sequence.params.logprobs is not None else sequence.guide.few())
+        few += [draft.few() for draft in sequence.drafts[: len(work.drafts)]]
+    return few
 
 
 class Chooser:

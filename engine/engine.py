@@ -29,14 +29,16 @@ from espalier.engine.guides import Guides
 from espalier.engine.loader import Loaded, load
 from espalier.engine.messages import Generate, Output, Ready, SessionNote, Stats, StepOutputs
 from espalier.engine.options import EngineOptions
-from espalier.engine.output_head import OutputHead
+from espalier.engine.output_head import Group, OutputHead
 from espalier.engine.prefill_meter import PrefillMeter
 from espalier.engine.runner import make_runner
 from espalier.engine.sampler import Drawn, Sampler
 from espalier.engine.sampling_params import check
-from espalier.engine.scheduler import Limits, Scheduler, Work
+from espalier.engine.scheduler import Limits, Scheduler
+from espalier.engine.scores import Scores
 from espalier.engine.sequence import Sequence
 from espalier.engine.tier_setup import make_tiers
+from espalier.engine.work import Work
 from espalier.engine.workshop import Preparation
 
 log = logging.getLogger("espalier.engine")
@@ -103,6 +105,8 @@ class Engine:
         self._chooser = Chooser(sampler or Sampler(tuple(sorted(self._end_token_ids))), vocabulary.num_words)
         self._head = OutputHead(self._loaded.model, self._loaded.device)
         self._guides = Guides(self.tokenizer, options)
+        # Drawing in turns costs a GPU more than the steps that it spares.
+        self._drafts = options.drafts and not self._runner.runs_ahead
         self._running: dict[str, _Running] = {}
         self._ready_outputs: deque[Output] = deque()
         self._counts = _Counts()
@@ -168,10 +172,10 @@ class Engine:
     def step(self) -> StepOutputs:
         """Compute one step: decode tokens of all running requests and chunks of prompts."""
         plan = self.scheduler.schedule(began := self._clock())
-        plan, drawn = self._compute(plan)
+        plan, drawn, scores = self._compute(plan)
         self._measure(plan, self._clock() - began)
         self.scheduler.advance(plan)
-        outputs = self._commit(plan, drawn)
+        outputs = self._commit(plan, drawn, scores)
         self._counts.step += 1
         return StepOutputs(outputs, self.stats())
 
@@ -191,6 +195,8 @@ class Engine:
             computed_tokens=totals.computed_tokens,
             generated_tokens=self._counts.generated,
             forced_tokens=self._counts.forced,
+            drafted_tokens=totals.drafted_tokens,
+            confirmed_tokens=totals.confirmed_tokens,
             redrawn_tokens=self._chooser.num_redrawn,
             sparse_rows=self._head.num_sparse,
             preemptions=totals.preemptions,
@@ -219,7 +225,7 @@ class Engine:
 
     def _measure(self, plan: list[Work], took_s: float) -> None:
         """Learn what a prompt token costs."""
-        total = sum(work.end - work.begin for work in plan)
+        total = sum(work.certain_end - work.begin for work in plan)
         prompt = sum(max(0, min(work.end, work.sequence.prompt_len) - work.begin) for work in plan)
         self._meter.add(prompt, total - prompt, took_s)
         if (cost := self._meter.cost) is not None:
@@ -253,71 +259,105 @@ class Engine:
         num_forced = running.answer.force(forced)
         self._counts.forced += num_forced
         self._counts.generated += num_forced
+        if self._drafts and not running.answer.is_over:
+            try:
+                drafts = sequence.guide.draft(int(sequence.tokens[sequence.length - 1]))
+            except Exception:
+                log.exception("nothing drafted", extra={"event": "draft_failed", "request_id": sequence.request_id})
+                return
+            sequence.draft(drafts[: sequence.max_len - sequence.length - 1])
 
-    def _compute(self, plan: list[Work]) -> tuple[list[Work], list[Drawn]]:
+    def _compute(self, plan: list[Work]) -> tuple[list[Work], list[Drawn], Scores | None]:
         """Run the plan; where the batch as a whole fails, each alone, so that only the culprit ends."""
         try:
-            return plan, self._forward(plan) if plan else []
+            return plan, *(self._forward(plan) if plan else ([], None))
         except Exception:
             log.exception("step failed", extra={"event": "step_failed", "requests": len(plan)})
         computed: list[Work] = []
         drawn: list[Drawn] = []
         for work in plan:
+            alone = work.without_drafts()
             try:
-                drawn += self._forward([work])
-                computed.append(work)
+                drawn += self._forward([alone])[0]
+                computed.append(alone)
             except Exception as error:
                 self._fail(work.sequence, error)
-        return computed, drawn
+        return computed, drawn, None
 
     @torch.inference_mode()
-    def _forward(self, plan: list[Work]) -> list[Drawn]:
+    def _forward(self, plan: list[Work]) -> tuple[list[Drawn], Scores | None]:
+        """Compute the plan. Returns the first token of each work that wants one, and the scores if there are drafts."""
         if self._poison:
             free = torch.from_numpy(self.scheduler.slots.free_slots()).long().to(self._loaded.device)
             self._loaded.kv.poison(free)
-        wanting = [work.sequence for work in plan if work.wants_logits]
-        is_guided = any(sequence.guide is not None for sequence in wanting)
-        if not is_guided or not self.options.sparse_head:
-            logits = self._runner.logits(plan)
-            return self._chooser.choose(logits, wanting) if wanting else []
+        wanting = [work for work in plan if work.wants_logits]
+        scores = Scores(self._chooser, self._groups(plan, wanting), wanting)
+        return scores.first() if wanting else [], scores if any(work.drafts for work in wanting) else None
+
+    def _groups(self, plan: list[Work], wanting: list[Work]) -> list[Group]:
+        rows = list(range(sum(1 + len(work.drafts) for work in wanting)))
+        is_guided = any(work.sequence.guide is not None for work in wanting)
+        if not self.options.sparse_head or not is_guided or not self._head.may_pay(len(rows)):
+            return [Group(rows, self._runner.logits(plan))]
         # Before anybody asks for a mask: a GPU computes while they are made here.
         hidden = self._runner.hidden(plan) if self._runner.runs_ahead else None
         few = few_of(wanting)
         sparse = self._head.pays(few)
         if not sparse:
-            logits = self._runner.logits(plan) if hidden is None else self._loaded.model.head(hidden)
-            return self._chooser.choose(logits, wanting)
-        if hidden is None:
-            hidden = self._runner.hidden(plan)
-        drawn: dict[int, Drawn] = {}
-        for group in self._head.groups(hidden, few, sparse):
-            chosen = self._chooser.choose(group.logits, [wanting[row] for row in group.rows])
-            drawn |= zip(group.rows, chosen, strict=True)
-        return [drawn[row] for row in range(len(wanting))]
+            return [Group(rows, self._runner.logits(plan) if hidden is None else self._loaded.model.head(hidden))]
+        return self._head.groups(self._runner.hidden(plan) if hidden is None else hidden, few, sparse)
 
-    def _commit(self, plan: list[Work], drawn: list[Drawn]) -> list[Output]:
+    def _commit(self, plan: list[Work], drawn: list[Drawn], scores: Scores | None) -> list[Output]:
         """Add the drawn tokens to their requests, end those that are done, collect what is to be told."""
         now = self._clock()
         outputs = list(self._ready_outputs)
         self._ready_outputs.clear()
-        wanting = [work.sequence for work in plan if work.wants_logits]
-        for sequence, result in zip(wanting, drawn, strict=True):
-            if not result.is_valid:
-                self._fail(sequence, BlockedError(BLOCKED) if result.is_blocked else NanLogitsError(NAN))
-                continue
-            running = self._running[sequence.request_id]
-            try:
-                self._take(running, result)
-            except Exception as error:
-                self._fail(sequence, error)
-                continue
-            if running.answer.is_over:
-                del self._running[sequence.request_id]
-                self._finish(sequence)
-            outputs.append(running.answer.tell(now))
+        sequences = [work.sequence for work in plan if work.wants_logits]
+        grown: dict[str, _Running] = {}
+        for sequence, result in zip(sequences, drawn, strict=True):
+            self._settle(sequence, result, grown)
+        if scores is not None:
+            self._follow(scores, grown)
+        outputs += [running.answer.tell(now) for running in grown.values()]
         outputs += self._ready_outputs
         self._ready_outputs.clear()
         return outputs
+
+    def _settle(self, sequence: Sequence, result: Drawn, grown: dict[str, _Running]) -> None:
+        """Add a drawn token to its request, which is then among those that have grown unless it fails."""
+        running = self._running[sequence.request_id]
+        try:
+            if not result.is_valid:
+                raise BlockedError(BLOCKED) if result.is_blocked else NanLogitsError(NAN)
+            self._take(running, result)
+        except Exception as error:
+            grown.pop(sequence.request_id, None)
+            self._fail(sequence, error)
+            return
+        grown[sequence.request_id] = running
+        if running.answer.is_over:
+            del self._running[sequence.request_id]
+            self._finish(sequence)
+
+    def _follow(self, scores: Scores, grown: dict[str, _Running]) -> None:
+        """Where what was drafted came, draw what follows it, too: it was computed in the same step."""
+        leads = scores.leads()
+        while leads:
+            leads = [lead for lead in leads if lead.work.sequence.request_id in self._running]
+            leads = [lead for lead in leads if lead.goes_on(self.scheduler.confirm(lead.work))]
+            sequences = [lead.work.sequence for lead in leads]
+            try:
+                with torch.inference_mode():
+                    drawn = scores.behind(leads)
+            except Exception:
+                # The next step finds out whose fault it was.
+                requests = [sequence.request_id for sequence in sequences]
+                log.exception("drafts were not followed", extra={"event": "drafts_failed", "requests": requests})
+                for sequence in sequences:
+                    self.scheduler.step_back(sequence)
+                return
+            for sequence, result in zip(sequences, drawn, strict=True):
+                self._settle(sequence, result, grown)
 
     def _take(self, running: _Running, drawn: Drawn) -> None:
         """Add a drawn token to its request, and what its grammar forces after it."""

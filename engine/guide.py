@@ -8,20 +8,35 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence as Row
+from contextlib import suppress
 from itertools import islice
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from espalier.engine.atlas import Atlas, Place, Told
 from espalier.engine.canonical import MOST_CONTEXT, Canonical, Forced
-from espalier.grammar import Cursor, Grammar
+from espalier.grammar import Cursor, Grammar, RejectedError
 
 Plan = tuple[int, ...] | None
 Tokens = Row[int] | NDArray[np.int32]
 
 MOST_FORCED = 512
 """Tokens that are forced in one step; if there are more, the next one is drawn from a mask that allows nothing else."""
+MOST_DRAFTED = 8
+"""Tokens that are computed before it is certain that they come."""
+
+
+class Draft(NamedTuple):
+    """A token that probably comes, and where the answer stands behind it."""
+
+    token: int
+    place: Place
+
+    def few(self) -> NDArray[np.int32] | None:
+        """The tokens that may follow it, where they are few."""
+        return self.place.cursor.copy().few()
 
 
 class Guide:
@@ -183,6 +198,21 @@ class Guide:
             found += step
             behind += step
         return found
+
+    def draft(self, last: int | None) -> list[Draft]:
+        """What probably comes next where something must come, but the mask has the last word on its tokens.
+
+        `last` is the newest token of the text, if there is one. The guide does not move.
+        """
+        if self._canonical is None or self._place.is_open or not self._place.ahead.forced:
+            return []
+        place = self._place
+        drafts: list[Draft] = []
+        with suppress(RejectedError):
+            for token in self._canonical.probable(last, place.ahead.forced, MOST_DRAFTED):
+                place = (place.after.get(token) or self.atlas.step(place, token))[0]
+                drafts.append(Draft(token, place))
+        return drafts
 
     def _note(self, start: Place, before: list[int], tokens: tuple[int, ...]) -> None:
         """Let all who come to a place know the tokens that must come there, which were taken just now."""

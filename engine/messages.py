@@ -276,6 +276,8 @@ class Stats(msgspec.Struct, frozen=True, omit_defaults=True):
     computed_tokens: int = 0
     generated_tokens: int = 0
     forced_tokens: int = 0
+    drafted_tokens: int = 0
+    confirmed_tokens: int = 0
     redrawn_tokens: int = 0
     sparse_rows: int = 0
     preemptions: int = 0

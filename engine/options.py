@@ -51,6 +51,7 @@ class EngineOptions:
         None, "folder of the files of kv_disk_bytes; one engine uses it; default kv in the data directory"
     )
     jump_forward: bool = option(True, "append what a grammar forces without a decode step for each token")
+    drafts: bool = option(True, "on the CPU, compute forced text before its tokens are certain, and keep what is drawn")
     sparse_head: bool = option(True, "compute only the logits that a grammar allows, where that is faster")
     mask_cache: bool = option(True, "keep the token masks of a grammar's states")
     grammar_memory_bytes: int = option(256 * 2**20, "bytes of compiled grammars that are kept")

@@ -53,13 +53,18 @@ class OutputHead:
         self._room = torch.zeros(0, self._vocab, device=device)
         self.num_sparse = 0
 
+    def may_pay(self, num_rows: int) -> bool:
+        """Whether it would pay if all of so many rows were sparse: if not, nobody has to ask which are."""
+        return num_rows * self._vocab * self._hidden >= LEAST_SAVED[self._device]
+
     def pays(self, few: Sequence[Few | None]) -> list[int]:
         """The rows that `groups` would compute sparsely."""
         return sparse_rows(few, self._vocab, self._hidden, self._device)
 
     def groups(self, hidden_rh: Tensor, few: Sequence[Few | None], sparse: list[int]) -> list[Group]:
         """All rows, those of `sparse` apart."""
-        whole = [row for row in range(len(few)) if row not in set(sparse)]
+        is_sparse = set(sparse)
+        whole = [row for row in range(len(few)) if row not in is_sparse]
         found = [Group(sparse, self._sparse(hidden_rh[sparse], [few[row] for row in sparse]))] if sparse else []
         if whole:
             found.append(Group(whole, self._model.head(hidden_rh[whole])))

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from espalier.engine.batch_builder import BatchBuilder
 from espalier.engine.kv_pool import KVPool
 from espalier.engine.loader import Loaded
 from espalier.engine.model import CausalLM
-from espalier.engine.scheduler import Scheduler, Work
+from espalier.engine.scheduler import Scheduler
 from espalier.engine.step_graph import SIZES, CudaRecorder, StepGraphs, can_record
+from espalier.engine.work import Work, logit_rows
 
 LONGEST_RUN = 64
 """Tokens of one request up to which they are computed one by one; more are computed as a piece of a prompt, together.
@@ -38,14 +37,14 @@ class Runner:
 
     @torch.inference_mode()
     def logits(self, plan: list[Work]) -> Tensor:
-        """Logits float32 [R, V] of the works that want them, in their order."""
+        """Logits float32 [R, V] of the tokens that `logit_rows` names."""
         if self._graphs is not None and self._is_short(plan, self._graphs):
             return self._model.head(self._replay(plan, self._graphs))
         return self._model.forward(self._builder.build(plan), self._kv)
 
     @torch.inference_mode()
     def hidden(self, plan: list[Work]) -> Tensor:
-        """Hidden states [R, H] behind the final norm of the works that want logits, in their order."""
+        """Hidden states [R, H] behind the final norm of the tokens that `logit_rows` names."""
         if self._graphs is not None and self._is_short(plan, self._graphs):
             return self._replay(plan, self._graphs)
         return self._model.hidden(self._builder.build(plan), self._kv)
@@ -58,8 +57,7 @@ class Runner:
         self._builder.send_rows([work for work in plan if work.sequence.row in self._moved])
         self._moved.difference_update(work.sequence.row for work in plan)
         hidden_th = graphs.hidden(self._builder.tokens(plan))
-        ends = np.cumsum([work.end - work.begin for work in plan])
-        wanted: NDArray[np.int64] = ends[[work.wants_logits for work in plan]] - 1
+        wanted = logit_rows(plan)
         if len(wanted) == len(hidden_th):
             return hidden_th
         return hidden_th[torch.from_numpy(wanted).to(hidden_th.device, non_blocking=True)]

@@ -105,15 +105,29 @@ class Scheduler:
         plan = [work for work in plan if work.sequence.row >= 0]
         if not self._admit(plan, budget, now_s):
             self._seats = 0
-        return plan
+        return self._with_drafts(plan) if any(work.sequence.drafts for work in plan) else plan
 
     def advance(self, plan: list[Work]) -> None:
         """The plan was computed: note it, and let others share the prompts."""
         for work in plan:
-            work.sequence.num_computed = work.end
+            work.sequence.num_computed = work.certain_end
+            self.totals.drafted_tokens += len(work.drafts)
             self.totals.computed_tokens += work.end - work.begin
             if work.begin < work.sequence.prompt_len and self.limits.prefix_cache:
                 self.placement.share(work.sequence, self._now)
+
+    def confirm(self, work: Work) -> int:
+        """Take the drafts that came as they were guessed for computed; returns how many did."""
+        sequence, begin = work.sequence, work.certain_end
+        count = common_prefix_len(np.array(work.drafts, dtype=np.int32), sequence.ids(begin, sequence.length))
+        self.totals.confirmed_tokens += begin + count - sequence.num_computed
+        sequence.num_computed = begin + count
+        return count
+
+    def step_back(self, sequence: Sequence) -> None:
+        """Compute a sequence's last token again, a draft that came."""
+        sequence.num_computed -= 1
+        self.totals.confirmed_tokens -= 1
 
     def finish(self, sequence: Sequence, *, keep: bool = True, is_turn: bool = True) -> None:
         """Take a sequence out, wherever it is; what it computed stays in the tree unless `keep` is false.
@@ -204,6 +218,23 @@ class Scheduler:
             return 0
         plan.append(Work(sequence, sequence.num_computed, end))
         return end - sequence.num_computed
+
+    def _with_drafts(self, plan: list[Work]) -> list[Work]:
+        """Guesses of what comes next, in what the step and the free slots have left: nobody makes way for them."""
+        room = self.limits.step_tokens - sum(work.end - work.begin for work in plan)
+        spare = self.slots.num_free - len(self.running)  # each may need one in the next step
+        drafting: list[Work] = []
+        for work in plan:
+            sequence = work.sequence
+            own = sequence.num_slots - work.end
+            count = max(0, min(len(sequence.drafts) if work.wants_logits else 0, room, own + max(0, spare)))
+            if count and self._extend(sequence, work.end + count):
+                room -= count
+                spare -= max(0, count - own)
+                drafts = tuple(draft.token for draft in sequence.drafts[:count])
+                work = Work(sequence, work.begin, work.end + count, drafts)
+            drafting.append(work)
+        return drafting
 
     def _extend(self, sequence: Sequence, length: int) -> bool:
         """Give a sequence slots up to `length`; others are preempted for it, the youngest first, at last itself."""

@@ -2,21 +2,24 @@
 
 Legend of its positions: [0, shared_len) lie in slots of the prefix tree, [shared_len, num_slots) in slots of its own;
 [0, num_computed) have their keys and values; [prompt_len, length) were generated. When a token was drawn last,
-[0, drawn_len) was computed: behind it lie that token and those that a grammar forced after it.
+[0, drawn_len) was computed: behind it lie that token and those that a grammar forced after it. `drafts` are guesses of
+those that come behind `length`.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence as Row
 
 import numpy as np
 from numpy.typing import NDArray
 
-from espalier.engine.guide import Guide
+from espalier.engine.guide import Draft, Guide
 from espalier.engine.messages import Generate, MissCause, Missed
 from espalier.engine.tier import Tier
 from espalier.radix import Node, Root
 
+NO_DRAFTS: tuple[Draft, ...] = ()
 UNDRAWN = 2**62
 """`drawn_len` before the first token is drawn."""
 
@@ -29,6 +32,7 @@ class Sequence:
         "arrived_s",
         "blocked_at",
         "cached_tokens",
+        "drafts",
         "drawn_len",
         "evicted_tokens",
         "first_admitted_s",
@@ -87,6 +91,7 @@ class Sequence:
         self.row = -1
         self.node: Node | None = None
         self.drawn_len = UNDRAWN
+        self.drafts = NO_DRAFTS
         self.num_computed = self.num_slots = self.shared_len = self.inserted_len = 0
 
     @property
@@ -117,14 +122,26 @@ class Sequence:
         return Missed(self.cached_tokens, cause, self.evicted_tokens)
 
     def ids(self, begin: int, end: int) -> NDArray[np.int32]:
-        """A view of the tokens [begin, end)."""
+        """A view of the tokens [begin, end); drafts lie behind the last."""
         return self.tokens[begin:end]
 
     def append(self, token_id: int, *, is_drawn: bool = True) -> None:
-        """Add a generated token: one that was drawn from the logits, or one that a grammar forced."""
+        """Add a generated token: one that was drawn from the logits, or one that a grammar forced; drafts are gone."""
+        self.drafts = NO_DRAFTS
         if is_drawn:
             self.drawn_len = self.length
-        if self.length == len(self.tokens):
-            self.tokens = np.concatenate((self.tokens, np.empty(len(self.tokens), dtype=np.int32)))
+        self._reserve(self.length + 1)
         self.tokens[self.length] = token_id
         self.length += 1
+
+    def draft(self, drafts: Row[Draft]) -> None:
+        """Note which tokens probably come next, in place of those noted before; they are not the sequence's own."""
+        self.drafts = tuple(drafts)
+        if drafts:
+            self._reserve(self.length + len(drafts))
+            self.tokens[self.length : self.length + len(drafts)] = [one.token for one in drafts]
+
+    def _reserve(self, count: int) -> None:
+        if count > len(self.tokens):
+            room = np.empty(max(count - len(self.tokens), len(self.tokens)), dtype=np.int32)
+            self.tokens = np.concatenate((self.tokens, room))

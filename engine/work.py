@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
 from espalier.engine.options import Admission, Batching, Eviction
 from espalier.engine.sequence import Sequence
 
@@ -29,16 +32,40 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """Tokens [begin, end) of a sequence, to be computed in this step."""
+    """Tokens [begin, end) of a sequence, to be computed in this step; the last `drafts` of them are guesses."""
 
     sequence: Sequence
     begin: int
     end: int
+    drafts: tuple[int, ...] = ()
+
+    @property
+    def certain_end(self) -> int:
+        """Up to where the tokens are the sequence's own."""
+        return self.end - len(self.drafts)
 
     @property
     def wants_logits(self) -> bool:
         """Whether a token is drawn after it."""
-        return self.end == self.sequence.length
+        return self.certain_end == self.sequence.length
+
+    def without_drafts(self) -> Work:
+        """The same without guesses."""
+        return Work(self.sequence, self.begin, self.certain_end)
+
+
+def logit_rows(plan: list[Work]) -> NDArray[np.int64]:
+    """Of a plan's tokens, end to end, those whose logits are wanted: the last own one of a work, and its drafts."""
+    ends = np.cumsum([work.end - work.begin for work in plan])
+    if not any(work.drafts for work in plan):
+        last: NDArray[np.int64] = ends[[work.wants_logits for work in plan]] - 1
+        return last
+    rows = [
+        range(end - 1 - len(work.drafts), end)
+        for work, end in zip(plan, ends.tolist(), strict=True)
+        if work.wants_logits
+    ]
+    return np.array([row for some in rows for row in some], dtype=np.int64)
 
 
 @dataclass(slots=True)
@@ -50,4 +77,6 @@ class Totals:
     loaded_tokens: int = 0
     evicted_tokens: int = 0
     computed_tokens: int = 0
+    drafted_tokens: int = 0
+    confirmed_tokens: int = 0
     preemptions: int = 0

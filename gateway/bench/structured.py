@@ -38,12 +38,13 @@ from espalier.grammar import GrammarError, Json, RejectedError, compile_grammar
 
 PROMPT_LEN = 1
 STRUCTURAL = 0.7
-ABLATIONS = {
+ABLATIONS: dict[str, dict[str, Any]] = {
     "all": {},
     "without jump-forward": {"jump_forward": False},
+    "without drafts": {"drafts": False},
     "without sparse head": {"sparse_head": False},
     "without kept masks": {"mask_cache": False},
-    "with none of them": {"jump_forward": False, "sparse_head": False, "mask_cache": False},
+    "with none of them": {"jump_forward": False, "drafts": False, "sparse_head": False, "mask_cache": False},
 }
 
 
@@ -165,6 +166,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--most-tokens", type=int, default=400, help="leave longer instances out")
     parser.add_argument("--batch", type=int, nargs="+", default=[1, 8, 32], help="requests at once")
     parser.add_argument("--parts", nargs="+", choices=("all", "structural"), default=["all", "structural"])
+    parser.add_argument("--repeat", type=int, default=3, help="passes of each arm, of which the fastest counts")
     parser.add_argument("--ablations", action="store_true", help="also without each of what makes it fast")
     parser.add_argument("--json", action="store_true", help="one line of JSON instead of the table")
 
@@ -191,7 +193,9 @@ def run(args: argparse.Namespace) -> int:
             named = {str(at): script for at, script in enumerate(parts[part])}
             for batch in args.batch if named else ():
                 with console.status(f"{part}, batch {batch}"):
-                    rows += measure(options, loaded, named, batch, part, ABLATIONS if args.ablations else ("all",))
+                    rows += measure(
+                        options, loaded, named, batch, part, ABLATIONS if args.ablations else ("all",), args.repeat
+                    )
     about = {"bench": "structured", "model": args.random_weights or args.model, "weights": args.weights}
     if args.json:
         print(json.dumps(about | {"rows": rows}))
@@ -209,23 +213,31 @@ def _model(args: argparse.Namespace, folder: Path) -> str:
 
 
 def measure(
-    options: EngineOptions, loaded: Loaded, scripts: dict[str, Script], batch: int, part: str, names: Iterable[str]
+    options: EngineOptions,
+    loaded: Loaded,
+    scripts: dict[str, Script],
+    batch: int,
+    part: str,
+    names: Iterable[str],
+    repeat: int = 3,
 ) -> Iterator[dict[str, Any]]:
     """A row for each way of the constrained arm, beside the free arm of the same run."""
+    taught = TaughtSampler(loaded.tokenizer.end_token_ids, loaded.tokenizer, scripts)
 
-    def passes(is_constrained: bool, count: int, **changes: Any) -> list[Pass]:
-        taught = TaughtSampler(loaded.tokenizer.end_token_ids, loaded.tokenizer, scripts)
-        engine = Engine(replace(options, **changes), loaded=loaded, sampler=taught)
-        found = []
-        for _ in range(count):
-            taught.forget()
-            found.append(run_pass(engine, scripts, is_constrained, batch))
-        return found
+    def run_arm(engine: Engine, *, is_constrained: bool) -> Pass:
+        taught.forget()
+        return run_pass(engine, scripts, is_constrained, batch)
 
-    free = min(passes(False, 2), key=lambda one: one.seconds)
     for name in names:
-        cold, *later = passes(True, 3, **ABLATIONS[name])
-        warm = min(later, key=lambda one: one.seconds)
+        changed = replace(options, **ABLATIONS[name])
+        free_engine, engine = (Engine(one, loaded=loaded, sampler=taught) for one in (options, changed))
+        run_arm(free_engine, is_constrained=False)  # or the cold pass would wait for threads and memory, too
+        cold = run_arm(engine, is_constrained=True)
+        # In turns, so that both arms see the same machine.
+        pairs = [
+            (run_arm(free_engine, is_constrained=False), run_arm(engine, is_constrained=True)) for _ in range(repeat)
+        ]
+        free, warm = (min(one, key=lambda each: each.seconds) for one in zip(*pairs, strict=True))
         yield {
             "part": part,
             "way": name,
