@@ -28,7 +28,8 @@ Masks = NDArray[np.int32]
 def few_of(wanting: list[Work]) -> list[Few | None]:
     """The tokens that each row may draw, where that is all that anybody will ask of its logits; else None.
 
-    Rows are those of `logit_rows`. Log-probabilities are those of the whole vocabulary.
+    Rows are those of `logit_rows`. Log-probabilities are those of the whole vocabulary, and who asks for them drafts
+    nothing.
     """
     few: list[Few | None] = []
     for work in wanting:

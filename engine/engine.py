@@ -225,7 +225,7 @@ class Engine:
 
     def _measure(self, plan: list[Work], took_s: float) -> None:
         """Learn what a prompt token costs."""
-        total = sum(work.certain_end - work.begin for work in plan)
+        total = sum(work.end - work.begin for work in plan)
         prompt = sum(max(0, min(work.end, work.sequence.prompt_len) - work.begin) for work in plan)
         self._meter.add(prompt, total - prompt, took_s)
         if (cost := self._meter.cost) is not None:
@@ -260,11 +260,7 @@ class Engine:
         self._counts.forced += num_forced
         self._counts.generated += num_forced
         if self._drafts and not running.answer.is_over:
-            try:
-                drafts = sequence.guide.draft(int(sequence.tokens[sequence.length - 1]))
-            except Exception:
-                log.exception("nothing drafted", extra={"event": "draft_failed", "request_id": sequence.request_id})
-                return
+            drafts = sequence.guide.draft(int(sequence.tokens[sequence.length - 1]))
             sequence.draft(drafts[: sequence.max_len - sequence.length - 1])
 
     def _compute(self, plan: list[Work]) -> tuple[list[Work], list[Drawn], Scores | None]:
@@ -343,8 +339,9 @@ class Engine:
         """Where what was drafted came, draw what follows it, too: it was computed in the same step."""
         leads = scores.leads()
         while leads:
-            leads = [lead for lead in leads if lead.work.sequence.request_id in self._running]
-            leads = [lead for lead in leads if lead.goes_on(self.scheduler.confirm(lead.work))]
+            running = [lead for lead in leads if lead.work.sequence.request_id in self._running]
+            came = [lead.followed(self.scheduler.confirm(lead.work)) for lead in running]
+            leads = [lead for lead in came if lead is not None]
             sequences = [lead.work.sequence for lead in leads]
             try:
                 with torch.inference_mode():

@@ -16,18 +16,20 @@ from espalier.engine.sequence import Sequence
 from espalier.engine.work import Work
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Lead:
-    """A work with drafts, its first row, and how many of its drafts came."""
+    """A work with drafts, its first row, and how many of its drafts came so far."""
 
     work: Work
     row: int
     num_came: int = 0
 
-    def goes_on(self, num_came: int) -> bool:
-        """Note how many came by now; whether its request has got no other tokens, so that the next can be drawn."""
-        is_more, self.num_came = num_came > self.num_came, num_came
-        return is_more and self.work.certain_end + num_came == self.work.sequence.length
+    def followed(self, num_came: int) -> Lead | None:
+        """The same when so many have come; None if its request got none of them, or other tokens as well: then the row
+        behind them is not its next.
+        """
+        is_next = num_came > self.num_came and self.work.certain_end + num_came == self.work.sequence.length
+        return Lead(self.work, self.row, num_came) if is_next else None
 
 
 class Scores:

@@ -40,7 +40,11 @@ TOTALS: tuple[tuple[str, str, Callable[[Stats], float]], ...] = (
     ("espalier_generated_tokens", "Tokens generated", lambda s: s.generated_tokens),
     ("espalier_forced_tokens", "Generated tokens that a grammar forced", lambda s: s.forced_tokens),
     ("espalier_drafted_tokens", "Tokens computed before it was certain that they come", lambda s: s.drafted_tokens),
-    ("espalier_confirmed_tokens", "Drafted tokens that came", lambda s: s.confirmed_tokens),
+    (
+        "espalier_confirmed_tokens",
+        "Drafted tokens that came, and behind which the answer went on",
+        lambda s: s.confirmed_tokens,
+    ),
     ("espalier_redrawn_tokens", "Tokens drawn again because no budget was left for them", lambda s: s.redrawn_tokens),
     ("espalier_preemptions", "Requests set back to make room", lambda s: s.preemptions),
     ("espalier_requests_failed", "Requests that the engine failed on", lambda s: s.failed),

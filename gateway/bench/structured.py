@@ -2,13 +2,15 @@
 
 Both arms emit the same instances of the schemas, the values teacher-forced: every step runs whole (mask, sampling),
 then the instance's own token replaces the drawn one. The free arm takes a step for each token of the instance as the
-tokenizer writes it. The constrained arm takes steps where the grammar leaves a choice; what is forced comes as prefill.
+tokenizer writes it. The constrained arm takes steps where the grammar leaves a choice; what is forced comes as
+prefill, or as drafts.
 Nothing is shared between requests but compiled grammars and their masks: the prefix tree is off in both arms, and
 prompts have one token, so that answers are what is measured. Both arms take the longest instances first, so that their
 batches are full until near the end.
 
     forced       share of the constrained arm's tokens that were never drawn
-    cold, warm   the first pass with a schema, compilation included; and the better of two after it, as of two free ones
+    cold, warm   the first pass with a schema, compilation included; and the fastest of those after it, which take turns
+                 with as many free ones, of which the fastest counts, too
     structural   instances of which at least 70 % of the bytes are names, punctuation and what else is no value
 """
 
@@ -173,6 +175,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Measure and report."""
+    if args.repeat < 1:
+        raise SystemExit(f"--repeat is {args.repeat}; at least one pass is needed")
     console = Console(stderr=args.json)
     rows: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as folder:

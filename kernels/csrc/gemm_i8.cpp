@@ -230,11 +230,15 @@ void run(const Tile& tile) {
   for (auto& row : sum)
     for (vi& x : row) x = no_integers();
   constexpr int64_t LINE_INPUTS = CACHE_LINE / PANEL;
+  static_assert(LINE_INPUTS % DEPTH == 0);
   const bool fetches = P == 1 && panel_bytes <= MOST_FETCHED;
   const int8_t* ahead = panel + P * panel_bytes + panel_bytes * tile.part / tile.parts;
   const int64_t step = fetches ? LINE_INPUTS * tile.parts : depth;
   for (int64_t k = 0; k < depth;) {
-    if (fetches) fetch_line(ahead), ahead += CACHE_LINE;
+    if (fetches) {
+      fetch_line(ahead);
+      ahead += CACHE_LINE;
+    }
     for (const int64_t pause = std::min(k + step, depth); k < pause; k += DEPTH) {
       vi weight[2 * P];
 #pragma GCC unroll 8

@@ -17,7 +17,7 @@ from espalier.engine.loader import Loaded, load
 from espalier.engine.sampler import Drawn, Sampler
 from espalier.engine.scheduler import Scheduler
 from espalier.engine.sequence import Sequence
-from espalier.engine.work import Work, logit_rows
+from espalier.engine.work import logit_rows
 from espalier.grammar import AnyConstraint, Json, Literal, Regex, compile_grammar
 from tests.engine.test_constrained import PERSON, drive, request, tokens
 from tests.engine.test_guide import SCHEMAS
@@ -220,20 +220,12 @@ def test_drafts_take_what_the_budget_and_the_free_slots_leave() -> None:
     assert work.end == one.num_slots == 9
 
 
-def test_rows_of_logits_are_one_of_each_work_and_one_of_each_draft() -> None:
-    a, b, c = (sequence(name, [1, 2, 3, 4]) for name in "abc")
-    plan = [Work(a, 0, 2), Work(b, 2, 6, (7, 8)), Work(c, 3, 4)]
-    assert logit_rows(plan).tolist() == [3, 4, 5, 6]
-    assert logit_rows([Work(a, 0, 2), Work(c, 3, 4)]).tolist() == [2]
-    assert plan[1].without_drafts() == Work(b, 2, 4)
-
-
 @pytest.mark.parametrize("seed", range(6))
 def test_slots_are_neither_lost_nor_shared_whatever_is_drafted_and_comes(seed: int) -> None:
     source = random.Random(seed)
     scheduler = Scheduler(limits(num_slots=48, step_tokens=source.choice([6, 12, 40]), prefix_cache=bool(seed % 2)))
     waiting = [sequence(str(at), source.choices(range(9), k=source.randint(1, 12)), 14) for at in range(30)]
-    tokens: dict[str, list[int]] = {}
+    answers: dict[str, list[int]] = {}
     for at in range(3_000):
         if waiting and source.random() < 0.3:
             scheduler.add(waiting.pop())
@@ -249,10 +241,10 @@ def test_slots_are_neither_lost_nor_shared_whatever_is_drafted_and_comes(seed: i
                 drafted(one, *guesses[:-1])
                 is_wanted = scheduler.confirm(work) == came + 1 and one.length < one.max_len
             if one.row >= 0 and one.length == one.max_len:
-                tokens[one.request_id] = one.ids(0, one.length).tolist()
+                answers[one.request_id] = one.ids(0, one.length).tolist()
                 scheduler.finish(one)
             assert one.row < 0 or one.num_computed < one.length
             scheduler.check()
         if scheduler.is_idle() and not waiting:
             break
-    assert len(tokens) == 30 and scheduler.totals.confirmed_tokens
+    assert len(answers) == 30 and scheduler.totals.confirmed_tokens
