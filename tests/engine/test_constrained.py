@@ -153,6 +153,7 @@ def test_a_device_that_runs_ahead_computes_before_masks_are_made(
 
     monkeypatch.setattr(Runner, "runs_ahead", True)
     monkeypatch.setattr(Runner, "hidden", noting("computed", Runner.hidden))
+    monkeypatch.setattr(Runner, "logits", noting("computed", Runner.logits))
     monkeypatch.setattr(Guide, "few", noting("asked", Guide.few))
     engine = Engine(options, loaded=loaded)
     for one in requests:
