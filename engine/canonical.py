@@ -7,9 +7,9 @@ plain (markers that it spells stay text). Imports no torch.
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from espalier.engine.tokenizer import Pieces, Tokenizer
 
@@ -38,61 +38,41 @@ class Canonical:
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         self._tokenizer = tokenizer
-        self._kept: OrderedDict[tuple[tuple[int, ...], bool, Forced], list[int] | None] = OrderedDict()
-        self._guesses: OrderedDict[tuple[int | None, bytes, int], list[int]] = OrderedDict()
+        self._behind = lru_cache(MOST_KEPT)(self._find_behind)
+        self._guess = lru_cache(MOST_KEPT)(self._find_guess)
 
     def tokens(self, before: Sequence[int], forced: Forced) -> list[int]:
         """The tokens that are certain, behind the tokens `before`; none where those themselves were not canonical."""
         return self.find(before, forced)[0]
 
-    def probable(self, last: int | None, text: bytes, most: int) -> list[int]:
-        """The first tokens, `most` at most, that the tokenizer would write behind a token for text that must come, if
-        nothing came after it: a good guess.
-        """
-        key = (last, text, most)
-        if key not in self._guesses:
-            self._guesses[key] = self._guess(() if last is None else (last,), _whole(text))[:most]
-            if len(self._guesses) > MOST_KEPT:
-                self._guesses.popitem(last=False)
-        self._guesses.move_to_end(key)
-        return self._guesses[key]
-
-    def _guess(self, context: tuple[int, ...], text: bytes) -> list[int]:
-        if not _is_text(text):
-            return []
-        there = self._text(self._plain(context))
-        found = self._pieces(there, text) if _is_text(there) else None
-        if found is None:
-            found = self._pieces(b"", text)
-        return [] if found is None else found[0].ids[found[1] :]
-
-    def _text(self, tokens: Sequence[int]) -> bytes:
-        return b"".join(self._tokenizer.token_bytes[token] or b"" for token in tokens)
-
-    def _pieces(self, there: bytes, text: bytes) -> tuple[Pieces, int] | None:
-        """The tokens of two texts together, and where those of the second begin; None where one lies across."""
-        pieces = self._tokenizer.pieces((there + text).decode())
-        if pieces is None or (len(there) not in pieces.ends and there):
-            return None
-        return pieces, pieces.ends.index(len(there)) + 1 if there else 0
-
     def find(self, before: Sequence[int], forced: Forced) -> tuple[list[int], int]:
         """The same, and how many of the tokens before they are for: behind others that end so, they are the same."""
         for size in (1, 2, 4, MOST_CONTEXT):
             context, is_all = tuple(before[-size:]), size >= len(before)
-            key = (context, is_all, forced)
-            if key in self._kept:
-                self._kept.move_to_end(key)
-                found = self._kept[key]
-            else:
-                found = self._kept[key] = self._behind(context, forced, is_all=is_all)
-                if len(self._kept) > MOST_KEPT:
-                    self._kept.popitem(last=False)
+            found = self._behind(context, forced, is_all)
             if found is not None:
                 return found, MOST_CONTEXT if is_all else size
         return [], MOST_CONTEXT
 
-    def _behind(self, context: tuple[int, ...], forced: Forced, *, is_all: bool) -> list[int] | None:
+    def probable(self, last: int, text: bytes, most: int) -> list[int]:
+        """The first tokens, `most` at most, that the tokenizer would write behind a token for text that must come, if
+        nothing came after it: a good guess.
+        """
+        return self._guess(last, text, most)
+
+    def _find_guess(self, last: int, text: bytes, most: int) -> list[int]:
+        text = _whole(text)
+        if not _is_text(text):
+            return []
+        there = self._text(self._plain((last,)))
+        for before in (there, b"") if _is_text(there) else (b"",):
+            pieces = self._tokenizer.pieces((before + text).decode())
+            at = None if pieces is None else _behind_bytes(pieces, len(before))
+            if pieces is not None and at is not None:
+                return pieces.ids[at : at + most]
+        return []
+
+    def _find_behind(self, context: tuple[int, ...], forced: Forced, is_all: bool) -> list[int] | None:
         """As `tokens`; None if more context is needed."""
         plain = self._plain(context)
         is_all = is_all or len(plain) < len(context)
@@ -101,14 +81,18 @@ class Canonical:
             return []
         if not _is_text(there):  # it begins or ends within a character
             return [] if is_all else None
-        found = self._pieces(there, text)
-        if found is None:
-            # A token lies across: either what was drawn is not canonical, or the context begins within a pre-token.
-            return [] if is_all else None
-        (pieces, at), text = found, there + text
-        if not self._follows(pieces, at, plain):
+        text = there + text
+        pieces = self._tokenizer.pieces(text.decode())
+        if pieces is None:
+            return []
+        at = _behind_bytes(pieces, len(there))
+        # A token lies across: either what was drawn is not canonical, or the context begins within a pre-token.
+        if at is None or not self._follows(pieces, at, plain):
             return [] if is_all else None
         return pieces.ids[at : self._certain(text, pieces, at, forced)]
+
+    def _text(self, tokens: Sequence[int]) -> bytes:
+        return b"".join(self._tokenizer.token_bytes[token] or b"" for token in tokens)
 
     def _plain(self, context: tuple[int, ...]) -> tuple[int, ...]:
         """What stands behind the last special token: no pre-token crosses one."""
@@ -162,6 +146,13 @@ class Canonical:
             return None
         ends = ("",) if forced.may_end or not then else ()
         return (*ends, *(one.decode() for one in then))
+
+
+def _behind_bytes(pieces: Pieces, size: int) -> int | None:
+    """The token that begins behind so many bytes; None where one lies across."""
+    if not size:
+        return 0
+    return pieces.ends.index(size) + 1 if size in pieces.ends else None
 
 
 def _without_last(pieces: Pieces, begin: int, end: int) -> int:

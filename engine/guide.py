@@ -199,10 +199,10 @@ class Guide:
             behind += step
         return found
 
-    def draft(self, last: int | None) -> list[Draft]:
+    def draft(self, last: int) -> list[Draft]:
         """What probably comes next where something must come, but the mask has the last word on its tokens.
 
-        `last` is the newest token of the text, if there is one. The guide does not move.
+        `last` is the newest token of the text. The guide does not move.
         """
         if self._canonical is None or self._place.is_open or not self._place.ahead.forced:
             return []

@@ -39,9 +39,14 @@ def sparse_rows(few: Sequence[Few | None], vocab: int, hidden: int, device: str)
     save anything.
     """
     rows = [row for row, tokens in enumerate(few) if tokens is not None and len(tokens) <= MOST_SPARSE * vocab]
-    if device == "cuda" and (len(rows) < len(few) or vocab * hidden < LEAST_SAVED[device]):
+    if device == "cuda" and len(rows) < len(few):
         return []
-    return rows if len(rows) * vocab * hidden >= LEAST_SAVED[device] else []
+    return rows if _saves_enough(len(rows), vocab, hidden, device) else []
+
+
+def _saves_enough(num_rows: int, vocab: int, hidden: int, device: str) -> bool:
+    """Whether it pays if so many rows are sparse, as far as their number says it."""
+    return vocab * hidden * (1 if device == "cuda" else num_rows) >= LEAST_SAVED[device]
 
 
 class OutputHead:
@@ -55,7 +60,7 @@ class OutputHead:
 
     def may_pay(self, num_rows: int) -> bool:
         """Whether it would pay if all of so many rows were sparse: if not, nobody has to ask which are."""
-        return num_rows * self._vocab * self._hidden >= LEAST_SAVED[self._device]
+        return _saves_enough(num_rows, self._vocab, self._hidden, self._device)
 
     def pays(self, few: Sequence[Few | None]) -> list[int]:
         """The rows that `groups` would compute sparsely."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import accumulate
 
 import numpy as np
 from numpy.typing import NDArray
@@ -56,16 +57,14 @@ class Work:
 
 def logit_rows(plan: list[Work]) -> NDArray[np.int64]:
     """Of a plan's tokens, end to end, those whose logits are wanted: the last own one of a work, and its drafts."""
-    ends = np.cumsum([work.end - work.begin for work in plan])
-    if not any(work.drafts for work in plan):
-        last: NDArray[np.int64] = ends[[work.wants_logits for work in plan]] - 1
-        return last
+    ends = accumulate(work.end - work.begin for work in plan)
     rows = [
-        range(end - 1 - len(work.drafts), end)
-        for work, end in zip(plan, ends.tolist(), strict=True)
+        row
+        for work, end in zip(plan, ends, strict=True)
         if work.wants_logits
+        for row in range(end - 1 - len(work.drafts), end)
     ]
-    return np.array([row for some in rows for row in some], dtype=np.int64)
+    return np.array(rows, dtype=np.int64)
 
 
 @dataclass(slots=True)

@@ -29,6 +29,7 @@ from espalier.engine import Engine, EngineOptions, Generate, SamplingParams
 from espalier.engine.errors import EngineError
 from espalier.engine.loader import Loaded, load
 from espalier.engine.random_checkpoint import SHAPES, write_random_checkpoint
+from espalier.gateway.bench.positive import positive
 
 PROMPT_LEN = 512
 BATCHES = (1, 8, 32)
@@ -198,7 +199,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--step-tokens", type=int, help="token budget of a step")
     parser.add_argument("--exact", action="store_true", help="results that don't depend on what shares the batch")
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS), help="what to measure")
-    parser.add_argument("--repeat", type=int, default=3, help="runs of each part, of which the best counts")
+    parser.add_argument("--repeat", type=positive, default=3, help="runs of each part, of which the best counts")
     parser.add_argument("--json", action="store_true", help="one line of JSON instead of the table")
 
 

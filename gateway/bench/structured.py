@@ -35,6 +35,7 @@ from espalier.engine.random_checkpoint import SHAPES, write_random_checkpoint
 from espalier.engine.taught_sampler import Lesson, TaughtSampler
 from espalier.engine.tokenizer import Tokenizer
 from espalier.gateway.bench.mask_workload import Case, cases_of, many_cases
+from espalier.gateway.bench.positive import positive
 from espalier.gateway.bench.tekken import read_tekken
 from espalier.grammar import GrammarError, Json, RejectedError, compile_grammar
 
@@ -162,21 +163,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", default="bundled", help="a checkpoint; default the bundled model")
     parser.add_argument("--weights", default="auto", choices=("auto", "float32", "bfloat16", "float16", "int8"))
     parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
-    parser.add_argument("--threads", type=int, help="CPU threads; default all cores")
+    parser.add_argument("--threads", type=positive, help="CPU threads; default all cores")
     parser.add_argument("--schemas", type=Path, help="lines of {id, schema, tests}, .gz or not; default made-up tools")
-    parser.add_argument("--every", type=int, default=1, help="take each so many-th schema")
-    parser.add_argument("--most-tokens", type=int, default=400, help="leave longer instances out")
-    parser.add_argument("--batch", type=int, nargs="+", default=[1, 8, 32], help="requests at once")
+    parser.add_argument("--every", type=positive, default=1, help="take each so many-th schema")
+    parser.add_argument("--most-tokens", type=positive, default=400, help="leave longer instances out")
+    parser.add_argument("--batch", type=positive, nargs="+", default=[1, 8, 32], help="requests at once")
     parser.add_argument("--parts", nargs="+", choices=("all", "structural"), default=["all", "structural"])
-    parser.add_argument("--repeat", type=int, default=3, help="passes of each arm, of which the fastest counts")
+    parser.add_argument("--repeat", type=positive, default=3, help="passes of each arm, of which the fastest counts")
     parser.add_argument("--ablations", action="store_true", help="also without each of what makes it fast")
     parser.add_argument("--json", action="store_true", help="one line of JSON instead of the table")
 
 
 def run(args: argparse.Namespace) -> int:
     """Measure and report."""
-    if args.repeat < 1:
-        raise SystemExit(f"--repeat is {args.repeat}; at least one pass is needed")
     console = Console(stderr=args.json)
     rows: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as folder:

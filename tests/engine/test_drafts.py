@@ -181,10 +181,10 @@ def test_a_guide_drafts_what_must_come_and_stays_where_it_is(loaded: Loaded) -> 
     text = b"".join(tokenizer.token_bytes[token] or b"" for token in [*forced, *(one.token for one in drafts)])
     assert text == b"one, two" and 0 < len(drafts) <= MOST_DRAFTED
     assert guide.draft(forced[-1]) == drafts
-    assert Guide(grammar, None).draft(None) == []
+    assert Guide(grammar, None).draft(0) == []
     over = Guide(compile_grammar(Literal(b"one"), tokenizer.vocabulary, tokenizer.end_token_ids), Canonical(tokenizer))
     over.jump([], 100)
-    assert over.draft(None) == []
+    assert over.draft(0) == []
 
 
 def drafted(one: Sequence, *guesses: int) -> Sequence:

@@ -78,8 +78,8 @@ def main() -> None:
     if arguments.make and not arguments.workload:
         parser.error("--make needs --workload")
     if arguments.workload and not arguments.make:
-        for name, default in (("schemas", None), ("every", 4), ("rows", 256)):
-            if getattr(arguments, name) != default:
+        for name in ("schemas", "every", "rows"):
+            if getattr(arguments, name) != parser.get_default(name):
                 parser.error(f"--{name} is for making a workload; {arguments.workload} is made")
     device = torch.device("cpu") if arguments.make else require_cuda()
     tokens, end = mask_workload.read_vocabulary(arguments.vocabulary)
