@@ -73,6 +73,7 @@ class Answer:
         sequence, guide = self._sequence, self._sequence.guide
         if sequence.first_token_s < 0:
             sequence.first_token_s = now_s
+        self._read_all()
         if self._reason is not None and not isinstance(self._stop, str):
             self._finish()
         reason, text = self._reason, "".join(self._text)
@@ -95,6 +96,7 @@ class Answer:
 
     def end(self, reason: FinishReason, now_s: float, *, code: str | None = None, message: str | None = None) -> Output:
         """The last output of a request that ends without a token: aborted, or failed with `code` and `message`."""
+        self._read_all()
         self._finish()
         return Output(
             request_id=self._sequence.request_id,
@@ -114,16 +116,18 @@ class Answer:
         sequence.append(token_id, is_drawn=is_drawn)
         self._token_ids.append(token_id)
         is_end = token_id in self._end_token_ids
-        parts, told = self._parts, self._told()
-        # None is drawn before min_tokens, but one may be forced.
-        may_stop = not is_end and sequence.num_generated > sequence.params.min_tokens
-        if may_stop and token_id in self._stop_token_ids and (parts is None or parts.is_searched(told)):
-            self._reason, self._stop = "stop", token_id
-            return
+        parts = self._parts
+        told = () if parts is None else self._told()
+        if token_id in self._stop_token_ids and not is_end:
+            # None is drawn before min_tokens, but one may be forced.
+            may_stop = sequence.num_generated > sequence.params.min_tokens
+            if may_stop and (parts is None or parts.is_searched(told)):
+                self._reason, self._stop = "stop", token_id
+                return
         if parts is not None:
             self._stop = self._read_parts(parts, told)
-        elif not is_end:
-            self._stop = self._read(token_id)
+        elif self._matcher is not None and not is_end:
+            self._stop = self._read(token_id, self._matcher)
         if is_end or self._stop is not None:
             self._reason = "stop"
         elif sequence.length >= sequence.max_len:
@@ -131,18 +135,27 @@ class Answer:
             is_over = sequence.guide is not None and sequence.guide.is_over
             self._reason = "stop" if is_over else "length"
 
-    def _read(self, token_id: int) -> str | None:
+    def _read(self, token_id: int, matcher: StopMatcher) -> str | None:
         """Add a token's text; the stop string that it completes."""
         text, stop = self._detokenizer.feed_one(token_id), None
-        if self._matcher is not None and self._sequence.num_generated > self._sequence.params.min_tokens:
-            text, stop = self._matcher.feed(text)
+        if self._sequence.num_generated > self._sequence.params.min_tokens:
+            text, stop = matcher.feed(text)
         self._text.append(text)
         return stop
 
+    def _read_all(self) -> None:
+        """Add the text of what was added, where nobody had to read it before: no stop string ends it, no part."""
+        if self._parts is not None or self._matcher is not None or not self._token_ids:
+            return
+        # What ended the answer is no text of it.
+        is_mute = self._stop is not None or self._token_ids[-1] in self._end_token_ids
+        self._text.append(self._detokenizer.feed(self._token_ids[:-1] if is_mute else self._token_ids))
+
     def _told(self) -> Told:
-        """What the constraint says that the next token is, where it names parts."""
+        """What the constraint, which names parts, says that the next token is."""
         guide = self._sequence.guide
-        return () if guide is None or self._parts is None else guide.told()
+        assert guide is not None
+        return guide.told()
 
     def _read_parts(self, parts: PartTexts, told: Told) -> str | None:
         """The same by what the constraint says that the token is; an end token may settle what was open."""

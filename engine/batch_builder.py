@@ -46,17 +46,21 @@ class BatchBuilder:
 
     def tokens(self, plan: list[Work]) -> NDArray[np.int32]:
         """Of each new token, end to end, a column int32 [4]: its id, its position, its row of the table, its slot."""
-        counts = np.array([work.end - work.begin for work in plan])
-        first = np.array([work.begin for work in plan])
-        found = np.empty((4, counts.sum()), dtype=np.int32)
-        rows = [work.sequence.row for work in plan]
-        if len(plan) == found.shape[1]:  # one token each: nothing to repeat
-            found[0] = [work.sequence.tokens[work.begin] for work in plan]
-            found[1], found[2] = first, rows
-        else:
-            np.concatenate([work.sequence.ids(work.begin, work.end) for work in plan], out=found[0])
-            found[1] = np.arange(found.shape[1]) - np.repeat(counts.cumsum() - counts - first, counts)
-            found[2] = np.repeat(rows, counts)
+        # In lists: a step has many works of one token, and numpy takes longer for each than all of this.
+        token_ids: list[int] = []
+        positions: list[int] = []
+        rows: list[int] = []
+        for sequence, begin, end, _ in plan:
+            if end - begin == 1:
+                token_ids.append(sequence.tokens.item(begin))
+                positions.append(begin)
+                rows.append(sequence.row)
+            else:
+                token_ids += sequence.ids(begin, end).tolist()
+                positions += range(begin, end)
+                rows += [sequence.row] * (end - begin)
+        found = np.empty((4, len(rows)), dtype=np.int32)
+        found[0], found[1], found[2] = token_ids, positions, rows
         found[3] = self._table[found[2], found[1]]
         return found
 

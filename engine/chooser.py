@@ -25,17 +25,19 @@ MOST_DRAWS = 8
 Masks = NDArray[np.int32]
 
 
-def few_of(wanting: list[Work]) -> list[Few | None]:
+def few_of(wanting: list[Work], *, all_or_none: bool = False) -> list[Few | None]:
     """The tokens that each row may draw, where that is all that anybody will ask of its logits; else None.
 
     Rows are those of `logit_rows`. Log-probabilities are those of the whole vocabulary, and who asks for them drafts
-    nothing.
+    nothing. With `all_or_none` nothing is returned if any row is None, and no row behind it is asked.
     """
     few: list[Few | None] = []
     for work in wanting:
         sequence = work.sequence
         few.append(None if sequence.guide is None or sequence.params.logprobs is not None else sequence.guide.few())
         few += [draft.few() for draft in sequence.drafts[: len(work.drafts)]]
+        if all_or_none and any(one is None for one in few[-1 - len(work.drafts) :]):
+            return []
     return few
 
 
@@ -53,14 +55,12 @@ class Chooser:
         if not is_masked.any():
             return self._sampler.sample(logits_rv, sequences)
         masks = self._room(len(sequences))
-        for row, sequence in zip(masks, sequences, strict=True):
-            if sequence.guide is not None:
-                sequence.guide.fill(row)
+        _fill_all(masks, sequences)
         drawn = self._sampler.sample(logits_rv, sequences, masks, None if is_masked.all() else is_masked)
-        for at, sequence in enumerate(sequences):
-            if sequence.guide is not None and not _fits(sequence.guide, drawn[at], sequence):
+        for at, (sequence, one) in enumerate(zip(sequences, drawn, strict=True)):
+            if sequence.guide is not None and not _fits(sequence.guide, one, sequence):
                 again = _Again(self._sampler, logits_rv[at : at + 1], sequence, masks[at : at + 1])
-                drawn[at] = again.until_it_fits(drawn[at])
+                drawn[at] = again.until_it_fits(one)
                 self.num_redrawn += again.num_redrawn
         return drawn
 
@@ -70,6 +70,13 @@ class Chooser:
             room = torch.empty(rows, self._num_words, dtype=torch.int32, pin_memory=torch.cuda.is_available())
             self._masks = room.numpy()
         return self._masks[:rows]
+
+
+def _fill_all(masks: Masks, sequences: list[Sequence]) -> None:
+    """Write each row's mask; rows without a guide stay as they are."""
+    for row, sequence in zip(masks, sequences, strict=True):
+        if sequence.guide is not None:
+            sequence.guide.fill(row)
 
 
 def _fits(guide: Guide, drawn: Drawn, sequence: Sequence) -> bool:

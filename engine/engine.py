@@ -16,7 +16,7 @@ import torch
 
 from espalier.engine.answer import Answer
 from espalier.engine.canonical import MOST_CONTEXT
-from espalier.engine.chooser import Chooser, few_of
+from espalier.engine.chooser import Chooser
 from espalier.engine.errors import (
     BlockedError,
     ContextOverflowError,
@@ -25,11 +25,12 @@ from espalier.engine.errors import (
     OverloadedError,
     RequestError,
 )
+from espalier.engine.forward import Flight, Forward
 from espalier.engine.guides import Guides
 from espalier.engine.loader import Loaded, load
 from espalier.engine.messages import Generate, Output, Ready, SessionNote, Stats, StepOutputs
 from espalier.engine.options import EngineOptions
-from espalier.engine.output_head import Group, OutputHead
+from espalier.engine.output_head import OutputHead
 from espalier.engine.prefill_meter import PrefillMeter
 from espalier.engine.runner import make_runner
 from espalier.engine.sampler import Drawn, Sampler
@@ -64,7 +65,9 @@ class _Running:
 
 
 class Engine:
-    """Serves one model. `clock` gives seconds; `poison_freed` fills freed KV with NaN, to show who reads it."""
+    """Serves one model. `clock` gives seconds; `poison_freed` fills freed KV with NaN, to show who reads it;
+    `runs_ahead`, that a step is launched before the last one is told, is what suits the device where it is None.
+    """
 
     def __init__(
         self,
@@ -74,8 +77,9 @@ class Engine:
         sampler: Sampler | None = None,
         clock: Callable[[], float] = time.monotonic,
         poison_freed: bool = False,
+        runs_ahead: bool | None = None,
     ) -> None:
-        self.options, self._clock, self._poison = options, clock, poison_freed
+        self.options, self._clock = options, clock
         self._loaded = loaded or load(options)
         sizes = self._loaded.fit
         self.tokenizer = self._loaded.tokenizer
@@ -99,15 +103,28 @@ class Engine:
         self._tiers = make_tiers(options, self._loaded, self.scheduler.tree, clock)
         if self._tiers is not None:
             self.scheduler.attach(self._tiers)
-        self._runner = make_runner(self._loaded, self.scheduler, cuda_graphs=options.cuda_graphs)
+        runner = make_runner(self._loaded, self.scheduler, cuda_graphs=options.cuda_graphs)
         self._end_token_ids = frozenset(self.tokenizer.end_token_ids)
         vocabulary = self.tokenizer.vocabulary
         self._chooser = Chooser(sampler or Sampler(tuple(sorted(self._end_token_ids))), vocabulary.num_words)
         self._head = OutputHead(self._loaded.model, self._loaded.device)
         self._guides = Guides(self.tokenizer, options)
         # Drawing in turns costs a GPU more than the steps that it spares.
-        self._drafts = options.drafts and not self._runner.runs_ahead
+        self._runs_ahead = self._loaded.device == "cuda" if runs_ahead is None else runs_ahead
+        self._drafts = options.drafts and not self._runs_ahead
+        self._forward = Forward(
+            runner,
+            self._head,
+            self._chooser,
+            self._loaded.kv,
+            sparse_head=options.sparse_head,
+            runs_ahead=self._runs_ahead,
+            free_slots=self.scheduler.slots.free_slots if poison_freed else None,
+        )
+        self._flight: Flight | None = None
         self._running: dict[str, _Running] = {}
+        # Those that have grown in this step and not yet told it, and what is to be told besides.
+        self._grown: dict[str, _Running] = {}
         self._ready_outputs: deque[Output] = deque()
         self._counts = _Counts()
 
@@ -143,6 +160,7 @@ class Engine:
         """End a request; its slots are free at once, the next step gives its last output. Unknown ids are ignored."""
         running = self._running.pop(request_id, None)
         if running is not None:
+            self._grown.pop(request_id, None)
             self._finish(running.sequence, is_turn=False)
             self._ready_outputs.append(running.answer.end("abort", self._clock()))
 
@@ -169,15 +187,30 @@ class Engine:
         """Whether `step` would do anything."""
         return bool(self._running or self._ready_outputs)
 
-    def step(self) -> StepOutputs:
-        """Compute one step: decode tokens of all running requests and chunks of prompts."""
-        plan = self.scheduler.schedule(began := self._clock())
-        plan, drawn, scores = self._compute(plan)
-        self._measure(plan, self._clock() - began)
-        self.scheduler.advance(plan)
-        outputs = self._commit(plan, drawn, scores)
+    def step(self, arrivals: Callable[[], None] | None = None) -> StepOutputs:
+        """Compute one step: decode tokens of all running requests and chunks of prompts.
+
+        Where a device runs ahead, it is at the next one when this returns: outputs are told, and requests taken, while
+        it computes. `arrivals` is called just before that one is planned, to submit what has come meanwhile.
+        """
+        outputs = self._take_ready()
+        flight, self._flight = self._flight, None
+        if flight is None or not flight.is_wanted:
+            flight = self._launch()
+        if self._runs_ahead:
+            self.scheduler.reserve()
+        flight = self._land(flight)
+        took_s = self._clock() - flight.began_s
+        if self._runs_ahead:
+            if arrivals is not None:
+                arrivals()
+            self._flight = self._launch() if self._running else None
+        self._measure(flight.plan, took_s)
+        now = self._clock()
+        outputs += [running.answer.tell(now) for running in self._grown.values()]
+        self._grown.clear()
         self._counts.step += 1
-        return StepOutputs(outputs, self.stats())
+        return StepOutputs(outputs + self._take_ready(), self.stats())
 
     def stats(self) -> Stats:
         """Gauges and totals as of now."""
@@ -252,7 +285,7 @@ class Engine:
     def _jump(self, running: _Running) -> None:
         """Append what the grammar forces now."""
         sequence = running.sequence
-        if sequence.guide is None or running.answer.is_over:
+        if sequence.guide is None or sequence.guide.is_open or running.answer.is_over:
             return
         before = sequence.ids(max(0, sequence.length - MOST_CONTEXT), sequence.length)
         forced = sequence.guide.jump(before, sequence.max_len - sequence.length)
@@ -263,63 +296,57 @@ class Engine:
             drafts = sequence.guide.draft(int(sequence.tokens[sequence.length - 1]))
             sequence.draft(drafts[: sequence.max_len - sequence.length - 1])
 
-    def _compute(self, plan: list[Work]) -> tuple[list[Work], list[Drawn], Scores | None]:
-        """Run the plan; where the batch as a whole fails, each alone, so that only the culprit ends."""
-        try:
-            return plan, *(self._forward(plan) if plan else ([], None))
-        except Exception:
-            log.exception("step failed", extra={"event": "step_failed", "requests": len(plan)})
-        computed: list[Work] = []
-        drawn: list[Drawn] = []
-        for work in plan:
-            alone = work.without_drafts()
-            try:
-                drawn += self._forward([alone])[0]
-                computed.append(alone)
-            except Exception as error:
-                self._fail(work.sequence, error)
-        return computed, drawn, None
-
-    @torch.inference_mode()
-    def _forward(self, plan: list[Work]) -> tuple[list[Drawn], Scores | None]:
-        """Compute the plan. Returns the first token of each work that wants one, and the scores if there are drafts."""
-        if self._poison:
-            free = torch.from_numpy(self.scheduler.slots.free_slots()).long().to(self._loaded.device)
-            self._loaded.kv.poison(free)
-        wanting = [work for work in plan if work.wants_logits]
-        scores = Scores(self._chooser, self._groups(plan, wanting), wanting)
-        return scores.first() if wanting else [], scores if any(work.drafts for work in wanting) else None
-
-    def _groups(self, plan: list[Work], wanting: list[Work]) -> list[Group]:
-        rows = list(range(sum(1 + len(work.drafts) for work in wanting)))
-        is_guided = any(work.sequence.guide is not None for work in wanting)
-        if not self.options.sparse_head or not is_guided or not self._head.may_pay(len(rows)):
-            return [Group(rows, self._runner.logits(plan))]
-        # Before anybody asks for a mask: a GPU computes while they are made here.
-        hidden = self._runner.hidden(plan) if self._runner.runs_ahead else None
-        few = few_of(wanting)
-        sparse = self._head.pays(few)
-        if not sparse:
-            return [Group(rows, self._runner.logits(plan) if hidden is None else self._loaded.model.head(hidden))]
-        return self._head.groups(self._runner.hidden(plan) if hidden is None else hidden, few, sparse)
-
-    def _commit(self, plan: list[Work], drawn: list[Drawn], scores: Scores | None) -> list[Output]:
-        """Add the drawn tokens to their requests, end those that are done, collect what is to be told."""
-        now = self._clock()
+    def _take_ready(self) -> list[Output]:
+        """Take what is to be told of requests that have ended without a token."""
         outputs = list(self._ready_outputs)
-        self._ready_outputs.clear()
-        sequences = [work.sequence for work in plan if work.wants_logits]
-        grown: dict[str, _Running] = {}
-        for sequence, result in zip(sequences, drawn, strict=True):
-            self._settle(sequence, result, grown)
-        if scores is not None:
-            self._follow(scores, grown)
-        outputs += [running.answer.tell(now) for running in grown.values()]
-        outputs += self._ready_outputs
         self._ready_outputs.clear()
         return outputs
 
-    def _settle(self, sequence: Sequence, result: Drawn, grown: dict[str, _Running]) -> None:
+    def _launch(self) -> Flight:
+        """Plan the next step, and let the device begin."""
+        now = self._clock()
+        plan = self.scheduler.schedule(now)
+        try:
+            return self._forward.launch(plan, now)
+        except Exception:
+            self._log_failure(plan)
+        return Flight(plan, now)
+
+    def _land(self, flight: Flight) -> Flight:
+        """Get a step's tokens, add them to their requests and end those that are done; returns what was computed."""
+        flight, drawn, scores = self._compute(flight)
+        # What is of nobody any more was aborted while it was computed.
+        self.scheduler.advance([work for work in flight.plan if work.is_wanted])
+        for work, result in zip(flight.wanting, drawn, strict=True):
+            if work.is_wanted:
+                self._settle(work.sequence, result)
+        if scores is not None:
+            self._follow(scores)
+        return flight
+
+    def _compute(self, flight: Flight) -> tuple[Flight, list[Drawn], Scores | None]:
+        """Compute a step; where the batch as a whole fails, each alone, so that only the culprit ends."""
+        try:
+            return flight, *self._forward.land(flight)
+        except Exception:
+            self._log_failure(flight.plan)
+        computed: list[Work] = []
+        drawn: list[Drawn] = []
+        for work in flight.plan:
+            if not work.is_wanted:
+                continue
+            alone = work.without_drafts()
+            try:
+                drawn += self._forward.land(Flight([alone], flight.began_s))[0]
+                computed.append(alone)
+            except Exception as error:
+                self._fail(work.sequence, error)
+        return Flight(computed, flight.began_s), drawn, None
+
+    def _log_failure(self, plan: list[Work]) -> None:
+        log.exception("step failed", extra={"event": "step_failed", "requests": len(plan)})
+
+    def _settle(self, sequence: Sequence, result: Drawn) -> None:
         """Add a drawn token to its request, which is then among those that have grown unless it fails."""
         running = self._running[sequence.request_id]
         try:
@@ -327,15 +354,14 @@ class Engine:
                 raise BlockedError(BLOCKED) if result.is_blocked else NanLogitsError(NAN)
             self._take(running, result)
         except Exception as error:
-            grown.pop(sequence.request_id, None)
             self._fail(sequence, error)
             return
-        grown[sequence.request_id] = running
+        self._grown[sequence.request_id] = running
         if running.answer.is_over:
             del self._running[sequence.request_id]
             self._finish(sequence)
 
-    def _follow(self, scores: Scores, grown: dict[str, _Running]) -> None:
+    def _follow(self, scores: Scores) -> None:
         """Where what was drafted came, draw what follows it, too: it was computed in the same step."""
         leads = scores.leads()
         while leads:
@@ -354,7 +380,7 @@ class Engine:
                     self.scheduler.step_back(sequence)
                 return
             for sequence, result in zip(sequences, drawn, strict=True):
-                self._settle(sequence, result, grown)
+                self._settle(sequence, result)
 
     def _take(self, running: _Running, drawn: Drawn) -> None:
         """Add a drawn token to its request, and what its grammar forces after it."""
@@ -376,6 +402,7 @@ class Engine:
         )
         self._counts.failed += 1
         running = self._running.pop(sequence.request_id)
+        self._grown.pop(sequence.request_id, None)
         if isinstance(error, NanLogitsError):
             # Nor what it found in the tree: that may be at fault, kept by those that held it when its maker failed.
             sequence.inserted_len = sequence.shared_len

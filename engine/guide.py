@@ -46,9 +46,9 @@ class Guide:
 
     __slots__ = (
         "_canonical",
-        "_cursor",
         "_end_token",
         "_end_tokens",
+        "_own",
         "_place",
         "_plan",
         "_proposed",
@@ -65,6 +65,7 @@ class Guide:
         self.has_parts = grammar.has_parts
         self._told: deque[Told] = deque()
         self._proposed: tuple[Place, Plan, Told] | None = None
+        self._own: Cursor | None = None
         self._move(self.atlas.start)
         # A short completion from here on as far as one is being followed. What is short a token later may take another
         # way that is longer: only who keeps to one completion comes closer to its end with each token.
@@ -72,8 +73,15 @@ class Guide:
         self.is_closed_by_budget = False
 
     def _move(self, place: Place) -> None:
-        """Stand at a place, with a cursor of one's own: the mask that it remembers goes when it does."""
-        self._place, self._cursor = place, place.cursor.copy()
+        """Stand at a place."""
+        self._place, self._own = place, None
+
+    @property
+    def _cursor(self) -> Cursor:
+        """A cursor of one's own, made when it is needed: the mask that it remembers goes when the guide moves."""
+        if self._own is None:
+            self._own = self._place.cursor.copy()
+        return self._own
 
     @property
     def closing_cost(self) -> int:
@@ -84,6 +92,11 @@ class Guide:
     def is_over(self) -> bool:
         """Whether the answer is complete and nothing may follow but its end."""
         return self._place.is_over
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it is known that something may come next, and nothing must, whatever came before."""
+        return (self._canonical is None or self._place.is_open) and not self._place.is_over
 
     def fill(self, out: NDArray[np.int32]) -> None:
         """Write the mask of the next token into int32[num_words]."""
@@ -155,9 +168,10 @@ class Guide:
         The tokens that the tokenizer itself would write, and after them each that is the only one allowed. Never more
         than leaves room for the rest of the answer within `num_left`.
         """
-        if self._canonical is None or self._place.is_open:
+        place = self._place
+        if self._canonical is None or place.is_open:
             return []
-        known = self._place.forced.get(tuple(map(int, before[-self._place.span :])))
+        known = place.forced.get(tuple(map(int, before[-place.span :])))
         if known is not None:
             tokens, told, end = known
             if not tokens:

@@ -58,6 +58,15 @@ class OutputHead:
         self._room = torch.zeros(0, self._vocab, device=device)
         self.num_sparse = 0
 
+    def whole(self, hidden_rh: Tensor) -> Tensor:
+        """The logits [R, V] of all tokens."""
+        return self._model.head(hidden_rh)
+
+    @property
+    def is_all_or_none(self) -> bool:
+        """Whether one row that needs all logits makes all rows whole."""
+        return self._device == "cuda"
+
     def may_pay(self, num_rows: int) -> bool:
         """Whether it would pay if all of so many rows were sparse: if not, nobody has to ask which are."""
         return _saves_enough(num_rows, self._vocab, self._hidden, self._device)
@@ -72,7 +81,7 @@ class OutputHead:
         whole = [row for row in range(len(few)) if row not in is_sparse]
         found = [Group(sparse, self._sparse(hidden_rh[sparse], [few[row] for row in sparse]))] if sparse else []
         if whole:
-            found.append(Group(whole, self._model.head(hidden_rh[whole])))
+            found.append(Group(whole, self.whole(hidden_rh[whole])))
         return found
 
     def _sparse(self, hidden_rh: Tensor, few: list[Few | None]) -> Tensor:

@@ -69,6 +69,21 @@ class Placement:
         self.table[sequence.row, sequence.num_slots : length] = self.slots.take(length - sequence.num_slots)
         sequence.num_slots = length
 
+    def extend_all(self, growing: list[tuple[Sequence, int]]) -> None:
+        """Give each sequence free slots up to a length beyond those that it has."""
+        rows: list[int] = []
+        positions: list[int] = []
+        for sequence, length in growing:
+            if length - sequence.num_slots == 1:
+                rows.append(sequence.row)
+                positions.append(sequence.num_slots)
+                sequence.num_slots = length
+            else:
+                self.extend(sequence, length)
+        # Together those that need one: most of what a step of many decoding sequences needs.
+        if rows:
+            self.table[rows, positions] = self.slots.take(len(rows))
+
     def share(self, sequence: Sequence, now_s: float) -> None:
         """Hand what is computed to the tree; where it had the same tokens already, take its slots for ours."""
         begin, end = sequence.shared_len, sequence.num_computed

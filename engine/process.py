@@ -73,8 +73,8 @@ class StepEngine(Protocol):
         """Heed what the gateway tells of a session."""
         ...
 
-    def step(self) -> StepOutputs:
-        """Compute one batch."""
+    def step(self, arrivals: Callable[[], None] | None = None) -> StepOutputs:
+        """Compute one batch; if the next one is planned before this returns, `arrivals` is called before that."""
         ...
 
     def has_work(self) -> bool:
@@ -125,18 +125,21 @@ class EngineLoop:
 
     def _turn(self) -> None:
         is_busy = self._workshop or self._engine.has_work()
-        for message in self._link.receive(0 if is_busy else BEAT_S):
-            self._handle(message)
+        self._take_messages(0 if is_busy else BEAT_S)
         if self._workshop:
             self._prepare()
         if self._engine.has_work():
-            step = self._engine.step()
+            step = self._engine.step(self._take_messages)
             if step.outputs or not self._engine.has_work():
                 self._send(step)
         # Beats come from here and no thread, so that they stop when the loop does.
         if self._clock() - self._sent_at >= BEAT_S:
             self._engine.expire()
             self._send(Beat(self._engine.stats()))
+
+    def _take_messages(self, wait_s: float = 0) -> None:
+        for message in self._link.receive(wait_s):
+            self._handle(message)
 
     def _handle(self, message: ToEngine) -> None:
         match message:

@@ -30,11 +30,6 @@ class Runner:
     ) -> None:
         self._model, self._kv, self._builder, self._moved, self._graphs = model, kv, builder, moved_rows, graphs
 
-    @property
-    def runs_ahead(self) -> bool:
-        """Whether the device computes on while the host does something else."""
-        return self._kv.storage_k.is_cuda
-
     @torch.inference_mode()
     def logits(self, plan: list[Work]) -> Tensor:
         """Logits float32 [R, V] of the tokens that `logit_rows` names."""
@@ -54,8 +49,9 @@ class Runner:
         return max(counts) <= LONGEST_RUN and graphs.holds(sum(counts))
 
     def _replay(self, plan: list[Work], graphs: StepGraphs) -> Tensor:
-        self._builder.send_rows([work for work in plan if work.sequence.row in self._moved])
-        self._moved.difference_update(work.sequence.row for work in plan)
+        if self._moved:
+            self._builder.send_rows([work for work in plan if work.sequence.row in self._moved])
+            self._moved.difference_update(work.sequence.row for work in plan)
         hidden_th = graphs.hidden(self._builder.tokens(plan))
         wanted = logit_rows(plan)
         if len(wanted) == len(hidden_th):

@@ -6,7 +6,8 @@ token's position alone, so that a request repeats whatever shares its batch, and
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -23,8 +24,7 @@ Entries = tuple[NDArray[np.int32], NDArray[np.float32]]
 NO_ENTRIES: Entries = (np.empty(0, np.int32), np.empty(0, np.float32))
 
 
-@dataclass(frozen=True, slots=True)
-class Drawn:
+class Drawn(NamedTuple):
     """One row's result.
 
     `is_valid` is false where there is no token: where the logits were no numbers or, if `is_blocked`, where the mask

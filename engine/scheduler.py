@@ -95,10 +95,13 @@ class Scheduler:
             self.waiting.extendleft(reversed(self.loading.settle(now_s, LOAD_WAIT_S if is_idle else 0.0)))
         if self.limits.batching == "continuous" or not self.running:
             self._seats = self.limits.max_running
-        plan = self._decodes()
+        decoding: list[Sequence] = []
+        under_way: list[Sequence] = []
+        for sequence in self.running:
+            (decoding if sequence.is_decoding else under_way).append(sequence)
+        plan = self._decodes(decoding)
         budget = max(self.limits.step_tokens - sum(work.end - work.begin for work in plan), MIN_CHUNK)
-        under_way = [sequence for sequence in self.running if not sequence.is_decoding]
-        if under_way:
+        if any(sequence.row >= 0 for sequence in under_way):
             budget -= self._admit_short(plan, budget // 2, now_s)
         budget -= self._prefills(plan, under_way, budget)
         # Who was preempted on the way has no slots any more, and may be started anew below.
@@ -106,6 +109,16 @@ class Scheduler:
         if not self._admit(plan, budget, now_s):
             self._seats = 0
         return self._with_drafts(plan) if any(work.sequence.drafts for work in plan) else plan
+
+    def reserve(self) -> None:
+        """Give those that decode the slot of their next token, if there are enough: a device computes meanwhile."""
+        self._extend_all(
+            [
+                (sequence, sequence.length + 1)
+                for sequence in self.running
+                if sequence.is_decoding and sequence.num_slots == sequence.length < sequence.max_len
+            ]
+        )
 
     def advance(self, plan: list[Work]) -> None:
         """The plan was computed: note it, and let others share the prompts."""
@@ -187,21 +200,19 @@ class Scheduler:
         assert np.array_equal(np.sort(everything), np.arange(self.limits.num_slots)), "slots leaked or shared"
         assert self.placement.num_rows + len(self.running) == self.limits.max_running
 
-    def _decodes(self) -> list[Work]:
+    def _decodes(self, decoding: list[Sequence]) -> list[Work]:
         """One token of each sequence that decodes, and of what was forced beside as much as the budget holds."""
-        decoding = [sequence for sequence in self.running if sequence.is_decoding]
         room = max(self.limits.step_tokens - len(decoding), 0)
         plan: list[Work] = []
         for sequence in decoding:
-            # While the plan is made, sequences at its end may be preempted for those before them.
-            if sequence.row < 0:
-                continue
             begin = sequence.num_computed
             end = min(sequence.length, begin + 1 + room)
-            if self._extend(sequence, end):
-                plan.append(Work(sequence, begin, end))
-                room -= end - begin - 1
-        return plan
+            room -= end - begin - 1
+            plan.append(Work(sequence, begin, end))
+        if self._extend_all([(work.sequence, work.end) for work in plan if work.end > work.sequence.num_slots]):
+            return plan
+        # While the plan is made, sequences at its end may be preempted for those before them.
+        return [work for work in plan if work.sequence.row >= 0 and self._extend(work.sequence, work.end)]
 
     def _prefills(self, plan: list[Work], under_way: list[Sequence], budget: int) -> int:
         used = 0
@@ -245,9 +256,22 @@ class Scheduler:
             if victim is sequence:
                 return False
         if need > 0:
-            self.tips.grow(sequence.request.tenant, length - max(sequence.num_slots, sequence.known_len))
+            self._count_growth(sequence, length)
             self.placement.extend(sequence, length)
         return True
+
+    def _extend_all(self, growing: list[tuple[Sequence, int]]) -> bool:
+        """Give each sequence slots up to a length that it lacks, if as many are free."""
+        if sum(length - sequence.num_slots for sequence, length in growing) > self.slots.num_free:
+            return False
+        if self.tips.sets_aside:
+            for sequence, length in growing:
+                self._count_growth(sequence, length)
+        self.placement.extend_all(growing)
+        return True
+
+    def _count_growth(self, sequence: Sequence, length: int) -> None:
+        self.tips.grow(sequence.request.tenant, length - max(sequence.num_slots, sequence.known_len))
 
     def _preempt(self, sequence: Sequence) -> None:
         self.running.remove(sequence)

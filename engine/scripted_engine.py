@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 import threading
+from collections.abc import Callable
 
 from espalier.engine.errors import CheckpointError, RequestError
 from espalier.engine.messages import FinishReason, Generate, Output, Ready, SessionNote, Stats, StepOutputs, Usage
@@ -75,7 +76,7 @@ class ScriptedEngine:
     def close(self) -> None:
         """See `StepEngine.close`; it writes nothing."""
 
-    def step(self) -> StepOutputs:
+    def step(self, arrivals: Callable[[], None] | None = None) -> StepOutputs:
         """See `StepEngine.step`."""
         self._step += 1
         outputs = [Output(request_id=request_id, finish_reason="abort") for request_id in self._aborted]

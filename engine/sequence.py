@@ -130,7 +130,8 @@ class Sequence:
         self.drafts = NO_DRAFTS
         if is_drawn:
             self.drawn_len = self.length
-        self._reserve(self.length + 1)
+        if self.length == len(self.tokens):
+            self._reserve(self.length + 1)
         self.tokens[self.length] = token_id
         self.length += 1
 

@@ -46,16 +46,19 @@ class TaughtSampler(Sampler):
         attempt: int = 0,
     ) -> list[Drawn]:
         """As `Sampler.sample`, with other tokens."""
+        # Before anything is drawn, which waits for the device: what the teacher takes is no part of what is measured.
+        said = self.teach(sequences, masks, is_masked)
         drawn = super().sample(logits_rv, sequences, masks, is_masked, attempt=attempt)
+        return [Drawn(token_id, *one[1:]) for one, token_id in zip(drawn, said, strict=True)]
+
+    def teach(
+        self, sequences: list[Sequence], masks: NDArray[np.int32] | None, is_masked: NDArray[np.bool_] | None
+    ) -> list[int]:
+        """What each request says next; masks as in `sample`."""
         free = None if is_masked is None else (~is_masked).tolist()
         return [
-            Drawn(
-                self._said(sequence, None if masks is None or (free is not None and free[row]) else masks[row]),
-                one.is_valid,
-                one.logprob,
-                one.is_blocked,
-            )
-            for row, (one, sequence) in enumerate(zip(drawn, sequences, strict=True))
+            self._said(sequence, None if masks is None or (free is not None and free[row]) else masks[row])
+            for row, sequence in enumerate(sequences)
         ]
 
     def forget(self) -> None:

@@ -133,6 +133,11 @@ class Tips:
         """Tokens that the tenant's leases gave up for want of room, and that are left to those who grow."""
         return self._leases.aside.of(tenant, now)
 
+    @property
+    def sets_aside(self) -> bool:
+        """Whether any tenant's leases gave up tokens that nobody has taken yet."""
+        return bool(self._leases.aside)
+
     def grow(self, tenant: str, num_tokens: int) -> None:
         """Slots were taken for so many tokens that nobody had before."""
         self._leases.aside.take(tenant, num_tokens)

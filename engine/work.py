@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import accumulate
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,8 +31,7 @@ class Limits:
     """A request waits so long for slots that sessions hold, and lets others pass; then it gets them."""
 
 
-@dataclass(frozen=True, slots=True)
-class Work:
+class Work(NamedTuple):
     """Tokens [begin, end) of a sequence, to be computed in this step; the last `drafts` of them are guesses."""
 
     sequence: Sequence
@@ -48,7 +47,12 @@ class Work:
     @property
     def wants_logits(self) -> bool:
         """Whether a token is drawn after it."""
-        return self.certain_end == self.sequence.length
+        return self.end - len(self.drafts) == self.sequence.length
+
+    @property
+    def is_wanted(self) -> bool:
+        """Whether its request still runs."""
+        return self.sequence.row >= 0
 
     def without_drafts(self) -> Work:
         """The same without guesses."""
@@ -57,13 +61,12 @@ class Work:
 
 def logit_rows(plan: list[Work]) -> NDArray[np.int64]:
     """Of a plan's tokens, end to end, those whose logits are wanted: the last own one of a work, and its drafts."""
-    ends = accumulate(work.end - work.begin for work in plan)
-    rows = [
-        row
-        for work, end in zip(plan, ends, strict=True)
-        if work.wants_logits
-        for row in range(end - 1 - len(work.drafts), end)
-    ]
+    rows: list[int] = []
+    total = 0
+    for work in plan:
+        total += work.end - work.begin
+        if work.wants_logits:
+            rows += range(total - 1 - len(work.drafts), total)
     return np.array(rows, dtype=np.int64)
 
 

@@ -23,6 +23,9 @@ class Aside:
         if num_tokens > 0:
             self._of[tenant] = self.of(tenant, now) + num_tokens, now + LAPSES_S
 
+    def __bool__(self) -> bool:
+        return bool(self._of)
+
     def take(self, tenant: Hashable, num_tokens: int) -> None:
         """The tenant grew by so many tokens, if by any."""
         if num_tokens <= 0 or tenant not in self._of:

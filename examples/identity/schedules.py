@@ -88,6 +88,7 @@ class Schedule:
             kv_folder=str(folder),
         )
         self._is_dear = bool(rng.random() < 0.8)
+        self._runs_ahead = bool(rng.random() < 0.5)
         self._histories: dict[str, list[int]] = {}
         self._shared = self._tokens(40)
         self._count = 0
@@ -106,7 +107,8 @@ class Schedule:
     def _engine(self) -> Engine:
         fit = replace(self._loaded.fit, num_slots=self._num_slots, max_context=LONGEST + 40, max_running=8)
         fit = replace(fit, max_running=min(fit.max_running, self._options.max_running))
-        return Engine(self._options, loaded=replace(self._loaded, fit=fit), poison_freed=True)
+        loaded = replace(self._loaded, fit=fit)
+        return Engine(self._options, loaded=loaded, poison_freed=True, runs_ahead=self._runs_ahead)
 
     def _close(self, engine: Engine) -> None:
         stats = engine.stats()

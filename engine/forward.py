@@ -1,0 +1,116 @@
+"""From a step's plan to the tokens that are drawn: the model's pass, the logits that are wanted of it, the draw.
+
+In two halves, so that a device that runs ahead computes while the host does something else: what `launch` has told it
+is under way until `land` asks for the tokens. Elsewhere all is computed when it lands.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from espalier.engine.chooser import Chooser, few_of
+from espalier.engine.kv_pool import KVPool
+from espalier.engine.output_head import Few, Group, OutputHead
+from espalier.engine.runner import Runner
+from espalier.engine.sampler import Drawn
+from espalier.engine.scores import Scores
+from espalier.engine.work import Work
+
+
+@dataclass(slots=True)
+class Flight:
+    """A plan under way since `began_s`: the device computes hidden states or logits of it, or nothing yet.
+
+    `wanting` are the works that a token is drawn after.
+    """
+
+    plan: list[Work]
+    began_s: float
+    hidden: Tensor | None = None
+    logits: Tensor | None = None
+    wanting: list[Work] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.wanting = [work for work in self.plan if work.wants_logits]
+
+    @property
+    def is_wanted(self) -> bool:
+        """Whether anybody still waits for it: requests may be aborted meanwhile."""
+        return any(work.is_wanted for work in self.plan)
+
+
+class Forward:
+    """`runs_ahead`: the device computes on while the host does something else. `free_slots`, if given, tells which
+    slots nobody may read: they are filled with NaN before each pass.
+    """
+
+    def __init__(
+        self,
+        runner: Runner,
+        head: OutputHead,
+        chooser: Chooser,
+        kv: KVPool,
+        *,
+        sparse_head: bool,
+        runs_ahead: bool,
+        free_slots: Callable[[], NDArray[np.int32]] | None = None,
+    ) -> None:
+        self._runner, self._head, self._chooser, self._kv = runner, head, chooser, kv
+        self._sparse_head, self._runs_ahead, self._free_slots = sparse_head, runs_ahead, free_slots
+
+    @torch.inference_mode()
+    def launch(self, plan: list[Work], now_s: float) -> Flight:
+        """Let the device begin, if it runs ahead; slots, rows and tokens of the plan are read now."""
+        flight = Flight(plan, now_s)
+        if plan and self._runs_ahead:
+            self._poison()
+            # Before anybody asks for a mask, and so before it is known which rows allow few tokens.
+            if self._may_be_sparse(flight):
+                flight.hidden = self._runner.hidden(plan)
+            else:
+                flight.logits = self._runner.logits(plan)
+        return flight
+
+    @torch.inference_mode()
+    def land(self, flight: Flight) -> tuple[list[Drawn], Scores | None]:
+        """The first token of each work that wants one, and the scores if there are drafts."""
+        wanting = flight.wanting
+        scores = Scores(self._chooser, self._groups(flight), wanting)
+        return scores.first() if wanting else [], scores if any(work.drafts for work in wanting) else None
+
+    def _groups(self, flight: Flight) -> list[Group]:
+        plan, wanting = flight.plan, flight.wanting
+        if not plan:
+            return []
+        if flight.hidden is None and flight.logits is None:
+            self._poison()
+        rows = list(range(sum(1 + len(work.drafts) for work in wanting)))
+        few: list[Few | None] = []
+        if flight.logits is None and self._may_be_sparse(flight):
+            few = few_of(wanting, all_or_none=self._head.is_all_or_none)
+        sparse = self._head.pays(few)
+        if sparse:
+            hidden = self._runner.hidden(plan) if flight.hidden is None else flight.hidden
+            return self._head.groups(hidden, few, sparse)
+        if flight.hidden is not None:
+            return [Group(rows, self._head.whole(flight.hidden))]
+        return [Group(rows, self._runner.logits(plan) if flight.logits is None else flight.logits)]
+
+    def _may_be_sparse(self, flight: Flight) -> bool:
+        """Whether some rows may need only few logits, as far as it is known without asking their grammars."""
+        wanting = flight.wanting
+        return (
+            self._sparse_head
+            and any(work.sequence.guide is not None for work in wanting)
+            and self._head.may_pay(sum(1 + len(work.drafts) for work in wanting))
+        )
+
+    def _poison(self) -> None:
+        if self._free_slots is not None:
+            self._kv.poison(torch.from_numpy(self._free_slots()).long().to(self._kv.storage_k.device))
