@@ -102,6 +102,7 @@ class Answer:
             request_id=self._sequence.request_id,
             text="".join(self._text),
             token_ids=self._token_ids,
+            logprobs=self._logprobs or None,
             finish_reason=reason,
             usage=self._usage(),
             timings=self._timings(now_s),

@@ -42,6 +42,7 @@ class BatchBuilder:
             slot_table=self.slot_table,
             out_slots=self._move(tokens[3].astype(np.int64)),
             logit_rows=self._move(logit_rows(plan)),
+            are_last=not any(work.drafts for work in plan),
         )
 
     def tokens(self, plan: list[Work]) -> NDArray[np.int32]:

@@ -12,7 +12,9 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from espalier.engine.answer import Answer
 from espalier.engine.canonical import MOST_CONTEXT
@@ -38,6 +40,7 @@ from espalier.engine.sampling_params import check
 from espalier.engine.scheduler import Limits, Scheduler
 from espalier.engine.scores import Scores
 from espalier.engine.sequence import Sequence
+from espalier.engine.step_graph import can_record
 from espalier.engine.tier_setup import make_tiers
 from espalier.engine.work import Work
 from espalier.engine.workshop import Preparation
@@ -110,7 +113,9 @@ class Engine:
         self._head = OutputHead(self._loaded.model, self._loaded.device)
         self._guides = Guides(self.tokenizer, options)
         # Drawing in turns costs a GPU more than the steps that it spares.
-        self._runs_ahead = self._loaded.device == "cuda" if runs_ahead is None else runs_ahead
+        # A device can only run ahead where nothing in a launch waits for it.
+        on_gpu = self._loaded.device == "cuda" and can_record(self._loaded.model)
+        self._runs_ahead = on_gpu if runs_ahead is None else runs_ahead
         self._drafts = options.drafts and not self._runs_ahead
         self._forward = Forward(
             runner,
@@ -123,7 +128,7 @@ class Engine:
         )
         self._flight: Flight | None = None
         self._running: dict[str, _Running] = {}
-        # Those that have grown in this step and not yet told it, and what is to be told besides.
+        # Those that have grown in this step and not yet told it, and what is to be told before that.
         self._grown: dict[str, _Running] = {}
         self._ready_outputs: deque[Output] = deque()
         self._counts = _Counts()
@@ -134,6 +139,7 @@ class Engine:
 
     def submit(self, request: Generate) -> None:
         """Queue a request. Raises RequestError if it can't be served as asked, OverloadedError if too many wait."""
+        self._tell_ended(request.request_id)
         if request.request_id in self._running:
             raise RequestError(f"a request {request.request_id!r} is running already", param="request_id")
         if len(self.scheduler.waiting) >= self.options.max_waiting:
@@ -157,12 +163,18 @@ class Engine:
         self.scheduler.add(sequence)
 
     def abort(self, request_id: str) -> None:
-        """End a request; its slots are free at once, the next step gives its last output. Unknown ids are ignored."""
+        """End a request; its slots are free at once. The next step gives its last output, or the one whose `arrivals`
+        this is called from. Unknown ids are ignored.
+        """
         running = self._running.pop(request_id, None)
-        if running is not None:
-            self._grown.pop(request_id, None)
-            self._finish(running.sequence, is_turn=False)
-            self._ready_outputs.append(running.answer.end("abort", self._clock()))
+        if running is None:
+            return
+        self._grown.pop(request_id, None)
+        under_way = self._slots_under_way(running.sequence)
+        self._finish(running.sequence, is_turn=False)
+        # What the device is writing there is in no tree, where a session's deletion would find it.
+        self._erase(under_way)
+        self._ready_outputs.append(running.answer.end("abort", self._clock()))
 
     def note(self, note: SessionNote) -> None:
         """Heed what is told of a session; one that is not known is ignored."""
@@ -171,8 +183,7 @@ class Engine:
         except ValueError:
             log.exception("note refused", extra={"event": "note_refused"})
             return
-        if len(deleted):
-            self._loaded.kv.erase(torch.from_numpy(deleted).long().to(self._loaded.device))
+        self._erase(deleted)
 
     def expire(self) -> None:
         """End what is over, as each step does."""
@@ -185,32 +196,31 @@ class Engine:
 
     def has_work(self) -> bool:
         """Whether `step` would do anything."""
-        return bool(self._running or self._ready_outputs)
+        return bool(self._running or self._grown or self._ready_outputs)
 
     def step(self, arrivals: Callable[[], None] | None = None) -> StepOutputs:
         """Compute one step: decode tokens of all running requests and chunks of prompts.
 
-        Where a device runs ahead, it is at the next one when this returns: outputs are told, and requests taken, while
-        it computes. `arrivals` is called just before that one is planned, to submit what has come meanwhile.
+        `arrivals` is called just before a step is planned, to submit what has come meanwhile. Where a device runs
+        ahead, that is the next one: it is under way when this returns, so that outputs are sent while it is computed.
         """
-        outputs = self._take_ready()
         flight, self._flight = self._flight, None
         if flight is None or not flight.is_wanted:
-            flight = self._launch()
+            flight = self._launch(arrivals)
         if self._runs_ahead:
             self.scheduler.reserve()
-        flight = self._land(flight)
-        took_s = self._clock() - flight.began_s
-        if self._runs_ahead:
-            if arrivals is not None:
-                arrivals()
-            self._flight = self._launch() if self._running else None
-        self._measure(flight.plan, took_s)
-        now = self._clock()
-        outputs += [running.answer.tell(now) for running in self._grown.values()]
-        self._grown.clear()
+        is_measured = not self._runs_ahead or flight.is_computing()
+        plan, took_s = self._land(flight)
+        if self._runs_ahead and (self.scheduler.running or self.scheduler.waiting):
+            self._flight = self._launch(arrivals)
+        if is_measured:
+            self._measure(plan, took_s)
+        for request_id in list(self._grown):
+            self._tell(request_id)
+        outputs = list(self._ready_outputs)
+        self._ready_outputs.clear()
         self._counts.step += 1
-        return StepOutputs(outputs + self._take_ready(), self.stats())
+        return StepOutputs(outputs, self.stats())
 
     def stats(self) -> Stats:
         """Gauges and totals as of now."""
@@ -296,14 +306,30 @@ class Engine:
             drafts = sequence.guide.draft(int(sequence.tokens[sequence.length - 1]))
             sequence.draft(drafts[: sequence.max_len - sequence.length - 1])
 
-    def _take_ready(self) -> list[Output]:
-        """Take what is to be told of requests that have ended without a token."""
-        outputs = list(self._ready_outputs)
-        self._ready_outputs.clear()
-        return outputs
+    def _tell(self, request_id: str) -> None:
+        """Have told what a request that has grown has to tell."""
+        self._ready_outputs.append(self._grown.pop(request_id).answer.tell(self._clock()))
 
-    def _launch(self) -> Flight:
+    def _tell_ended(self, request_id: str) -> None:
+        """The same of one that is over, before another takes its name."""
+        if request_id in self._grown and request_id not in self._running:
+            self._tell(request_id)
+
+    def _slots_under_way(self, sequence: Sequence) -> NDArray[np.int32]:
+        """The slots that the step under way writes for a sequence."""
+        for work in () if self._flight is None else self._flight.plan:
+            if work.sequence is sequence:
+                return self.scheduler.placement.table[sequence.row, work.begin : work.end].copy()
+        return np.empty(0, dtype=np.int32)
+
+    def _erase(self, slots: NDArray[np.int32]) -> None:
+        if len(slots):
+            self._loaded.kv.erase(torch.from_numpy(slots).long().to(self._loaded.device, non_blocking=True))
+
+    def _launch(self, arrivals: Callable[[], None] | None) -> Flight:
         """Plan the next step, and let the device begin."""
+        if arrivals is not None:
+            arrivals()
         now = self._clock()
         plan = self.scheduler.schedule(now)
         try:
@@ -312,9 +338,13 @@ class Engine:
             self._log_failure(plan)
         return Flight(plan, now)
 
-    def _land(self, flight: Flight) -> Flight:
-        """Get a step's tokens, add them to their requests and end those that are done; returns what was computed."""
+    def _land(self, flight: Flight) -> tuple[list[Work], float]:
+        """Get a step's tokens, add them to their requests and end those that are done.
+
+        Returns what was computed, and how long that took.
+        """
         flight, drawn, scores = self._compute(flight)
+        took_s = self._clock() - flight.began_s
         # What is of nobody any more was aborted while it was computed.
         self.scheduler.advance([work for work in flight.plan if work.is_wanted])
         for work, result in zip(flight.wanting, drawn, strict=True):
@@ -322,10 +352,13 @@ class Engine:
                 self._settle(work.sequence, result)
         if scores is not None:
             self._follow(scores)
-        return flight
+        return flight.plan, took_s
 
     def _compute(self, flight: Flight) -> tuple[Flight, list[Drawn], Scores | None]:
         """Compute a step; where the batch as a whole fails, each alone, so that only the culprit ends."""
+        if self._runs_ahead and not flight.is_launched:
+            # Rows of those that were aborted since it was planned may be others'.
+            flight = Flight([work for work in flight.plan if work.is_wanted], flight.began_s)
         try:
             return flight, *self._forward.land(flight)
         except Exception:

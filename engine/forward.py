@@ -27,13 +27,14 @@ from espalier.engine.work import Work
 class Flight:
     """A plan under way since `began_s`: the device computes hidden states or logits of it, or nothing yet.
 
-    `wanting` are the works that a token is drawn after.
+    `wanting` are the works that a token is drawn after; `computed` comes to pass on a GPU when it is through.
     """
 
     plan: list[Work]
     began_s: float
     hidden: Tensor | None = None
     logits: Tensor | None = None
+    computed: torch.cuda.Event | None = None
     wanting: list[Work] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -43,6 +44,15 @@ class Flight:
     def is_wanted(self) -> bool:
         """Whether anybody still waits for it: requests may be aborted meanwhile."""
         return any(work.is_wanted for work in self.plan)
+
+    @property
+    def is_launched(self) -> bool:
+        """Whether the device was told of it."""
+        return self.hidden is not None or self.logits is not None
+
+    def is_computing(self) -> bool:
+        """Whether a GPU is at it now."""
+        return self.computed is not None and not self.computed.query()
 
 
 class Forward:
@@ -75,6 +85,9 @@ class Forward:
                 flight.hidden = self._runner.hidden(plan)
             else:
                 flight.logits = self._runner.logits(plan)
+            if self._kv.storage_k.is_cuda:
+                flight.computed = torch.cuda.Event()
+                flight.computed.record()
         return flight
 
     @torch.inference_mode()
@@ -82,13 +95,15 @@ class Forward:
         """The first token of each work that wants one, and the scores if there are drafts."""
         wanting = flight.wanting
         scores = Scores(self._chooser, self._groups(flight), wanting)
+        # Or what was computed would take its memory until the next step is under way.
+        flight.hidden = flight.logits = None
         return scores.first() if wanting else [], scores if any(work.drafts for work in wanting) else None
 
     def _groups(self, flight: Flight) -> list[Group]:
         plan, wanting = flight.plan, flight.wanting
         if not plan:
             return []
-        if flight.hidden is None and flight.logits is None:
+        if not flight.is_launched:
             self._poison()
         rows = list(range(sum(1 + len(work.drafts) for work in wanting)))
         few: list[Few | None] = []

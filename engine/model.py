@@ -185,11 +185,10 @@ class CausalLM:
         rows = batch.logit_rows
         if len(rows) == len(q_tnd):
             return self._attend(layer, q_tnd, batch, kv, index)
-        ends = batch.query_start[1:].long()
-        sequence = torch.searchsorted(ends, rows, right=True)
-        if not torch.equal(ends[sequence] - 1, rows):
-            # Attention takes a sequence's last tokens, and here others are wanted too.
+        if not batch.are_last:
+            # Attention takes a sequence's last tokens, and here others may be wanted too.
             return self._attend(layer, q_tnd, batch, kv, index)[rows]
+        sequence = torch.searchsorted(batch.query_start[1:].long(), rows, right=True)
         few = replace(
             batch,
             query_start=torch.arange(len(rows) + 1, dtype=torch.int32, device=rows.device),

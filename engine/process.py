@@ -74,7 +74,7 @@ class StepEngine(Protocol):
         ...
 
     def step(self, arrivals: Callable[[], None] | None = None) -> StepOutputs:
-        """Compute one batch; if the next one is planned before this returns, `arrivals` is called before that."""
+        """Compute one batch; `arrivals` is called before one is planned, be it the next one already."""
         ...
 
     def has_work(self) -> bool:

@@ -264,7 +264,7 @@ class Scheduler:
         """Give each sequence slots up to a length that it lacks, if as many are free."""
         if sum(length - sequence.num_slots for sequence, length in growing) > self.slots.num_free:
             return False
-        if self.tips.sets_aside:
+        if self.tips.has_aside:
             for sequence, length in growing:
                 self._count_growth(sequence, length)
         self.placement.extend_all(growing)

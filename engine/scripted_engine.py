@@ -78,6 +78,8 @@ class ScriptedEngine:
 
     def step(self, arrivals: Callable[[], None] | None = None) -> StepOutputs:
         """See `StepEngine.step`."""
+        if arrivals is not None:
+            arrivals()
         self._step += 1
         outputs = [Output(request_id=request_id, finish_reason="abort") for request_id in self._aborted]
         self._aborted.clear()

@@ -134,7 +134,7 @@ class Tips:
         return self._leases.aside.of(tenant, now)
 
     @property
-    def sets_aside(self) -> bool:
+    def has_aside(self) -> bool:
         """Whether any tenant's leases gave up tokens that nobody has taken yet."""
         return bool(self._leases.aside)
 

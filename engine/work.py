@@ -51,7 +51,7 @@ class Work(NamedTuple):
 
     @property
     def is_wanted(self) -> bool:
-        """Whether its request still runs."""
+        """Whether its request still has its row: it is not over, nor preempted."""
         return self.sequence.row >= 0
 
     def without_drafts(self) -> Work:

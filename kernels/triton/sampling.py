@@ -5,9 +5,10 @@ sub-block of 128 tokens; sub-blocks that the mask forbids are not read. The seco
 those numbers it is known which sub-blocks matter, and those alone are read again: one for a greedy or a plain draw; for
 min-p, those that reach its floor; for top-k, those that reach the k-th largest of the sub-blocks' maxima, which no k-th
 best logit is below; for top-p, those above a bound that what is left out can't exceed. What is above the bound goes
-into a list, where the cut is found by bisection, `WAYS` at a time, over the order of the floats' bits. Only where the
-list does not hold it (top-p of flat logits, thousands of equals, a top_k in the thousands) each round of the bisection
-reads the sub-blocks above the bound again. From sm_90 on the second launch takes its place while the first one runs.
+into a list. If that is short, each of it is compared with each, and the token drawn (`sampling_rank`); else the cut is
+found by bisection, `WAYS` at a time, over the order of the floats' bits. Only where the list does not hold it (top-p of
+flat logits, thousands of equals, a top_k in the thousands) each round of the bisection reads the sub-blocks above the
+bound again. From sm_90 on the second launch takes its place while the first one runs.
 
 No atomics on floats, no order that depends on scheduling: the same arguments give the same bits.
 """
@@ -21,7 +22,8 @@ from torch import Tensor
 from triton.language.extra.cuda import gdc_launch_dependents, gdc_wait
 
 from espalier.kernels.sampling_settings import Sampled, Settings
-from espalier.kernels.triton.sampling_cut import SHORT, draw_listed, find_cut, key_of, value_of
+from espalier.kernels.triton.sampling_cut import SHORT, draw_listed, find_cut, key_of, list_above, value_of
+from espalier.kernels.triton.sampling_rank import RANKED, draw_ranked
 from espalier.kernels.triton.sampling_row import draw_block, first_of, is_patched, patch_row, weigh
 from espalier.kernels.triton.sampling_scan import scan_blocks
 from espalier.kernels.triton.sampling_top import write_top
@@ -37,6 +39,8 @@ LEAST_BLOCKS = 512
 SCAN_WARPS = 4
 STAGES = 3
 """Tiles that are on their way at once in the first launch."""
+DRAW_REGISTERS = 255
+"""Of a thread of the second launch: left to itself the assembler spills some for more rows at once than there are."""
 CHAINED = True
 """Whether the second launch takes its place while the first one runs (from sm_90 on)."""
 
@@ -88,6 +92,9 @@ def sample_kernel(
         if CHAINED:
             # The second launch may take place, and wait.
             gdc_launch_dependents()
+        # Who takes the k best weighs those alone.
+        k = tl.load(top_k + row)
+        wants_sum = (heat > 0) & ((k <= 0) | (k >= vocab))
         split = tl.program_id(0)
         # Blocks [first, last).
         first = split * split_blocks
@@ -100,7 +107,7 @@ def sample_kernel(
             )  # fmt: skip
         is_any, best_raw = scan_blocks(
             x_row, words_row, patched_row, patch_row_value, first, last, vocab, num_words, has_mask, has_patch, wants,
-            heat, scale, block_most, block_sum, raw_most, raw_sum, HAS_MASK, HAS_PATCH, HAS_LOGPROB, SCAN, STAGES,
+            wants_sum, scale, block_most, block_sum, raw_most, raw_sum, HAS_MASK, HAS_PATCH, HAS_LOGPROB, SCAN, STAGES,
         )  # fmt: skip
         tl.store(split_any + split, is_any)
         tl.store(split_raw + split, best_raw)
@@ -128,6 +135,7 @@ def finish_row(
     """From what is known of a row's sub-blocks to its token."""
     # Read before it is known whether they are needed, and before the wait: all that comes after it is a chain.
     k, p, least_p, share = tl.load(top_k + row), tl.load(top_p + row), tl.load(min_p + row), tl.load(uniform + row)
+    k = tl.where(k < vocab, k, 0)
     if CHAINED:
         gdc_wait()
     LOG2E: tl.constexpr = 1.4426950408889634
@@ -142,7 +150,7 @@ def finish_row(
             )
     index = tl.arange(0, BLOCKS)
     most_b = tl.load(block_most + index, mask=index < num_blocks, other=-INF)
-    sum_b = tl.load(block_sum + index, mask=tl.where(heat > 0, index < num_blocks, False), other=0.0)
+    sum_b = tl.load(block_sum + index, mask=tl.where((heat > 0) & (k <= 0), index < num_blocks, False), other=0.0)
     # The largest, and the first sub-block that has it; NaN is above everything.
     order_b = tl.where(most_b == most_b, key_of(most_b, 0), 2147483647)
     found = tl.max((order_b.to(tl.int64) << 32) | (BLOCKS - 1 - index), axis=0)
@@ -181,8 +189,9 @@ def finish_row(
                 tl.store(logprob_out + row, tl.load(x_row + token).to(tl.float32) - whole)
                 if TOP > 0:
                     write_top(
-                        x_row, vocab, raw_most_b, raw_best, whole, list_value, list_token, chosen_blocks, num_top,
-                        top_token_out + row * num_top, top_logprob_out + row * num_top, BLOCKS, LIST, TOP, SHIFT,
+                        x_row, vocab, raw_most_b, raw_best, whole, list_value, list_token, chosen_blocks, block_equal,
+                        num_top, top_token_out + row * num_top, top_logprob_out + row * num_top, BLOCKS, LIST, TOP,
+                        SHIFT,
                     )  # fmt: skip
     token = tl.where(is_valid, token, 0)
     tl.store(token_out + row, token.to(tl.int64))
@@ -205,17 +214,27 @@ def draw_row(
     floor = tl.where(least_p > 0, best + heat * tl.log(tl.maximum(least_p, 1e-37)), -INF)
     ties = tl.full([], 2147483647, tl.int32)
     num_listed = tl.full([], 2147483647, tl.int32)
+    target = tl.full([], -1.0, tl.float64)
     if (k > 0) | (p < 1) | (floor > -INF):
-        floor, ties, num_listed = find_cut(
+        num_listed, num_chosen, low, target = list_above(
             x_row, words_row, patched_row, patch_value, vocab, num_words, has_mask, has_patch, list_value, list_token,
-            chosen_blocks, most_b, mass_b, best, scale, floor, k, p, HAS_MASK, HAS_PATCH, BLOCKS, LIST, SHIFT,
+            chosen_blocks, block_equal, most_b, mass_b, best, scale, floor, k, p, HAS_MASK, HAS_PATCH, BLOCKS, LIST,
+            SHIFT,
         )  # fmt: skip
-        if num_listed > SHORT:
-            mass_b, equal_b = weigh(
-                x_row, words_row, patched_row, patch_value, vocab, num_words, has_mask, has_patch, block_sum,
-                block_equal, chosen_blocks, most_b, best, scale, floor, HAS_MASK, HAS_PATCH, BLOCKS, TILE,
+        if num_listed > RANKED:
+            floor, ties = find_cut(
+                x_row, words_row, patched_row, patch_value, vocab, num_words, has_mask, has_patch, list_value,
+                chosen_blocks, num_listed, num_chosen, low, target, best, scale, floor, k, p, HAS_MASK, HAS_PATCH, LIST,
+                SHIFT,
             )  # fmt: skip
-    if num_listed <= SHORT:
+            if num_listed > SHORT:
+                mass_b, equal_b = weigh(
+                    x_row, words_row, patched_row, patch_value, vocab, num_words, has_mask, has_patch, block_sum,
+                    block_equal, chosen_blocks, most_b, best, scale, floor, HAS_MASK, HAS_PATCH, BLOCKS, TILE,
+                )  # fmt: skip
+    if num_listed <= RANKED:
+        token = draw_ranked(list_value, list_token, num_listed, best, scale, k, p, target, share)
+    elif num_listed <= SHORT:
         token = draw_listed(list_value, list_token, num_listed, best, scale, floor, ties, share)
     else:
         token = draw_block(
@@ -231,9 +250,11 @@ LIST = 4096
 SHIFTS = {torch.float32: 0, torch.bfloat16: 16, torch.float16: 13}
 
 
-def draw_warps(blocks: int, element_size: int) -> int:
-    """Warps of a program of the second launch: with fewer, registers of the larger ones spill."""
-    return 8 if blocks * element_size <= 2048 else 16
+def draw_warps(blocks: int) -> int:
+    """Warps of a program of the second launch: few, since what goes on among them has to be waited for, but with fewer
+    the registers of the larger ones spill.
+    """
+    return 4 if blocks <= 2048 else 8
 
 
 def sample_fused(logits_rv: Tensor, settings: Settings) -> Sampled:
@@ -277,7 +298,8 @@ def sample_fused(logits_rv: Tensor, settings: Settings) -> Sampled:
             HAS_MASK=mask is not None, SOME_MASKED=settings.is_masked is not None, HAS_SEEN=seen is not None,
             HAS_BIAS=bias is not None, HAS_LOGPROB=wants is not None, TOP=top, BLOCKS=blocks, LIST=LIST, TILE=TILE,
             SCAN=SCAN, SHIFT=SHIFTS[logits_rv.dtype], STAGES=STAGES, IS_FIRST=is_first,
-            CHAINED=chained, num_warps=SCAN_WARPS if is_first else draw_warps(blocks, logits_rv.element_size()),
+            CHAINED=chained, num_warps=SCAN_WARPS if is_first else draw_warps(blocks),
+            maxnreg=None if is_first else DRAW_REGISTERS,
             **({"launch_pdl": True} if chained and not is_first else {}),
         )  # fmt: skip
     return Sampled(token, is_valid, is_blocked, logprob, top_token, top_logprob)

@@ -1,7 +1,11 @@
-"""Where top-k and top-p cut a row: bisection over the order of the floats' bits.
+"""Where top-k and top-p cut a row: a bound from what is known of its sub-blocks, a list of what is above it, the cut.
 
 A key is the integer whose order is the float's, less the low bits that the logits' type has not. A cut is the smallest
-key above which there is less than the target: fewer than k tokens, or less weight than top-p asks for.
+key above which there is less than the target: fewer than k tokens, or less weight than top-p asks for. It is found by
+bisection over the keys; `sampling_rank` needs none where the list is short.
+
+A multiprocessor has two rows, and nearly nothing to do while one of them adds up among its threads: what counts here is
+how many such sums, and reads of what was just written, come one after another.
 """
 
 from __future__ import annotations
@@ -9,16 +13,19 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from espalier.kernels.triton.sampling_row import draw_among, flatten, list_blocks, load_blocks
+from espalier.kernels.triton.sampling_row import draw_among, list_blocks, load_blocks, load_words
 
 WAYS: tl.constexpr = tl.constexpr(8)
 """Places that one round of the bisection tries."""
-ROUNDS: tl.constexpr = tl.constexpr(4)
-"""Rounds of the search for a bound, which need not be exact."""
+COUNT_ROUNDS: tl.constexpr = tl.constexpr(4)
+MASS_ROUNDS: tl.constexpr = tl.constexpr(12)
+"""Rounds of the searches for a bound, which need not be exact: of four places each, and of one."""
 STEP: tl.constexpr = tl.constexpr(2)
 """Sub-blocks that a round looks at together: more would take registers that a multiprocessor's second row needs."""
-FILL: tl.constexpr = tl.constexpr(8)
-"""Sub-blocks that are listed together; twice as many spill."""
+GROUP: tl.constexpr = tl.constexpr(64)
+"""Sub-blocks that are looked at together for the words above the bound."""
+WORDS: tl.constexpr = tl.constexpr(64)
+"""Words that are listed together."""
 SHORT: tl.constexpr = tl.constexpr(512)
 """Logits of a list that is drawn from without looking at the sub-blocks again."""
 
@@ -45,18 +52,40 @@ def key_below(x, shift):
 
 
 @triton.jit
-def bound_count(most_b, best, k):
+def _reaching(x, place, SHIFT: tl.constexpr):
+    """A one in the bits int64 from SHIFT on where x reaches a place."""
+    return (x >= place).to(tl.int64) << SHIFT
+
+
+@triton.jit
+def _narrow(count, place, k, low, high):
+    """The bounds, now that a place is known to be reached so often."""
+    is_reached = count >= k
+    return tl.where(is_reached, tl.maximum(low, place), low), tl.where(is_reached, high, tl.minimum(high, place))
+
+
+@triton.jit
+def bound_count(most_b, best, k, BLOCKS: tl.constexpr):
     """A logit that at least k sub-blocks' maxima reach, near the largest such; minus infinity if too few have any."""
+    tl.static_assert(BLOCKS < 32768, "counts of sub-blocks take 15 bits")
     INF: tl.constexpr = float("inf")
+    MOST: tl.constexpr = 65535
     is_some = most_b > -INF
     low = tl.min(tl.where(is_some, most_b, best), axis=0)
     high = best
-    part = (tl.arange(0, WAYS) + 1).to(tl.float32) / (WAYS + 1)
-    for _ in range(ROUNDS):
-        place = low * (1 - part) + high * part
-        is_reached = tl.sum((most_b[:, None] >= place[None, :]).to(tl.int32), axis=0) >= k
-        low = tl.maximum(tl.max(tl.where(is_reached, place, low), axis=0), low)
-        high = tl.maximum(tl.min(tl.where(is_reached, high, place), axis=0), low)
+    for _ in range(COUNT_ROUNDS):
+        # Four places, whose counts are one sum among threads.
+        step = (high - low) * 0.2
+        a, b, c, d = low + step, low + 2 * step, low + 3 * step, low + 4 * step
+        counts = tl.sum(
+            _reaching(most_b, a, 0) + _reaching(most_b, b, 16) + _reaching(most_b, c, 32) + _reaching(most_b, d, 48),
+            axis=0,
+        )
+        low, high = _narrow(counts & MOST, a, k, low, high)
+        low, high = _narrow((counts >> 16) & MOST, b, k, low, high)
+        low, high = _narrow((counts >> 32) & MOST, c, k, low, high)
+        low, high = _narrow((counts >> 48) & MOST, d, k, low, high)
+        high = tl.maximum(high, low)
     return tl.where(tl.sum(is_some.to(tl.int32), axis=0) >= k, low, -INF)
 
 
@@ -75,7 +104,7 @@ def bound_mass(most_b, mass_b, best, scale, p):
     low = tl.full([], -60.0, tl.float32)
     high = tl.full([], 0.0, tl.float32)
     is_any = limit > 0
-    for turn in range(3 * ROUNDS + 1):
+    for turn in range(MASS_ROUNDS + 1):
         middle = tl.where(turn == 0, low, low * 0.5 + high * 0.5)
         bound = best + middle / scale
         left = tl.where(most_b < bound, mass_b, tl.minimum(beside, 127.0 * tl.exp2(middle)))
@@ -87,27 +116,61 @@ def bound_mass(most_b, mass_b, best, scale, p):
 
 
 @triton.jit
-def fill_list(
+def list_words(
     x_row, words_row, patched_row, patch_value, vocab, num_words, has_mask, has_patch, list_value, list_token,
-    chosen_blocks, num_chosen, low, shift, HAS_MASK: tl.constexpr, HAS_PATCH: tl.constexpr, LIST: tl.constexpr,
+    word_list, num_above, total, low, shift, HAS_MASK: tl.constexpr, HAS_PATCH: tl.constexpr, LIST: tl.constexpr,
 ):  # fmt: skip
-    """Write down the logits above the key `low`; returns how many there are, some number above LIST if too many."""
-    total = tl.full([], 0, tl.int32)
-    for start in range(0, num_chosen, FILL):
-        place = start + tl.arange(0, FILL)
-        block = tl.load(chosen_blocks + place, mask=place < num_chosen, other=0)
-        x, _, _, at = load_blocks(
-            x_row, words_row, patched_row, patch_value, block, place < num_chosen, vocab, num_words, has_mask,
-            has_patch, False, HAS_MASK, HAS_PATCH,
+    """Write down the logits above the key `low` of some words behind `total` others; returns how many there are now."""
+    for first in range(0, num_above, WORDS):
+        place = first + tl.arange(0, WORDS)
+        word = tl.load(word_list + place, mask=place < num_above, other=0)
+        wide, wide_at = load_words(
+            x_row, words_row, patched_row, patch_value, word, place < num_above, vocab, num_words, has_mask, has_patch,
+            HAS_MASK, HAS_PATCH,
         )  # fmt: skip
-        x, at = flatten(x, FILL), flatten(at, FILL)
+        x, at = tl.reshape(wide, [WORDS * 32]), tl.reshape(wide_at, [WORDS * 32])
         is_above = (key_of(x, shift) > low).to(tl.int32)
         to = total + tl.cumsum(is_above, axis=0) - 1
         is_kept = (is_above != 0) & (to < LIST)
         tl.store(list_value + to, x, mask=is_kept)
         tl.store(list_token + to, at, mask=is_kept)
         total += tl.sum(is_above, axis=0)
-    tl.debug_barrier()
+    return total
+
+
+@triton.jit
+def fill_list(
+    x_row, words_row, patched_row, patch_value, vocab, num_words, has_mask, has_patch, list_value, list_token,
+    chosen_blocks, num_chosen, word_list, low, shift, HAS_MASK: tl.constexpr, HAS_PATCH: tl.constexpr,
+    LIST: tl.constexpr,
+):  # fmt: skip
+    """Write down the logits above the key `low`; returns how many there are, some number above LIST if too many.
+
+    `word_list` has room for the words of GROUP sub-blocks. Those that have any logit above are read again: the fewer
+    there are to count through, the less time goes.
+    """
+    total = tl.full([], 0, tl.int32)
+    start = tl.full([], 0, tl.int32)
+    while (start < num_chosen) & (total <= LIST):
+        place = start + tl.arange(0, GROUP)
+        block = tl.load(chosen_blocks + place, mask=place < num_chosen, other=0)
+        x, _, _, _ = load_blocks(
+            x_row, words_row, patched_row, patch_value, block, place < num_chosen, vocab, num_words, has_mask,
+            has_patch, False, HAS_MASK, HAS_PATCH,
+        )  # fmt: skip
+        has_above = (key_of(tl.max(x, axis=2), shift) > low).to(tl.int32)
+        word = block[:, None] * 4 + tl.arange(0, 4)[None, :]
+        is_listed = tl.reshape(tl.permute(has_above, (1, 0)), [GROUP * 4])
+        to = tl.cumsum(is_listed, axis=0) - 1
+        tl.store(word_list + to, tl.reshape(word, [GROUP * 4]), mask=is_listed != 0)
+        num_above = tl.sum(is_listed, axis=0)
+        tl.debug_barrier()
+        total = list_words(
+            x_row, words_row, patched_row, patch_value, vocab, num_words, has_mask, has_patch, list_value, list_token,
+            word_list, num_above, total, low, shift, HAS_MASK, HAS_PATCH, LIST,
+        )  # fmt: skip
+        tl.debug_barrier()
+        start += GROUP
     return total
 
 
@@ -201,33 +264,47 @@ def weight_of(value, best, scale):
 
 
 @triton.jit
-def find_cut(
+def list_above(
     x_row, words_row, patched_row, patch_value, vocab, num_words, has_mask, has_patch, list_value, list_token,
-    chosen_blocks, most_b, mass_b, best, scale, floor, k, p, HAS_MASK: tl.constexpr, HAS_PATCH: tl.constexpr,
-    BLOCKS: tl.constexpr, LIST: tl.constexpr, SHIFT: tl.constexpr,
+    chosen_blocks, word_list, most_b, mass_b, best, scale, floor, k, p, HAS_MASK: tl.constexpr,
+    HAS_PATCH: tl.constexpr, BLOCKS: tl.constexpr, LIST: tl.constexpr, SHIFT: tl.constexpr,
 ):  # fmt: skip
-    """The floor and its ties of the top k (0: off) above `floor`, and of those the fewest that make top p (1: off).
+    """List all that the top k (0: off) above `floor`, and of those the fewest that make top p (1: off), may keep.
 
-    `most_b`, `mass_b` [BLOCKS] are each sub-block's largest logit and its weight. The list has what the cut keeps, and
-    more; how many it has is returned too.
+    `most_b`, `mass_b` [BLOCKS] are each sub-block's largest logit and its weight; with a top k nobody asks for the
+    latter. Returns how many are listed, in how many sub-blocks, the key that all of them are above, and the weight that
+    top p asks for: negative if it is a share of what the top k keep.
     """
     INF: tl.constexpr = float("inf")
     target = tl.full([], -1.0, tl.float64)
     bound = floor
     if k > 0:
-        bound = tl.maximum(bound_count(most_b, best, k), floor)
+        bound = tl.maximum(bound_count(most_b, best, k, BLOCKS), floor)
     elif floor == -INF:
         bound = bound_mass(most_b, mass_b, best, scale, p)
         target = tl.sum(mass_b.to(tl.float64), axis=0) * p
     shift = tl.where(has_patch, 0, SHIFT)
     # Minus infinity has no weight: nothing looks below it.
     low = tl.maximum(key_below(bound, shift), key_of(tl.full([], -INF, tl.float32), shift))
-    high = key_of(best, shift)
     num_chosen = list_blocks(chosen_blocks, (most_b >= bound) & (most_b > -INF), BLOCKS)
     num_listed = fill_list(
         x_row, words_row, patched_row, patch_value, vocab, num_words, has_mask, has_patch, list_value, list_token,
-        chosen_blocks, num_chosen, low, shift, HAS_MASK, HAS_PATCH, LIST,
+        chosen_blocks, num_chosen, word_list, low, shift, HAS_MASK, HAS_PATCH, LIST,
     )  # fmt: skip
+    return num_listed, num_chosen, low, target
+
+
+@triton.jit
+def find_cut(
+    x_row, words_row, patched_row, patch_value, vocab, num_words, has_mask, has_patch, list_value, chosen_blocks,
+    num_listed, num_chosen, low, target, best, scale, floor, k, p, HAS_MASK: tl.constexpr, HAS_PATCH: tl.constexpr,
+    LIST: tl.constexpr, SHIFT: tl.constexpr,
+):  # fmt: skip
+    """The floor and its ties of the top k (0: off) above `floor`, and of those the fewest that make top p (1: off), of
+    what `list_above` has found.
+    """
+    shift = tl.where(has_patch, 0, SHIFT)
+    high = key_of(best, shift)
     ties = tl.full([], 2147483647, tl.int32)
     # First the k best, then the fewest of those that make top p: one loop, so that there is one bisection in the code.
     for by_mass in range(2):
@@ -247,4 +324,4 @@ def find_cut(
             floor = cut_floor
             target = (mass.to(tl.float64) + ties.to(tl.float64) * each) * p
             low = cut - 1
-    return floor, ties, num_listed
+    return floor, ties

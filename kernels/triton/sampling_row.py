@@ -51,6 +51,28 @@ def load_blocks(
 
 
 @triton.jit
+def load_words(
+    x_row, words_row, patched_row, patch_value, word, live, vocab, num_words, has_mask, has_patch,
+    HAS_MASK: tl.constexpr, HAS_PATCH: tl.constexpr,
+):  # fmt: skip
+    """The words `word` [N], 32 tokens each, that are `live`: adjusted logits [N, 32] float32, minus infinity where
+    forbidden, and the tokens.
+    """
+    INF: tl.constexpr = float("inf")
+    at = word[:, None] * 32 + tl.arange(0, 32)[None, :]
+    x = tl.load(x_row + at, mask=live[:, None] & (at < vocab), other=-INF).to(tl.float32)
+    bit = 1 << tl.arange(0, 32)[None, :]
+    if HAS_PATCH:
+        changed = tl.load(patched_row + word, mask=_and(live, has_patch), other=0)
+        is_changed = (changed[:, None] & bit) != 0
+        x = tl.where(is_changed, tl.load(patch_value + at, mask=is_changed, other=0.0), x)
+    if HAS_MASK:
+        allowed = tl.load(words_row + word, mask=_and(live & (word < num_words), has_mask), other=0)
+        x = tl.where((tl.where(has_mask, allowed, -1)[:, None] & bit) != 0, x, -INF)
+    return x, at
+
+
+@triton.jit
 def flatten(x, N: tl.constexpr):
     """What is said of each token [4, N, 32] in the order of the tokens [128 N]."""
     return tl.reshape(tl.permute(x, (1, 0, 2)), [N * 128])

@@ -35,21 +35,21 @@ def base_of(most_n):
 
 
 @triton.jit
-def write_blocks(x_4n32, block, live, heat, scale, block_most, block_sum):
-    """Write down largest logit and, of a row that is not greedy, sum of the sub-blocks."""
+def write_blocks(x_4n32, block, live, wants_sum, scale, block_most, block_sum):
+    """Write down largest logit and, of a row that wants it, sum of the sub-blocks."""
     most = most_of(x_4n32)
     tl.store(block_most + block, most, mask=live)
-    if heat > 0:
+    if wants_sum:
         tl.store(block_sum + block, sum_of(x_4n32, most, scale), mask=live)
 
 
 @triton.jit
-def write_words(a_n32, b_n32, c_n32, d_n32, block, heat, scale, block_most, block_sum):
+def write_words(a_n32, b_n32, c_n32, d_n32, block, wants_sum, scale, block_most, block_sum):
     """The same of whole sub-blocks, by their four words."""
     most = tl.reduce(_larger(_larger(a_n32, b_n32), _larger(c_n32, d_n32)), 1, _larger)
     most = tl.where(most == 0, 0.0, most)
     tl.store(block_most + block, most)
-    if heat > 0:
+    if wants_sum:
         base = base_of(most)[:, None]
         weight = tl.exp2((a_n32 - base) * scale) + tl.exp2((b_n32 - base) * scale)
         weight += tl.exp2((c_n32 - base) * scale) + tl.exp2((d_n32 - base) * scale)
@@ -59,7 +59,7 @@ def write_words(a_n32, b_n32, c_n32, d_n32, block, heat, scale, block_most, bloc
 @triton.jit
 def scan_blocks(
     x_row, words_row, patched_row, patch_row_value, begin, end, vocab, num_words, has_mask, has_patch, wants,
-    heat, scale, block_most, block_sum, raw_most, raw_sum,
+    wants_sum, scale, block_most, block_sum, raw_most, raw_sum,
     HAS_MASK: tl.constexpr, HAS_PATCH: tl.constexpr, HAS_LOGPROB: tl.constexpr, SCAN: tl.constexpr,
     STAGES: tl.constexpr,
 ):  # fmt: skip
@@ -82,10 +82,10 @@ def scan_blocks(
         at = x_row + start * 128 + tile
         a, b = tl.load(at).to(tl.float32), tl.load(at + 32).to(tl.float32)
         c, d = tl.load(at + 64).to(tl.float32), tl.load(at + 96).to(tl.float32)
-        write_words(a, b, c, d, block, heat, scale, block_most, block_sum)
+        write_words(a, b, c, d, block, wants_sum, scale, block_most, block_sum)
         if HAS_LOGPROB:  # noqa: SIM102 -- a constexpr decides what is compiled
             if wants:
-                write_words(a, b, c, d, block, 1.0, LOG2E, raw_most, raw_sum)
+                write_words(a, b, c, d, block, wants, LOG2E, raw_most, raw_sum)
     some = tl.zeros([4, SCAN], tl.int32)
     best_raw = tl.full([4, SCAN, 32], -INF, tl.float32)
     for start in tl.range(middle, end, SCAN, num_stages=STAGES if HAS_MASK and not HAS_PATCH else 1):
@@ -99,10 +99,10 @@ def scan_blocks(
         if HAS_PATCH:
             bits = words[:, :, None] & (1 << tl.arange(0, 32))[None, None, :]
             best_raw = tl.maximum(best_raw, tl.where(bits != 0, raw, -INF))
-        write_blocks(x, block, live, heat, scale, block_most, block_sum)
+        write_blocks(x, block, live, wants_sum, scale, block_most, block_sum)
         if HAS_LOGPROB:  # noqa: SIM102
             if wants:
                 raw = tl.where(at < vocab, raw, -INF)
-                write_blocks(raw, block, live, 1.0, LOG2E, raw_most, raw_sum)
+                write_blocks(raw, block, live, wants, LOG2E, raw_most, raw_sum)
     is_any = tl.max(tl.max((some != 0).to(tl.int32), axis=0), axis=0) | (middle > begin).to(tl.int32)
     return is_any, tl.max(tl.max(tl.max(best_raw, axis=0), axis=1), axis=0)

@@ -5,13 +5,16 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from espalier.kernels.triton.sampling_cut import FILL, bisect, bound_count, fill_list, key_below, key_of, value_of
+from espalier.kernels.triton.sampling_cut import bisect, bound_count, fill_list, key_below, key_of, value_of
 from espalier.kernels.triton.sampling_row import flatten, list_blocks, load_blocks
+
+FILL: tl.constexpr = tl.constexpr(8)
+"""Sub-blocks that are looked at together; twice as many spill."""
 
 
 @triton.jit
 def write_top(
-    x_row, vocab, most_b, best, whole, list_value, list_token, chosen_blocks, count, token_out, logprob_out,
+    x_row, vocab, most_b, best, whole, list_value, list_token, chosen_blocks, word_list, count, token_out, logprob_out,
     BLOCKS: tl.constexpr, LIST: tl.constexpr, TOP: tl.constexpr,
     SHIFT: tl.constexpr,
 ):  # fmt: skip
@@ -20,13 +23,14 @@ def write_top(
     none = tl.program_id(0) < 0
     nothing = tl.full([], 0, tl.int32)
     shift = nothing + SHIFT
-    low = tl.maximum(key_below(bound_count(most_b, best, count), shift), key_of(tl.full([], -INF, tl.float32), shift))
+    low = tl.maximum(
+        key_below(bound_count(most_b, best, count, BLOCKS), shift), key_of(tl.full([], -INF, tl.float32), shift)
+    )
     high = key_of(best, shift)
     num_chosen = list_blocks(chosen_blocks, (most_b >= value_of(low, shift)) & (most_b > -INF), BLOCKS)
     num_listed = fill_list(
-        x_row, x_row, x_row, x_row, vocab, nothing, none, none, list_value, list_token, chosen_blocks, num_chosen, low,
-        shift, False,
-        False, LIST,
+        x_row, x_row, x_row, x_row, vocab, nothing, none, none, list_value, list_token, chosen_blocks, num_chosen,
+        word_list, low, shift, False, False, LIST,
     )  # fmt: skip
     cut, _target, above, _mass, _equal = bisect(
         x_row, x_row, x_row, x_row, vocab, nothing, none, none, list_value, chosen_blocks, num_chosen, num_listed,

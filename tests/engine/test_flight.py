@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,9 @@ import torch
 from torch import Tensor
 
 from espalier.engine import Engine, EngineOptions, Generate, Output, SamplingParams
+from espalier.engine.errors import RequestError
 from espalier.engine.loader import Loaded, load
+from espalier.engine.messages import Forget
 from espalier.engine.random_checkpoint import SHAPES, write_random_checkpoint
 from espalier.engine.runner import Runner
 from espalier.engine.work import Work
@@ -97,7 +100,7 @@ def test_what_nobody_waits_for_any_more_is_not_drawn(engine: Engine, monkeypatch
 
 def test_who_arrives_before_the_next_step_is_planned_is_in_it(engine: Engine, alone: dict[str, list[int]]) -> None:
     engine.submit(asked("a"))
-    told = engine.step(lambda: engine.submit(asked("b"))).outputs
+    told = engine.step().outputs + engine.step(lambda: engine.submit(asked("b"))).outputs
     assert {output.request_id for output in told} == {"a"}
     next_told = engine.step().outputs
     assert {output.request_id for output in next_told} == {"a", "b"}
@@ -107,17 +110,20 @@ def test_who_arrives_before_the_next_step_is_planned_is_in_it(engine: Engine, al
 
 def test_who_is_aborted_before_its_token_is_told_is_told_once(engine: Engine, alone: dict[str, list[int]]) -> None:
     engine.submit(asked("a"))
+    engine.step()
     told = engine.step(lambda: engine.abort("a")).outputs
-    assert [(output.finish_reason, output.token_ids) for output in told] == [("abort", alone["a"][:1])]
+    assert [(output.finish_reason, output.token_ids) for output in told] == [("abort", alone["a"][1:2])]
     assert not engine.has_work()
     engine.scheduler.check()
 
 
 def test_who_has_ended_is_told_though_its_name_is_taken_anew(engine: Engine, alone: dict[str, list[int]]) -> None:
-    engine.submit(asked("a", 1))
-    told = engine.step(lambda: engine.submit(asked("a"))).outputs + drive(engine, [])
-    assert [output.finish_reason for output in told if output.finish_reason] == ["length", "length"]
-    assert tokens(told) == alone["a"][:1] + alone["a"]
+    engine.submit(asked("a", 2))
+    engine.submit(asked("c"))
+    told = engine.step().outputs
+    told += engine.step(lambda: engine.submit(asked("a"))).outputs + drive(engine, [])
+    assert [output.finish_reason for output in told if output.finish_reason] == ["length"] * 3
+    assert tokens(told, "a") == alone["a"][:2] + alone["a"]
 
 
 @pytest.mark.parametrize("breaks_at", ["launch", "draw"])
@@ -139,6 +145,77 @@ def test_a_step_that_fails_under_way_ends_only_the_culprit(
     told = drive(engine, [asked(name) for name in PROMPTS])
     assert [output.request_id for output in told if output.finish_reason == "error"] == ["b"]
     assert (tokens(told, "a"), tokens(told, "c")) == (alone["a"], alone["c"])
+
+
+def test_a_step_that_could_not_be_launched_leaves_out_who_was_aborted(
+    options: EngineOptions, loaded: Loaded, alone: dict[str, list[int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Its row would be the last of the table: another's, where all are taken.
+    engine = Engine(dataclasses.replace(options, max_running=2), loaded=loaded, runs_ahead=True, poison_freed=True)
+    for name in "ab":
+        engine.submit(asked(name))
+    told = engine.step().outputs
+    logits, computed = Runner.logits, list[list[str]]()
+
+    def broken(self: Runner, plan: list[Work]) -> Tensor:
+        computed.append([work.sequence.request_id for work in plan])
+        if len(computed) == 1:
+            raise RuntimeError("no memory")
+        return logits(self, plan)
+
+    monkeypatch.setattr(Runner, "logits", broken)
+    told += engine.step().outputs
+    engine.abort("b")
+    told += drive(engine, [])
+    assert computed[:2] == [["a", "b"], ["a"]]
+    assert tokens(told, "a") == alone["a"]
+
+
+def test_what_is_written_of_a_request_that_is_aborted_is_erased(options: EngineOptions, loaded: Loaded) -> None:
+    engine = Engine(dataclasses.replace(options, step_tokens=16), loaded=loaded, runs_ahead=True)
+    loaded.kv.storage_k.zero_()
+    engine.submit(Generate("a", list(range(1, 91)), asked("a").params, session="s"))
+    engine.step()
+    engine.abort("a")
+    engine.note(Forget("", "", list(range(1, 91)), "s"))
+    assert not loaded.kv.storage_k.any()
+
+
+def test_nothing_is_lost_when_what_arrives_is_refused(engine: Engine, alone: dict[str, list[int]]) -> None:
+    engine.submit(asked("a", 2))
+    engine.submit(asked("c", 3))
+    engine.submit(asked("b"))
+    engine.step()
+    engine.abort("b")
+    with pytest.raises(RequestError):
+        engine.step(lambda: engine.submit(Generate("d", [], asked("a").params)))
+    told = drive(engine, [])
+    ends = {output.request_id: output.finish_reason for output in told}
+    assert ends == {"a": "length", "b": "abort", "c": "length"}
+    assert (tokens(told, "a"), tokens(told, "c")) == (alone["a"][1:2], alone["c"][1:3])
+
+
+def test_names_may_be_taken_again_and_given_up_before_their_first_owner_is_told(
+    engine: Engine, alone: dict[str, list[int]]
+) -> None:
+    def again() -> None:
+        engine.submit(asked("a"))
+        engine.abort("a")
+
+    engine.submit(asked("a", 2))
+    engine.submit(asked("c"))
+    engine.step()
+    told = [(one.finish_reason, one.token_ids) for one in engine.step(again).outputs if one.request_id == "a"]
+    assert told == [("length", alone["a"][1:2]), ("abort", [])]
+
+
+def test_who_is_aborted_is_told_the_log_probabilities_of_its_tokens(engine: Engine) -> None:
+    params = SamplingParams(temperature=0, max_tokens=4, ignore_eos=True, logprobs=0)
+    engine.submit(Generate("a", PROMPTS["a"], params))
+    engine.step()
+    [last] = engine.step(lambda: engine.abort("a")).outputs
+    assert last.logprobs is not None
+    assert [entry.token_id for entry in last.logprobs] == last.token_ids
 
 
 def test_slots_that_were_reserved_are_free_again_in_the_end(engine: Engine) -> None:

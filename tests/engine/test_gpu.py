@@ -86,6 +86,7 @@ def logits_of(model: CausalLM, device: str) -> list[Tensor]:
             slot_table=table.to(device),
             out_slots=table[owners, positions].long().to(device),
             logit_rows=(start[1:] - 1).long().to(device),
+            are_last=True,
         )
         found.append(model.forward(batch, kv).cpu())
     return found

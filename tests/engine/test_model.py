@@ -68,6 +68,7 @@ class Runner:
             slot_table=self.table,
             out_slots=self.table[owners, positions].long(),
             logit_rows=torch.arange(len(positions)) if every else torch.tensor(start[1:] - 1),
+            are_last=not every,
         )
         return self.model.forward(batch, self.kv)
 

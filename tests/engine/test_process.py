@@ -267,6 +267,28 @@ def test_it_ends_when_its_parent_is_killed(token_id: int) -> None:
     assert parent.returncode == -signal.SIGKILL
 
 
+class InterruptedEngine(ScriptedEngine):
+    """The gateway changes its mind while a step is computed."""
+
+    gateway: socket.socket
+
+    def step(self, arrivals: Callable[[], None] | None = None) -> StepOutputs:
+        self.gateway.sendall(encode(Abort("a")) + encode(Drain()))
+        return super().step(arrivals)
+
+
+def test_what_comes_while_a_step_is_computed_is_heeded_before_the_next_is_planned() -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        ours.sendall(encode(Generate("a", [1], ENDLESS)))
+        engine = InterruptedEngine(EngineOptions())
+        engine.gateway = ours
+        EngineLoop(engine, Link(theirs)).run()
+        said = FrameReader[FromEngine](FromEngine).feed(ours.recv(2**16))
+    outputs = [output for message in said if isinstance(message, StepOutputs) for output in message.outputs]
+    assert [(output.request_id, output.finish_reason) for output in outputs] == [("a", "abort")]
+
+
 class BrokenEngine(ScriptedEngine):
     def submit(self, request: Generate) -> None:
         raise ZeroDivisionError

@@ -280,3 +280,42 @@ def test_random_traces_end_and_lose_no_slot(seed: int, prefix_cache: bool, admis
     while not scheduler.is_idle():
         step(scheduler)
     assert scheduler.slots.num_free + scheduler.tree.num_evictable == 70
+
+
+def test_slots_of_next_tokens_are_reserved_where_there_are_enough() -> None:
+    scheduler = Scheduler(limits(num_slots=11))
+    for name in "ab":
+        scheduler.add(sequence(name, [ord(name)] * 3))
+    for free, own in ((5, [3, 3]), (1, [5, 5]), (1, [5, 5])):  # the last time, one slot is not enough for both
+        plan = scheduler.schedule(0.0)
+        scheduler.reserve()
+        scheduler.reserve()  # those that have theirs take no other
+        scheduler.check()
+        assert (scheduler.slots.num_free, [one.num_slots for one in scheduler.running]) == (free, own)
+        scheduler.advance(plan)
+        for work in plan:
+            work.sequence.append(7)
+    assert shown(plan) == [("a", 4, 5), ("b", 4, 5)]
+
+
+def test_nothing_is_reserved_past_the_end_of_an_answer() -> None:
+    scheduler = Scheduler(limits())
+    scheduler.add(sequence("a", [1, 2, 3], 2))
+    step(scheduler)
+    scheduler.schedule(0.0)
+    scheduler.reserve()
+    scheduler.reserve()
+    assert scheduler.running[0].num_slots == scheduler.running[0].max_len == 5
+
+
+def test_those_that_grow_by_one_and_by_several_get_slots_together() -> None:
+    scheduler = Scheduler(limits(step_tokens=32))
+    for name in "abc":
+        scheduler.add(sequence(name, [ord(name)] * 3, 12))
+    step(scheduler)
+    for token in (1, 2, 3):
+        scheduler.running[1].append(token, is_drawn=False)
+    assert shown(scheduler.schedule(0.0)) == [("a", 3, 4), ("b", 3, 7), ("c", 3, 4)]
+    scheduler.check()
+    table = scheduler.placement.table
+    assert len({int(slot) for one in scheduler.running for slot in table[one.row, : one.num_slots]}) == 4 + 7 + 4

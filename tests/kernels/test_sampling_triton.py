@@ -258,7 +258,8 @@ def compiled(dtype: str, shift: int, flags: frozenset[str], blocks: int, top: in
             "sample_kernel",
             signature,
             constants | dict.fromkeys(absent) | {"IS_FIRST": is_first},
-            num_warps=sampling.SCAN_WARPS if is_first else sampling.draw_warps(blocks, 2 if shift else 4),
+            num_warps=sampling.SCAN_WARPS if is_first else sampling.draw_warps(blocks),
+            max_registers=None if is_first else sampling.DRAW_REGISTERS,
             aligned=aligned,
         )
         for is_first in (True, False)

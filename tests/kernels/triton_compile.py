@@ -34,6 +34,7 @@ class Kernel:
     constexprs: Mapping[str, Any] = field(default_factory=dict)
     num_warps: int = 4
     num_stages: int = 3
+    max_registers: int | None = None
     aligned: Sequence[str] = ()
 
 
@@ -80,6 +81,8 @@ def _compile(kernel: Kernel) -> Report:
     attributes = {(function.arg_names.index(name),): [["tt.divisibility", 16]] for name in kernel.aligned}
     source = ASTSource(fn=function, signature=signature, constexprs=dict(kernel.constexprs), attrs=attributes)
     options = {"num_warps": kernel.num_warps, "num_stages": kernel.num_stages}
+    if kernel.max_registers is not None:
+        options["maxnreg"] = kernel.max_registers
     compiled = triton.compile(source, target=GPUTarget("cuda", 90, 32), options=options)
     spills, registers = _assemble(compiled.asm["ptx"])
     return Report(shared_bytes=compiled.metadata.shared, spill_bytes=spills, num_registers=registers)
