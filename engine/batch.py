@@ -18,8 +18,8 @@ class Batch:
 
     `token_ids`, `positions`, `out_slots`: int64 [T]. `query_start`: int32 [B+1]. `context_len`: int32 [B], new tokens
     included. `rows`: int32 [B], rows of `slot_table`: int32 [max_running, L], kept from step to step. `logit_rows`:
-    int64 [R], rising indices into T whose logits are wanted. `are_last`: each of those is known to be the
-    last of its request.
+    int64 [R], rising indices into T whose logits are wanted. `are_last`: each of those is known
+    to be the last of its request.
     """
 
     token_ids: Tensor

@@ -112,11 +112,11 @@ class Engine:
         self._chooser = Chooser(sampler or Sampler(tuple(sorted(self._end_token_ids))), vocabulary.num_words)
         self._head = OutputHead(self._loaded.model, self._loaded.device)
         self._guides = Guides(self.tokenizer, options)
-        # Drawing in turns costs a GPU more than the steps that it spares.
         # A device can only run ahead where nothing in a launch waits for it.
         on_gpu = self._loaded.device == "cuda" and can_record(self._loaded.model)
         self._runs_ahead = on_gpu if runs_ahead is None else runs_ahead
-        self._drafts = options.drafts and not self._runs_ahead
+        # Drawing in turns costs a GPU more than the steps that it spares.
+        self._drafts = options.drafts and not self._runs_ahead and self._loaded.device == "cpu"
         self._forward = Forward(
             runner,
             self._head,
@@ -205,15 +205,15 @@ class Engine:
         ahead, that is the next one: it is under way when this returns, so that outputs are sent while it is computed.
         """
         flight, self._flight = self._flight, None
-        if flight is None or not flight.is_wanted:
-            flight = self._launch(arrivals)
+        if flight is not None and not flight.is_wanted:
+            flight = None
+        flight = flight or self._launch(arrivals)
         if self._runs_ahead:
             self.scheduler.reserve()
-        is_measured = not self._runs_ahead or flight.is_computing()
         plan, took_s = self._land(flight)
         if self._runs_ahead and (self.scheduler.running or self.scheduler.waiting):
             self._flight = self._launch(arrivals)
-        if is_measured:
+        if flight.was_waited_for:
             self._measure(plan, took_s)
         for request_id in list(self._grown):
             self._tell(request_id)

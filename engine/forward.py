@@ -27,7 +27,8 @@ from espalier.engine.work import Work
 class Flight:
     """A plan under way since `began_s`: the device computes hidden states or logits of it, or nothing yet.
 
-    `wanting` are the works that a token is drawn after; `computed` comes to pass on a GPU when it is through.
+    `wanting` are the works that a token is drawn after; `computed` comes to pass on a GPU when it is through. If it was
+    through before it landed, it was not waited for, and how long it took is not known.
     """
 
     plan: list[Work]
@@ -35,6 +36,7 @@ class Flight:
     hidden: Tensor | None = None
     logits: Tensor | None = None
     computed: torch.cuda.Event | None = None
+    was_waited_for: bool = True
     wanting: list[Work] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -50,9 +52,9 @@ class Flight:
         """Whether the device was told of it."""
         return self.hidden is not None or self.logits is not None
 
-    def is_computing(self) -> bool:
-        """Whether a GPU is at it now."""
-        return self.computed is not None and not self.computed.query()
+    def note_lateness(self) -> None:
+        """To be asked when it lands."""
+        self.was_waited_for = self.computed is None or not self.computed.query()
 
 
 class Forward:
@@ -94,6 +96,7 @@ class Forward:
     def land(self, flight: Flight) -> tuple[list[Drawn], Scores | None]:
         """The first token of each work that wants one, and the scores if there are drafts."""
         wanting = flight.wanting
+        flight.note_lateness()
         scores = Scores(self._chooser, self._groups(flight), wanting)
         # Or what was computed would take its memory until the next step is under way.
         flight.hidden = flight.logits = None

@@ -66,7 +66,7 @@ class StepEngine(Protocol):
         ...
 
     def abort(self, request_id: str) -> None:
-        """End a request, if it still runs: the next step returns its last output and its slots are free."""
+        """End a request, if it still runs: its slots are free, and the next step to return has its last output."""
         ...
 
     def note(self, note: SessionNote) -> None:

@@ -22,7 +22,9 @@ from torch import Tensor
 from triton.language.extra.cuda import gdc_launch_dependents, gdc_wait
 
 from espalier.kernels.sampling_settings import Sampled, Settings
-from espalier.kernels.triton.sampling_cut import SHORT, draw_listed, find_cut, key_of, list_above, value_of
+from espalier.kernels.triton.sampling_cut import SHORT, draw_listed, find_cut
+from espalier.kernels.triton.sampling_key import key_of, value_of
+from espalier.kernels.triton.sampling_list import list_above
 from espalier.kernels.triton.sampling_rank import RANKED, draw_ranked
 from espalier.kernels.triton.sampling_row import draw_block, first_of, is_patched, patch_row, weigh
 from espalier.kernels.triton.sampling_scan import scan_blocks
@@ -31,7 +33,7 @@ from espalier.kernels.triton.sampling_top import write_top
 SCAN = 32
 """Sub-blocks read at once by the first launch; a split has at least so many."""
 TILE = 16
-"""Sub-blocks read at once by the second one."""
+"""Sub-blocks weighed at once by the second one."""
 PROGRAMS = 512
 """The first launch cuts rows into splits up to so many programs: about four for each multiprocessor of a large GPU."""
 LEAST_BLOCKS = 512
@@ -273,8 +275,8 @@ def sample_fused(logits_rv: Tensor, settings: Settings) -> Sampled:
         top_token = torch.empty(rows, num_top, dtype=torch.int64, device=device)
         top_logprob = torch.empty(rows, num_top, device=device)
     # Of each row: largest logit and sum of each sub-block, adjusted and as they came, the largest as it came of each
-    # split, and the list's logits; the chosen sub-blocks, how many of each equal the floor, whether a split has a token
-    # that is allowed, and the list's tokens.
+    # split, and the list's logits; the chosen sub-blocks, how many of each equal the floor (before that, the words
+    # that are to be listed), whether a split has a token that is allowed, and the list's tokens.
     floats = torch.empty(rows, 5 * blocks + LIST, device=device)
     integers = torch.empty(rows, 3 * blocks + LIST, dtype=torch.int32, device=device)
     patched = torch.empty(rows, triton.cdiv(vocab, 32), dtype=torch.int32, device=device) if has_patch else None

@@ -85,7 +85,7 @@ def scan_blocks(
         write_words(a, b, c, d, block, wants_sum, scale, block_most, block_sum)
         if HAS_LOGPROB:  # noqa: SIM102 -- a constexpr decides what is compiled
             if wants:
-                write_words(a, b, c, d, block, wants, LOG2E, raw_most, raw_sum)
+                write_words(a, b, c, d, block, True, LOG2E, raw_most, raw_sum)
     some = tl.zeros([4, SCAN], tl.int32)
     best_raw = tl.full([4, SCAN, 32], -INF, tl.float32)
     for start in tl.range(middle, end, SCAN, num_stages=STAGES if HAS_MASK and not HAS_PATCH else 1):
@@ -103,6 +103,6 @@ def scan_blocks(
         if HAS_LOGPROB:  # noqa: SIM102
             if wants:
                 raw = tl.where(at < vocab, raw, -INF)
-                write_blocks(raw, block, live, wants, LOG2E, raw_most, raw_sum)
+                write_blocks(raw, block, live, True, LOG2E, raw_most, raw_sum)
     is_any = tl.max(tl.max((some != 0).to(tl.int32), axis=0), axis=0) | (middle > begin).to(tl.int32)
     return is_any, tl.max(tl.max(tl.max(best_raw, axis=0), axis=1), axis=0)

@@ -5,7 +5,10 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from espalier.kernels.triton.sampling_cut import bisect, bound_count, fill_list, key_below, key_of, value_of
+from espalier.kernels.triton.sampling_bound import bound_count
+from espalier.kernels.triton.sampling_cut import bisect
+from espalier.kernels.triton.sampling_key import key_below, key_of, value_of
+from espalier.kernels.triton.sampling_list import fill_list
 from espalier.kernels.triton.sampling_row import flatten, list_blocks, load_blocks
 
 FILL: tl.constexpr = tl.constexpr(8)

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from espalier.engine import Engine, EngineOptions, Generate, Output, SamplingParams
 from espalier.engine.errors import RequestError
+from espalier.engine.forward import Flight, Forward
 from espalier.engine.loader import Loaded, load
 from espalier.engine.messages import Forget
 from espalier.engine.random_checkpoint import SHAPES, write_random_checkpoint
@@ -216,6 +217,45 @@ def test_who_is_aborted_is_told_the_log_probabilities_of_its_tokens(engine: Engi
     [last] = engine.step(lambda: engine.abort("a")).outputs
     assert last.logprobs is not None
     assert [entry.token_id for entry in last.logprobs] == last.token_ids
+
+
+class Clockwork:
+    """What a GPU says when it is asked whether it is through."""
+
+    def __init__(self, says: bool | Exception) -> None:
+        self._says = says
+
+    def query(self) -> bool:
+        if isinstance(self._says, Exception):
+            raise self._says
+        return self._says
+
+
+@pytest.mark.parametrize("is_through", [False, True])
+def test_a_step_that_was_through_before_it_landed_tells_nothing_of_what_prompts_cost(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch, is_through: bool
+) -> None:
+    launch_with(monkeypatch, is_through)
+    drive(engine, [Generate("a", list(range(1, 61)), SamplingParams(max_tokens=1))])
+    assert (engine.stats().prefill_tokens_per_s == 0) == is_through
+
+
+def test_a_device_that_breaks_under_way_ends_requests_and_not_the_engine(
+    engine: Engine, alone: dict[str, list[int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    launch_with(monkeypatch, RuntimeError("an illegal address"))
+    assert tokens(drive(engine, [asked("a")])) == alone["a"]  # computed anew, step by step
+
+
+def launch_with(monkeypatch: pytest.MonkeyPatch, says: bool | Exception) -> None:
+    launch = Forward.launch
+
+    def launched(self: Forward, plan: list[Work], now_s: float) -> Flight:
+        flight = launch(self, plan, now_s)
+        flight.computed = Clockwork(says)  # type: ignore[assignment]
+        return flight
+
+    monkeypatch.setattr(Forward, "launch", launched)
 
 
 def test_slots_that_were_reserved_are_free_again_in_the_end(engine: Engine) -> None:

@@ -130,6 +130,26 @@ FLAT_CASES = [
 ]
 
 
+@pytest.mark.parametrize(
+    ("count", "vocab"),
+    [(1, 140), (128, 700), (129, 700), (512, 1000), (513, 1000)]
+    + [pytest.param(count, 5000, marks=pytest.mark.slow) for count in (4096, 4097)],
+)
+def test_lists_are_drawn_from_at_the_borders_of_each_way(
+    triton_device: str, monkeypatch: pytest.MonkeyPatch, count: int, vocab: int
+) -> None:
+    # So many equals above the rest, next to each other or anywhere; some rows are cut among them.
+    random = np.random.default_rng(count)
+    logits = torch.full((4, vocab), -6.0)
+    for row, logits_v in enumerate(logits):
+        at = np.arange(count) + 100 if row % 2 else random.permutation(vocab)[:count]
+        logits_v[torch.from_numpy(at)] = 3.0
+    cases = [Case(min_p=0.5), Case(top_k=count), Case(top_k=count + 1), Case(top_k=max(count - 1, 1), top_p=0.9)]
+    settings = settings_of(cases, vocab, seeded(4, count))
+    drawn = sample(logits.to(triton_device), on(settings, triton_device))
+    assert_same(logits, cases, seeded(4, count), drawn, by_twin(logits, settings, monkeypatch))
+
+
 @pytest.mark.parametrize(("vocab", "room"), [(1100, 512), pytest.param(4700, 4096, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("kind", ["narrow", "equal"])
 def test_flat_logits_fill_more_than_the_list(
@@ -282,7 +302,7 @@ def test_the_kernel_compiles_for_sm_90_without_spills() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("dtype", "shift"), [("*fp32", 0), ("*bf16", 16), ("*fp16", 13)])
-@pytest.mark.parametrize("blocks", [512, 1024, 2048])
+@pytest.mark.parametrize("blocks", [512, 1024, 2048, 4096])
 def test_every_size_of_the_kernel_compiles_for_sm_90_without_spills(dtype: str, shift: int, blocks: int) -> None:
     assert_fits(
         [

@@ -25,7 +25,8 @@ class Kernel:
     """What to compile: `signature` names each argument's type ("*bf16", "i32", "fp32"), constexprs' is "constexpr".
 
     `aligned` names the arguments that are multiples of 16 (pointers, strides), as triton finds out at a launch.
-    A constexpr must be None, a bool, a number or a string.
+    A constexpr must be None, a bool, a number or a string. `max_registers` are those of a thread; None leaves them to
+    the assembler.
     """
 
     module: str
