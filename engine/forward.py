@@ -16,7 +16,7 @@ from torch import Tensor
 
 from espalier.engine.chooser import Chooser, few_of
 from espalier.engine.kv_pool import KVPool
-from espalier.engine.output_head import Few, Group, OutputHead
+from espalier.engine.output_head import Group, OutputHead
 from espalier.engine.runner import Runner
 from espalier.engine.sampler import Drawn
 from espalier.engine.scores import Scores
@@ -52,9 +52,10 @@ class Flight:
         """Whether the device was told of it."""
         return self.hidden is not None or self.logits is not None
 
-    def note_lateness(self) -> None:
-        """To be asked when it lands."""
-        self.was_waited_for = self.computed is None or not self.computed.query()
+    @property
+    def num_rows(self) -> int:
+        """Rows of logits that are wanted."""
+        return sum(1 + len(work.drafts) for work in self.wanting)
 
 
 class Forward:
@@ -96,38 +97,31 @@ class Forward:
     def land(self, flight: Flight) -> tuple[list[Drawn], Scores | None]:
         """The first token of each work that wants one, and the scores if there are drafts."""
         wanting = flight.wanting
-        flight.note_lateness()
+        flight.was_waited_for = flight.computed is None or not flight.computed.query()
         scores = Scores(self._chooser, self._groups(flight), wanting)
         # Or what was computed would take its memory until the next step is under way.
         flight.hidden = flight.logits = None
         return scores.first() if wanting else [], scores if any(work.drafts for work in wanting) else None
 
     def _groups(self, flight: Flight) -> list[Group]:
-        plan, wanting = flight.plan, flight.wanting
+        plan, hidden = flight.plan, flight.hidden
         if not plan:
             return []
         if not flight.is_launched:
             self._poison()
-        rows = list(range(sum(1 + len(work.drafts) for work in wanting)))
-        few: list[Few | None] = []
-        if flight.logits is None and self._may_be_sparse(flight):
-            few = few_of(wanting, all_or_none=self._head.is_all_or_none)
-        sparse = self._head.pays(few)
-        if sparse:
-            hidden = self._runner.hidden(plan) if flight.hidden is None else flight.hidden
-            return self._head.groups(hidden, few, sparse)
-        if flight.hidden is not None:
-            return [Group(rows, self._head.whole(flight.hidden))]
+        rows = list(range(flight.num_rows))
+        if hidden is not None or (flight.logits is None and self._may_be_sparse(flight)):
+            few = few_of(flight.wanting, all_or_none=self._head.is_all_or_none)
+            if sparse := self._head.pays(few):
+                return self._head.groups(self._runner.hidden(plan) if hidden is None else hidden, few, sparse)
+            if hidden is not None:
+                return [Group(rows, self._head.whole(hidden))]
         return [Group(rows, self._runner.logits(plan) if flight.logits is None else flight.logits)]
 
     def _may_be_sparse(self, flight: Flight) -> bool:
         """Whether some rows may need only few logits, as far as it is known without asking their grammars."""
-        wanting = flight.wanting
-        return (
-            self._sparse_head
-            and any(work.sequence.guide is not None for work in wanting)
-            and self._head.may_pay(sum(1 + len(work.drafts) for work in wanting))
-        )
+        is_guided = any(work.sequence.guide is not None for work in flight.wanting)
+        return self._sparse_head and is_guided and self._head.may_pay(flight.num_rows)
 
     def _poison(self) -> None:
         if self._free_slots is not None:

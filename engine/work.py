@@ -47,7 +47,7 @@ class Work(NamedTuple):
     @property
     def wants_logits(self) -> bool:
         """Whether a token is drawn after it."""
-        return self.end - len(self.drafts) == self.sequence.length
+        return self.certain_end == self.sequence.length
 
     @property
     def is_wanted(self) -> bool:
